@@ -1,0 +1,34 @@
+"""Parameters of the images: the embedded data set and preprocessing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from cdm_kedro.params.base import Params
+
+RESOLUTIONS: tuple[int, ...] = (32, 64, 128, 256)
+"""Sizes of the stored betons, in pixels (paper section 4.1)."""
+
+
+class EmbeddedParams(Params):
+    """The deterministic data set that the demo trains on; it is written as an ImageNet-layout folder of JPEGs."""
+
+    train_per_class: int = Field(200, ge=1, description="training images a class")
+    val_per_class: int = Field(40, ge=1, description="validation images a class")
+    size: int = Field(320, ge=64, description="side of the rendered images in pixels")
+    jpeg_quality: int = Field(92, ge=50, le=100)
+    seed: int = Field(0, ge=0)
+
+
+class PreprocessParams(Params):
+    """BigGAN crops into raw FFCV files."""
+
+    resize: Literal["area", "guided_diffusion"] = Field(
+        "area", description="filter from the square crop to 256 px: exact area mean, or OpenAI guided-diffusion's"
+    )
+    on_bad_image: Literal["fail", "skip"] = "fail"
+    apply_exif_rotation: bool = True
+    workers: int = Field(0, ge=0, description="decoding processes; 0 = one a core")
+    seed: int = Field(0, ge=0, description="order in which samples are written")

@@ -1,0 +1,186 @@
+"""Parameters of one model of the cascade: network, diffusion process, conditioning augmentation, training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from cdm_kedro.params.base import Params
+
+Precision = Literal["fp32", "bf16"]
+
+
+class UNetParams(Params):
+    """U-Net sizes in the paper's terms (Appendix B)."""
+
+    channels: int = Field(ge=8, description="base channel count")
+    channel_mult: tuple[int, ...] = Field(min_length=1, description="channel multipliers per resolution, high to low")
+    num_res_blocks: int = Field(ge=1, description="residual blocks per resolution")
+    attention_resolutions: tuple[int, ...] = Field((), description="feature-map sides, in pixels, with attention")
+    num_heads: int = Field(1, ge=1)
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    class_cond: bool = True
+    scale_shift_norm: bool = Field(True, description="inject embeddings as FiLM scale and shift after GroupNorm")
+    resblock_updown: bool = Field(False, description="residual blocks that resample (ADM) instead of plain layers")
+    low_res_interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
+
+    @model_validator(mode="after")
+    def _channels_divide(self) -> UNetParams:
+        for mult in self.channel_mult:
+            if mult < 1:
+                raise ValueError(f"channel_mult holds {mult}; every multiplier must be at least 1")
+            if self.attention_resolutions and (self.channels * mult) % self.num_heads:
+                raise ValueError(
+                    f"num_heads {self.num_heads} does not divide {self.channels * mult} channels "
+                    f"(channels {self.channels} x multiplier {mult}); choose heads that divide every level"
+                )
+        return self
+
+
+class DiffusionParams(Params):
+    """Forward process and parameterization (section 2.1, Appendix B)."""
+
+    timesteps: int = Field(ge=2, description="T, the number of forward steps")
+    schedule: Literal["cosine", "linear"]
+    beta_start: float = Field(1e-4, gt=0, lt=1, description="first beta of the linear schedule at 1000 steps")
+    beta_end: float = Field(0.02, gt=0, lt=1, description="last beta of the linear schedule at 1000 steps")
+    learned_variances: bool = False
+    vlb_weight: float = Field(1e-3, ge=0, description="weight of L_vlb in the hybrid loss")
+    noise_conditioning: Literal["timestep", "continuous"] = "timestep"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DiffusionParams:
+        if self.beta_start >= self.beta_end:
+            raise ValueError(f"beta_start {self.beta_start} must be below beta_end {self.beta_end}")
+        if self.learned_variances and self.noise_conditioning == "continuous":
+            raise ValueError(
+                "learned_variances needs noise_conditioning: timestep; a continuous noise level has no discrete "
+                "neighbours to interpolate the variance between (Appendix B uses fixed variances there)"
+            )
+        return self
+
+
+class NoAugmentation(Params):
+    """The low-resolution input as it is (the paper's s = 0 baseline)."""
+
+    kind: Literal["none"] = "none"
+
+
+class GaussianAugmentation(Params):
+    """Forward-process noise on the low-resolution input; the network also receives s (section 3.2).
+
+    s counts steps of this forward process: 0 is clean, ``timesteps`` is pure noise.
+    """
+
+    kind: Literal["gaussian"] = "gaussian"
+    timesteps: int = Field(ge=2, description="T of the low-resolution stage's forward process, in which s is counted")
+    schedule: Literal["cosine", "linear"] = "cosine"
+    beta_start: float = Field(1e-4, gt=0, lt=1)
+    beta_end: float = Field(0.02, gt=0, lt=1)
+    s: int | None = Field(None, ge=0, description="fixed s; null trains one model for all s")
+    max_s: int | None = Field(None, ge=1, description="amortized s is uniform on 0..max_s; null means timesteps")
+
+    @model_validator(mode="after")
+    def _within(self) -> GaussianAugmentation:
+        for name, value in (("s", self.s), ("max_s", self.max_s)):
+            if value is not None and value > self.timesteps:
+                raise ValueError(f"{name} {value} exceeds timesteps {self.timesteps}; s counts forward steps, 0..T")
+        if self.s is not None and self.max_s is not None:
+            raise ValueError("give either a fixed s or max_s for amortized training, not both")
+        return self
+
+    @property
+    def s_max(self) -> int:
+        """Largest s that the model is trained on."""
+        return self.s if self.s is not None else self.max_s if self.max_s is not None else self.timesteps
+
+
+class BlurAugmentation(Params):
+    """Gaussian blur of the low-resolution input in training, none at inference (section 3.1)."""
+
+    kind: Literal["blur"] = "blur"
+    sigma_min: float = Field(0.4, ge=0, description="in pixels of the low-resolution input")
+    sigma_max: float = Field(0.6, gt=0)
+    probability: float = Field(0.5, ge=0, le=1)
+    kernel_size: int = Field(3, ge=3)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> BlurAugmentation:
+        if self.sigma_min > self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min} exceeds sigma_max {self.sigma_max}")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size {self.kernel_size} must be odd")
+        return self
+
+
+AugmentationParams = Annotated[
+    NoAugmentation | GaussianAugmentation | BlurAugmentation, Field(discriminator="kind")
+]
+
+
+class TrainingParams(Params):
+    """Optimization (Appendix B) and the run's habits."""
+
+    steps: int = Field(ge=1, description="optimizer steps")
+    batch_size: int = Field(ge=1, description="images per optimizer step over all devices")
+    microbatch: int | None = Field(None, ge=1, description="images per forward pass and device; null = no accumulation")
+    lr: float = Field(1e-4, gt=0)
+    warmup_steps: int = Field(0, ge=0)
+    grad_clip: float | None = Field(None, gt=0, description="global norm; null = no clipping (the paper)")
+    ema_decay: float = Field(0.9999, ge=0, lt=1)
+    random_flip: bool = True
+    class_dropout: float = Field(0.0, ge=0, lt=1, description="for classifier-free guidance; the paper uses none")
+    precision: Precision = "bf16"
+    compile: bool | None = Field(None, description="torch.compile; null = on CUDA only")
+    devices: int | Literal["auto"] = Field("auto", description="processes on this node; auto = every GPU, or 1 on CPU")
+    seed: int = Field(0, ge=0)
+    log_every: int = Field(50, ge=1, description="steps between logged metrics")
+    checkpoint_seconds: float = Field(300.0, gt=0, description="seconds between resume checkpoints")
+    checkpoint_steps: int | None = Field(None, ge=1, description="steps between resume checkpoints, besides the time")
+    max_nonfinite: int = Field(20, ge=1, description="skipped non-finite steps in a row before the run stops")
+
+    @model_validator(mode="after")
+    def _divides(self) -> TrainingParams:
+        if self.microbatch is not None and self.batch_size % self.microbatch:
+            raise ValueError(f"microbatch {self.microbatch} does not divide batch_size {self.batch_size}")
+        return self
+
+
+class StageParams(Params):
+    """One model of the cascade. ``low`` names the stage whose samples condition it; null makes it a base model."""
+
+    resolution: int = Field(ge=4, description="side of the images it models, in pixels")
+    low: str | None = None
+    low_resolution: int | None = Field(None, ge=2)
+    unet: UNetParams
+    diffusion: DiffusionParams
+    augmentation: AugmentationParams = NoAugmentation()
+    training: TrainingParams
+
+    @model_validator(mode="after")
+    def _geometry(self) -> StageParams:
+        levels = len(self.unet.channel_mult)
+        factor = 2 ** (levels - 1)
+        if self.resolution % factor:
+            raise ValueError(
+                f"resolution {self.resolution} is not divisible by {factor}: {levels} channel multipliers halve the "
+                f"feature map {levels - 1} times"
+            )
+        sides = {self.resolution // 2**i for i in range(levels)}
+        unknown = sorted(set(self.unet.attention_resolutions) - sides)
+        if unknown:
+            raise ValueError(
+                f"attention_resolutions {unknown} never occur; this U-Net's feature maps are {sorted(sides)} px wide"
+            )
+        if (self.low is None) != (self.low_resolution is None):
+            raise ValueError("low and low_resolution go together: give both for super-resolution, neither for a base")
+        if self.low_resolution is not None:
+            if self.low_resolution >= self.resolution:
+                raise ValueError(f"low_resolution {self.low_resolution} must be below resolution {self.resolution}")
+            if self.resolution % self.low_resolution:
+                raise ValueError(f"low_resolution {self.low_resolution} does not divide resolution {self.resolution}")
+        elif self.augmentation.kind != "none":
+            raise ValueError(f"augmentation {self.augmentation.kind} needs a low-resolution input; this is a base model")
+        return self
