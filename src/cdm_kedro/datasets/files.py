@@ -1,0 +1,92 @@
+"""Files and folders that pass through the pipeline as paths, never through memory."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NewType
+
+from kedro.io import AbstractDataset, DatasetError
+
+ImagePreview = NewType("ImagePreview", str)
+
+
+class FileDataset(AbstractDataset[Path, Path]):
+    """One finished file. ``save`` adopts the file that a node made elsewhere; ``load`` returns the path unopened.
+
+    Args:
+        filepath: where the file lives in the project.
+        metadata: free for plugins; ``metadata.dvc`` says how DVC tracks it.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Path:
+        """Return the path.
+
+        Raises:
+            DatasetError: nothing is there.
+        """
+        if not self._exists():
+            raise DatasetError(f"{self._filepath} does not exist; run the stage that makes it, or `dvc pull`")
+        return self._filepath
+
+    def save(self, data: Path) -> None:
+        """Move ``data`` to the dataset's place; readers see the old content or the new one, never a part."""
+        data = Path(data)
+        if not data.exists():
+            raise DatasetError(f"the node returned {data}, which does not exist")
+        if data.absolute() == self._filepath.absolute():
+            return
+        self._filepath.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._replace(data, self._filepath)
+        except OSError:  # another file system: copy beside the target first, then rename
+            staged = self._filepath.with_name(f".{self._filepath.name}.{os.getpid()}.part")
+            self._copy(data, staged)
+            self._replace(staged, self._filepath)
+
+    @staticmethod
+    def _replace(source: Path, target: Path) -> None:
+        os.replace(source, target)
+
+    @staticmethod
+    def _copy(source: Path, target: Path) -> None:
+        shutil.copyfile(source, target)
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class FolderDataset(FileDataset):
+    """One finished folder, handled like :class:`FileDataset`."""
+
+    @staticmethod
+    def _replace(source: Path, target: Path) -> None:
+        if target.is_symlink() or target.is_file():
+            target.unlink()
+        elif target.exists():
+            shutil.rmtree(target)
+        os.replace(source, target)
+
+    @staticmethod
+    def _copy(source: Path, target: Path) -> None:
+        shutil.copytree(source, target)
+
+    def _exists(self) -> bool:
+        return self._filepath.is_dir()
+
+
+class ImageDataset(FileDataset):
+    """A finished PNG, shown by Kedro-Viz."""
+
+    def preview(self) -> ImagePreview:
+        """The picture as base64 PNG."""
+        return ImagePreview(base64.b64encode(self.load().read_bytes()).decode())

@@ -1,0 +1,101 @@
+"""Small readable outputs: JSON, CSV curves, HTML. Written atomically and with stable bytes, since DVC hashes them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any, Generic, NewType, TypeVar
+
+from kedro.io import AbstractDataset, DatasetError
+
+JSONPreview = NewType("JSONPreview", str)
+PlotlyPreview = NewType("PlotlyPreview", dict)  # type: ignore[type-arg]
+T = TypeVar("T")
+
+
+class _Text(AbstractDataset[T, T], Generic[T]):
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def _read_text(self) -> str:
+        if not self._filepath.is_file():
+            raise DatasetError(f"{self._filepath} does not exist; run the stage that makes it, or `dvc pull`")
+        return self._filepath.read_text(encoding="utf-8")
+
+    def _write_text(self, text: str) -> None:
+        self._filepath.parent.mkdir(parents=True, exist_ok=True)
+        part = self._filepath.with_name(f".{self._filepath.name}.{os.getpid()}.part")
+        try:
+            with part.open("w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, self._filepath)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class TextDataset(_Text[str]):
+    """UTF-8 text, such as the HTML report."""
+
+    def load(self) -> str:
+        """Return the text."""
+        return self._read_text()
+
+    def save(self, data: str) -> None:
+        """Write the text."""
+        self._write_text(data)
+
+
+class JSONDataset(_Text[Any]):
+    """JSON with indentation; key order as given."""
+
+    def load(self) -> Any:
+        """Return the parsed value."""
+        return json.loads(self._read_text())
+
+    def save(self, data: Any) -> None:
+        """Write the value; NaN and infinities are refused because JSON has none."""
+        self._write_text(json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+    def preview(self) -> JSONPreview:
+        """The text, for Kedro-Viz."""
+        return JSONPreview(self._read_text())
+
+
+class CurveDataset(_Text[list[dict[str, float]]]):
+    """Rows of numbers with one header, as CSV; the first column is the x axis."""
+
+    def load(self) -> list[dict[str, float]]:
+        """Return the rows; empty cells are left out."""
+        reader = csv.DictReader(io.StringIO(self._read_text()))
+        return [{key: float(value) for key, value in row.items() if value not in ("", None)} for row in reader]
+
+    def save(self, data: list[dict[str, float]]) -> None:
+        """Write the rows; columns in order of first appearance."""
+        columns = list(dict.fromkeys(key for row in data for key in row))
+        out = io.StringIO()
+        writer = csv.DictWriter(out, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(data)
+        self._write_text(out.getvalue())
+
+    def preview(self) -> PlotlyPreview:
+        """The loss against the step, for Kedro-Viz."""
+        rows = self.load()
+        if not rows:
+            return PlotlyPreview({"data": [], "layout": {}})
+        x, *others = rows[0]
+        y = "loss" if "loss" in others else others[0]
+        line = {"x": [row[x] for row in rows], "y": [row.get(y) for row in rows], "type": "scatter", "name": y}
+        return PlotlyPreview({"data": [line], "layout": {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}})

@@ -1,0 +1,1 @@
+"""One folder a pipeline: ``pipeline.py`` wires, ``nodes.py`` holds the functions."""

@@ -1,0 +1,55 @@
+"""Sampling nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.params.sampling import SampleParams
+
+
+def sample_cascade(classes: list[str], params: SampleParams, **models_and_cards: Any) -> dict[str, Path]:
+    """Sample every stage of the cascade, class-balanced.
+
+    Args:
+        classes: class names in index order.
+        params: how many, and how each stage is sampled.
+        models_and_cards: ``<stage>_model`` (path of the weights) and ``<stage>_card`` for every stage, lowest first.
+
+    Returns:
+        ``samples_<resolution>``: an npz with ``arr_0`` (N, H, W, 3) uint8 and ``arr_1`` (N,) int64 labels.
+    """
+    from cdm_kedro.provenance.scratch import scratch_dir
+    from cdm_kedro.provenance.tracking import live
+    from cdm_kedro.sampling.cascade import Cascade
+    from cdm_kedro.sampling.job import sample_to_files
+
+    names = [key.removesuffix("_model") for key in models_and_cards if key.endswith("_model")]
+    cascade = Cascade.from_files(
+        {name: (models_and_cards[f"{name}_model"], models_and_cards[f"{name}_card"]) for name in names}, params
+    )
+    result = sample_to_files(cascade, len(classes), params, scratch_dir("sample"))
+    live().log_metrics(result.summary, step=0)
+    return {f"samples_{resolution}": path for resolution, path in result.files.items()}
+
+
+def draw_grids(classes: list[str], params: SampleParams, **samples: Path) -> dict[str, Path]:
+    """Draw one PNG for each ``samples_<resolution>``, one row a class.
+
+    Returns:
+        ``grid_<resolution>``: the picture's path.
+    """
+    import numpy as np
+
+    from cdm_kedro.provenance.scratch import scratch_dir
+    from cdm_kedro.sampling.grids import draw_grid
+
+    grids = {}
+    for name, path in samples.items():
+        resolution = name.removeprefix("samples_")
+        with np.load(path, allow_pickle=False) as file:
+            images, labels = file["arr_0"], file["arr_1"]
+        out = scratch_dir("sample") / f"grid_{resolution}.png"
+        draw_grid(images, labels, classes, params.grid_columns, out)
+        grids[f"grid_{resolution}"] = out
+    return grids

@@ -1,0 +1,35 @@
+"""Wiring of sampling: the whole cascade in one stage, then a picture a resolution."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from cdm_kedro.cascade_spec import CascadeSpec
+from cdm_kedro.pipelines.sample.nodes import draw_grids, sample_cascade
+
+
+def create_pipeline(spec: CascadeSpec) -> Pipeline:
+    """Trained models to labelled samples (ADM's npz) and PNG grids at every resolution."""
+    models = {f"{s.name}_model": f"{s.name}_model" for s in spec.stages}
+    cards = {f"{s.name}_card": f"{s.name}_card" for s in spec.stages}
+    samples = {f"samples_{res}": f"samples_{res}" for res in spec.resolutions}
+    return Pipeline(
+        [
+            Node(
+                sample_cascade,
+                inputs={"classes": "classes", "params": "params:sample", **models, **cards},
+                outputs=samples,
+                name="sample_cascade",
+                namespace="sample",
+                tags=["sample"],
+            ),
+            Node(
+                draw_grids,
+                inputs={"classes": "classes", "params": "params:sample", **samples},
+                outputs={f"grid_{res}": f"grid_{res}" for res in spec.resolutions},
+                name="draw_grids",
+                namespace="sample",
+                tags=["sample", "picture"],
+            ),
+        ]
+    )

@@ -1,0 +1,48 @@
+"""Training node: builds the job, launches it, hands its events to the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.params.stage import StageParams
+
+
+def train(
+    stage: str, images: Path, classes: list[str], data_card: dict[str, Any], params: StageParams
+) -> dict[str, Any]:
+    """Train one model of the cascade.
+
+    Args:
+        stage: name of the stage.
+        images: FFCV file of the training images at the stage's resolution.
+        classes: class names in index order.
+        data_card: what preprocessing recorded; its hash of ``images`` goes into the model card.
+        params: the stage's parameters.
+
+    Returns:
+        ``model`` (safetensors with the EMA weights, float32), ``card`` and ``curve``.
+    """
+    from cdm_kedro.provenance.scratch import scratch_dir
+    from cdm_kedro.provenance.tracking import live
+    from cdm_kedro.training.job import TrainingJob
+    from cdm_kedro.training.launch import launch
+
+    folder = scratch_dir(stage)
+    job = TrainingJob(
+        stage=stage,
+        params=params,
+        beton=str(images),
+        num_classes=len(classes),
+        workdir=str(folder),
+        data=data_card["betons"][f"train_{params.resolution}"],
+    )
+    run = live()
+
+    def on_event(event: dict[str, Any]) -> None:
+        if event["event"] == "log":
+            run.log_metrics(event["metrics"], step=event["step"])
+
+    result = launch(job, on_event)
+    run.log_metrics(result.summary, step=params.training.steps)
+    return {"model": result.weights, "card": result.card, "curve": result.curve}

@@ -1,0 +1,36 @@
+"""Wiring of training: one node a stage of the cascade."""
+
+from __future__ import annotations
+
+from functools import partial, update_wrapper
+
+from kedro.pipeline import Node, Pipeline
+
+from cdm_kedro.cascade_spec import StageSpec
+from cdm_kedro.pipelines.train.nodes import train
+
+
+def create_pipeline(stage: StageSpec) -> Pipeline:
+    """FFCV file to EMA weights, card and curve of one stage."""
+    function = update_wrapper(partial(train, stage.name), train)
+    return Pipeline(
+        [
+            Node(
+                function,
+                inputs={
+                    "images": f"train_{stage.resolution}",
+                    "classes": "classes",
+                    "data_card": "data_card",
+                    "params": f"params:{stage.name}",
+                },
+                outputs={
+                    "model": f"{stage.name}_model",
+                    "card": f"{stage.name}_card",
+                    "curve": f"{stage.name}_curve",
+                },
+                name=f"train_{stage.name}",
+                namespace=stage.name,
+                tags=["train", "base" if stage.low is None else "super_resolution"],
+            )
+        ]
+    )

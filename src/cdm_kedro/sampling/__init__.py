@@ -1,0 +1,1 @@
+"""Sampling the cascade: counter-based noise, the chain of models, grids."""

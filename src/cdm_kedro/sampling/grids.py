@@ -1,0 +1,60 @@
+"""Sample grids as PNG: one row a class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_FOREGROUND, _BACKGROUND = (40, 40, 40), (255, 255, 255)
+_GAP = 2
+
+
+def draw_grid(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    classes: list[str],
+    columns: int,
+    path: Path,
+    max_classes: int = 20,
+    min_side: int = 64,
+) -> None:
+    """Write one PNG with a row of samples for each class and the class name beside it.
+
+    Args:
+        images: (N, H, W, 3) uint8.
+        labels: (N,) class indices.
+        classes: class names in index order.
+        columns: images a row; classes with fewer samples leave the rest empty.
+        path: PNG to write.
+        max_classes: rows at most; evenly spaced classes when there are more.
+        min_side: smaller images are enlarged by a whole factor with nearest neighbour, so that pixels stay pixels.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    side = images.shape[1]
+    factor = max(1, -(-min_side // side))
+    cell = side * factor
+    present = np.unique(labels)
+    if len(present) > max_classes:
+        present = present[np.linspace(0, len(present) - 1, max_classes).round().astype(int)]
+    size = max(12, min(20, cell // 5))
+    font = ImageFont.load_default(size)
+    margin = int(max(font.getlength(classes[int(c)]) for c in present)) + 12
+    canvas = Image.new("RGB", (margin + columns * (cell + _GAP), len(present) * (cell + _GAP)), _BACKGROUND)
+    pen = ImageDraw.Draw(canvas)
+    for row, label in enumerate(present):
+        top = row * (cell + _GAP)
+        pen.text((6, top + cell // 2), classes[int(label)], fill=_FOREGROUND, font=font, anchor="lm")
+        for column, index in enumerate(np.flatnonzero(labels == label)[:columns]):
+            tile = Image.fromarray(images[index])
+            if factor > 1:
+                tile = tile.resize((cell, cell), Image.Resampling.NEAREST)
+            canvas.paste(tile, (margin + column * (cell + _GAP), top))
+    part = path.with_name(path.name + ".part")
+    canvas.save(part, format="PNG")
+    part.replace(path)
