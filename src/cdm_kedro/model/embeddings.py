@@ -1,0 +1,43 @@
+"""Sinusoidal embeddings of scalars: timestep, noise level, augmentation level."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+LEVEL_SCALE = 5000.0
+"""Noise levels in (0, 1) are stretched by this before the sinusoids (WaveGrad, Chen et al. 2021, section 3)."""
+
+
+def sinusoidal_embedding(values: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:
+    """Cosines and sines of ``values`` at geometrically spaced frequencies (DDPM; Vaswani et al. 2017).
+
+    Args:
+        values: (B,) float.
+        dim: even embedding size.
+        max_period: longest period in units of ``values``.
+
+    Returns:
+        (B, dim) float32: ``dim / 2`` cosines, then as many sines.
+    """
+    half = dim // 2
+    index = torch.arange(half, device=values.device, dtype=torch.float32)
+    angles = values.float()[:, None] * torch.exp(-math.log(max_period) / half * index)[None]
+    return torch.cat((angles.cos(), angles.sin()), dim=1)
+
+
+class ScalarEmbedding(nn.Module):
+    """Sinusoids, then a two-layer SiLU network."""
+
+    def __init__(self, dim: int, out: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self.dim, self.scale = dim, scale
+        self.fc1 = nn.Linear(dim, out)
+        self.fc2 = nn.Linear(out, out)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B,) float to (B, out)."""
+        h = sinusoidal_embedding(values * self.scale, self.dim)
+        return self.fc2(nn.functional.silu(self.fc1(h)))
