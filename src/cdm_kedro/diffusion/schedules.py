@@ -1,0 +1,76 @@
+"""Noise schedules, in float64."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def cosine_betas(timesteps: int, max_beta: float = 0.999) -> Tensor:
+    """The cosine schedule of Improved DDPM (Nichol & Dhariwal 2021, equation 17; offset 0.008).
+
+    Returns:
+        (T,) float64, clipped at ``max_beta``.
+    """
+    u = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
+    alphas_cumprod = torch.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
+    return (1 - alphas_cumprod[1:] / alphas_cumprod[:-1]).clamp(max=max_beta)
+
+
+def linear_betas(timesteps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tensor:
+    """The linear schedule of DDPM; the end points are stated for 1000 steps and scaled by 1000 / T.
+
+    Returns:
+        (T,) float64.
+
+    Raises:
+        ValueError: so few steps that a beta would reach 1.
+    """
+    scale = 1000 / timesteps
+    if beta_end * scale >= 1:
+        raise ValueError(f"beta_end {beta_end} x 1000 / {timesteps} steps is {beta_end * scale:.3g}, not below 1; use more steps")
+    return torch.linspace(beta_start * scale, beta_end * scale, timesteps, dtype=torch.float64)
+
+
+def make_betas(schedule: str, timesteps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tensor:
+    """Betas of a training schedule, "cosine" or "linear".
+
+    Raises:
+        ValueError: unknown schedule.
+    """
+    if schedule == "cosine":
+        return cosine_betas(timesteps)
+    if schedule == "linear":
+        return linear_betas(timesteps, beta_start, beta_end)
+    raise ValueError(f"schedule {schedule!r} is unknown; choose cosine or linear")
+
+
+def inference_alphas_cumprod(schedule: str, steps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tensor:
+    """Noise levels of an inference schedule chosen after training (section 4.4; WaveGrad, SR3).
+
+    Args:
+        schedule: how the betas run from ``beta_start`` to ``beta_end``: "linear", "quadratic" (linear square roots) or
+            "log" (geometric); or "cosine", which needs no end points.
+        steps: number of reverse steps.
+        beta_start: first beta.
+        beta_end: last beta; taken as it is, for any number of steps.
+
+    Returns:
+        (steps,) float64 alphas_cumprod, decreasing.
+
+    Raises:
+        ValueError: unknown schedule.
+    """
+    if schedule == "cosine":
+        betas = cosine_betas(steps)
+    elif schedule == "linear":
+        betas = torch.linspace(beta_start, beta_end, steps, dtype=torch.float64)
+    elif schedule == "quadratic":
+        betas = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64) ** 2
+    elif schedule == "log":
+        betas = torch.logspace(math.log10(beta_start), math.log10(beta_end), steps, dtype=torch.float64)
+    else:
+        raise ValueError(f"schedule {schedule!r} is unknown; choose linear, cosine, quadratic or log")
+    return (1 - betas).cumprod(0)
