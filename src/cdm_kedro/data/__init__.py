@@ -1,0 +1,1 @@
+"""Images: folders, crops, resampling, FFCV files, and the embedded data set."""
