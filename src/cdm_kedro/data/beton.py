@@ -1,0 +1,156 @@
+"""FFCV files of raw square images with integer labels: written whole or not at all, with reproducible bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# The layout of FFCV's format version 2, so that checking and reading a file need not import ffcv (4 s).
+_HEADER = np.dtype(
+    [("version", "<u2"), ("num_fields", "<u2"), ("page_size", "<u4"), ("num_samples", "<u8"), ("alloc_table_ptr", "<u8")],
+    align=True,
+)
+_FIELD_BYTES = 1 + 16 + 1024
+_IMAGE = np.dtype([("mode", "<u1"), ("width", "<u2"), ("height", "<u2"), ("data_ptr", "<u8")])
+_SAMPLE = np.dtype([("image", _IMAGE), ("label", "<i8")], align=True)
+_RAW = 1
+
+
+class BetonError(ValueError):
+    """Not a finished file of raw square images; the message names the file."""
+
+
+@dataclass(frozen=True)
+class BetonInfo:
+    """What a file holds."""
+
+    path: Path
+    num_samples: int
+    resolution: int
+
+
+class ImageSource(Protocol):
+    """Random access to images; a call must not raise, because FFCV's writer would hang."""
+
+    def __len__(self) -> int: ...  # noqa: D105
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]: ...  # noqa: D105
+
+
+def write_beton(source: ImageSource, path: Path, description: str) -> None:
+    """Write a raw FFCV file in the source's order.
+
+    The file appears under its name only when it is complete. One writing process keeps the bytes reproducible;
+    the source may decode in parallel.
+    """
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.writer import DatasetWriter
+
+    from cdm_kedro.data._ffcv_progress import progress_named
+
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    try:
+        with progress_named(description):
+            writer = DatasetWriter(
+                str(part), {"image": RGBImageField(write_mode="raw"), "label": IntField()}, num_workers=1
+            )
+            writer.from_indexed_dataset(source, chunksize=64)
+        check_beton(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _metadata(path: Path) -> tuple[Any, NDArray[Any]]:
+    size = path.stat().st_size if path.is_file() else -1
+    if size < 0:
+        raise BetonError(f"{path}: no such file; run the preprocess stage")
+    if size < _HEADER.itemsize + 2 * _FIELD_BYTES:
+        raise BetonError(f"{path}: {size} bytes are too few for an FFCV file; delete it and run preprocess again")
+    header = np.fromfile(path, _HEADER, count=1)[0]
+    if header["version"] != 2 or header["num_fields"] != 2:
+        raise BetonError(f"{path}: not an FFCV file of image and label")
+    if header["alloc_table_ptr"] == 0 or header["alloc_table_ptr"] > size:
+        raise BetonError(f"{path}: unfinished or truncated FFCV file; delete it and run preprocess again")
+    samples = np.fromfile(path, _SAMPLE, count=int(header["num_samples"]), offset=_HEADER.itemsize + 2 * _FIELD_BYTES)
+    return header, samples
+
+
+def check_beton(path: Path) -> BetonInfo:
+    """Read the header and the table of samples, not the pixels.
+
+    Raises:
+        BetonError: missing, unfinished, truncated, empty, or not raw square images of one size.
+    """
+    header, samples = _metadata(path)
+    if len(samples) != header["num_samples"] or len(samples) == 0:
+        raise BetonError(f"{path}: holds {len(samples)} samples, its header says {header['num_samples']}")
+    images = samples["image"]
+    side = int(images["width"][0])
+    if (images["mode"] != _RAW).any() or (images["width"] != side).any() or (images["height"] != side).any():
+        raise BetonError(f"{path}: images are not all raw and {side} pixels square")
+    if int(images["data_ptr"].max()) + side * side * 3 > path.stat().st_size:
+        raise BetonError(f"{path}: truncated; delete it and run preprocess again")
+    return BetonInfo(path, len(samples), side)
+
+
+def read_labels(path: Path) -> NDArray[np.int64]:
+    """(N,) int64 labels."""
+    return _metadata(path)[1]["label"].copy()
+
+
+def read_beton(path: Path, indices: Sequence[int] | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read images into memory.
+
+    Args:
+        path: FFCV file.
+        indices: which; None reads all.
+
+    Returns:
+        (N, H, W, 3) uint8 and (N,) int64 labels.
+
+    Raises:
+        BetonError: the file is not sound.
+        IndexError: an index is out of range.
+    """
+    info = check_beton(path)
+    samples = _metadata(path)[1]
+    wanted = np.arange(info.num_samples) if indices is None else np.asarray(indices, dtype=np.int64)
+    if len(wanted) and (wanted.min() < 0 or wanted.max() >= info.num_samples):
+        raise IndexError(f"{path}: indices must lie in 0 .. {info.num_samples - 1}")
+    data = np.memmap(path, np.uint8, mode="r")
+    size = info.resolution**2 * 3
+    images = np.empty((len(wanted), info.resolution, info.resolution, 3), np.uint8)
+    for row, pointer in enumerate(samples["image"]["data_ptr"][wanted]):
+        images[row] = data[int(pointer) : int(pointer) + size].reshape(images.shape[1:])
+    return images, samples["label"][wanted].astype(np.int64)
+
+
+def iterate_beton(path: Path, batch_size: int, limit: int | None = None) -> Iterator[NDArray[np.uint8]]:
+    """Yield (B, H, W, 3) uint8 batches in file order."""
+    count = check_beton(path).num_samples if limit is None else min(limit, check_beton(path).num_samples)
+    for start in range(0, count, batch_size):
+        yield read_beton(path, range(start, min(count, start + batch_size)))[0]
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        if hasattr(hashlib, "file_digest"):
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return digest.hexdigest()

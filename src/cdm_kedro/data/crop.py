@@ -1,0 +1,133 @@
+"""From an image file to the square 256-pixel crop (BigGAN's centre crop, paper section 4)."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+STORED_SIDE = 256
+
+
+class BadImage(ValueError):
+    """A file that cannot be read as an image; the message is the reason, without the path."""
+
+
+@dataclass
+class Decoded:
+    """An RGB image and what was done to make it one."""
+
+    pixels: NDArray[np.uint8]
+    notes: list[str] = field(default_factory=list)
+
+
+def decode(path: Path, apply_exif_rotation: bool) -> Decoded:
+    """Read any supported file as 8-bit RGB.
+
+    Greyscale is repeated over the channels, CMYK and palettes are converted, alpha is laid over white, and the EXIF
+    orientation is applied if asked; ``notes`` names each conversion.
+
+    Raises:
+        BadImage: empty, truncated or not an image.
+    """
+    data = path.read_bytes()
+    if not data:
+        raise BadImage("the file is empty")
+    if data[:2] == b"\xff\xd8" and b"Exif\x00" not in data[:4096] and data[-2:] == b"\xff\xd9":
+        import simplejpeg
+
+        try:
+            _, _, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+            if colorspace == "YCbCr":  # bit-identical to Pillow and faster; everything rarer goes the careful way
+                return Decoded(simplejpeg.decode_jpeg(data, colorspace="RGB"))
+        except ValueError:
+            pass
+    return _decode_carefully(data, apply_exif_rotation)
+
+
+def _decode_carefully(data: bytes, apply_exif_rotation: bool) -> Decoded:
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    notes: list[str] = []
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            oriented: Image.Image = image
+            if image.getexif().get(0x0112, 1) != 1 and apply_exif_rotation:
+                oriented = ImageOps.exif_transpose(image)
+                notes.append("exif_rotated")
+            return Decoded(_to_rgb(oriented, notes), notes)
+    except UnidentifiedImageError:
+        raise BadImage("not an image that Pillow can identify") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadImage(f"cannot be decoded: {error}") from None
+
+
+def _to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    mode = image.mode
+    if mode in ("I", "F") or mode.startswith("I;16"):
+        notes.append("greyscale")
+        values = np.asarray(image.convert("F"))
+        values = values / 257 if values.max(initial=0) > 255 else values
+        return np.repeat(values.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    if mode in ("1", "L"):
+        notes.append("greyscale")
+    elif mode == "CMYK":
+        notes.append("cmyk")
+    elif mode == "P":
+        notes.append("palette")
+    if mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        notes.append("alpha")
+        over = image.convert("RGBA")
+        base = Image.new("RGBA", over.size, (255, 255, 255, 255))
+        return np.asarray(Image.alpha_composite(base, over).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
+
+
+def centre_crop(image: Decoded, resize: str) -> NDArray[np.uint8]:
+    """Centre square of the short side, resampled to 256 pixels.
+
+    Args:
+        image: decoded RGB; gains the note "upsampled" when its short side is below 256.
+        resize: "area" (exact area mean; bicubic upwards) or "guided_diffusion" (box halvings, then bicubic, then crop:
+            what ADM's reference statistics used).
+
+    Returns:
+        (256, 256, 3) uint8.
+    """
+    height, width = image.pixels.shape[:2]
+    short = min(height, width)
+    if short < STORED_SIDE:
+        image.notes.append("upsampled")
+    if resize == "guided_diffusion":
+        return _guided_diffusion(image.pixels)
+    import cv2
+
+    top, left = round((height - short) / 2), round((width - short) / 2)
+    square = np.ascontiguousarray(image.pixels[top : top + short, left : left + short])
+    if short == STORED_SIDE:
+        return square
+    filter_ = cv2.INTER_AREA if short > STORED_SIDE else cv2.INTER_CUBIC
+    return cv2.resize(square, (STORED_SIDE, STORED_SIDE), interpolation=filter_)  # type: ignore[return-value]
+
+
+def _guided_diffusion(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    while min(image.size) >= 2 * STORED_SIDE:
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    scale = STORED_SIDE / min(image.size)
+    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+    array = np.asarray(image)
+    top, left = (array.shape[0] - STORED_SIDE) // 2, (array.shape[1] - STORED_SIDE) // 2
+    return np.ascontiguousarray(array[top : top + STORED_SIDE, left : left + STORED_SIDE])

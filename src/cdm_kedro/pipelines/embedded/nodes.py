@@ -1,0 +1,26 @@
+"""Node of the embedded data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cdm_kedro.params.data import EmbeddedParams
+
+
+def generate_embedded(params: EmbeddedParams) -> Path:
+    """Render the embedded data set.
+
+    Returns:
+        A folder in ImageNet layout.
+    """
+    from cdm_kedro.data.embedded import generate
+    from cdm_kedro.provenance.scratch import scratch_dir
+
+    return generate(
+        scratch_dir("embedded") / "images",
+        params.train_per_class,
+        params.val_per_class,
+        params.size,
+        params.jpeg_quality,
+        params.seed,
+    )

@@ -1,0 +1,26 @@
+"""Node of preprocessing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.params.data import PreprocessParams
+
+
+def preprocess(images: Path, params: PreprocessParams, embedded_images: Path | None = None) -> dict[str, Any]:
+    """Crop and store every image at every resolution.
+
+    Args:
+        images: folder in ImageNet layout.
+        params: how.
+        embedded_images: unused; makes this stage wait for the embedded data set where ``images`` is that.
+
+    Returns:
+        ``{train,val}_{32,64,128,256}`` paths, ``classes`` and ``data_card``.
+    """
+    from cdm_kedro.data.preprocess import preprocess_folder
+    from cdm_kedro.provenance.scratch import scratch_dir
+
+    result = preprocess_folder(images, scratch_dir("preprocess"), params)
+    return {**result["files"], "classes": result["classes"], "data_card": result["data_card"]}
