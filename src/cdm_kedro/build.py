@@ -1,0 +1,58 @@
+"""Typed parameters to the objects they describe."""
+
+from __future__ import annotations
+
+from cdm_kedro.diffusion import (
+    Augmentation,
+    BlurConditioning,
+    DiffusionProcess,
+    GaussianConditioning,
+    NoConditioningAugmentation,
+    make_betas,
+)
+from cdm_kedro.model import UNet
+from cdm_kedro.params.stage import (
+    AugmentationParams,
+    BlurAugmentation,
+    DiffusionParams,
+    GaussianAugmentation,
+    StageParams,
+)
+
+
+def build_unet(stage: StageParams, num_classes: int) -> UNet:
+    """The stage's network, freshly initialized."""
+    unet = stage.unet
+    return UNet(
+        resolution=stage.resolution,
+        channels=unet.channels,
+        channel_mult=unet.channel_mult,
+        num_res_blocks=unet.num_res_blocks,
+        attention_resolutions=unet.attention_resolutions,
+        num_heads=unet.num_heads,
+        dropout=unet.dropout,
+        num_classes=num_classes if unet.class_cond else None,
+        class_dropout=stage.training.class_dropout > 0,
+        scale_shift_norm=unet.scale_shift_norm,
+        resblock_updown=unet.resblock_updown,
+        low_res=stage.low is not None,
+        low_res_interpolation=unet.low_res_interpolation,
+        aug_conditioning=isinstance(stage.augmentation, GaussianAugmentation),
+        learned_variances=stage.diffusion.learned_variances,
+        noise_conditioning=stage.diffusion.noise_conditioning,
+        checkpointing=unet.checkpointing,
+    )
+
+
+def build_process(params: DiffusionParams | GaussianAugmentation) -> DiffusionProcess:
+    """The forward process that the parameters describe."""
+    return DiffusionProcess(make_betas(params.schedule, params.timesteps, params.beta_start, params.beta_end))
+
+
+def build_augmentation(params: AugmentationParams) -> Augmentation:
+    """The conditioning augmentation."""
+    if isinstance(params, GaussianAugmentation):
+        return GaussianConditioning(build_process(params), params.s, params.max_s)
+    if isinstance(params, BlurAugmentation):
+        return BlurConditioning(params.sigma_min, params.sigma_max, params.probability, params.kernel_size)
+    return NoConditioningAugmentation()

@@ -1,0 +1,158 @@
+"""Training batches from an FFCV file, in an order that depends only on (seed, step)."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cdm_kedro.data.beton import check_beton
+
+log = logging.getLogger(__name__)
+_CHUNK_STEPS = 256
+
+
+def preload() -> threading.Thread:
+    """Start importing ffcv (about 4 s) in the background; joining is optional."""
+
+    def target() -> None:
+        import ffcv.loader  # noqa: F401
+
+    thread = threading.Thread(target=target, daemon=True, name="import-ffcv")
+    thread.start()
+    return thread
+
+
+def sample_positions(num_samples: int, seed: int, first: int, count: int) -> NDArray[np.int64]:
+    """Sample numbers at stream positions ``first .. first + count - 1``.
+
+    The stream is one Philox-keyed permutation of the data set after another, so any position can be computed alone.
+
+    Returns:
+        (count,) int64.
+    """
+    out = np.empty(count, np.int64)
+    done = 0
+    while done < count:
+        epoch, offset = divmod(first + done, num_samples)
+        key = np.random.SeedSequence([seed, epoch])
+        permutation = np.random.Generator(np.random.Philox(key)).permutation(num_samples)
+        take = min(count - done, num_samples - offset)
+        out[done : done + take] = permutation[offset : offset + take]
+        done += take
+    return out
+
+
+class _Order:
+    """What FFCV asks its order for: the samples of one pass, here one chunk of steps of one rank."""
+
+    def __init__(self, num_samples: int, batch_size: int, local: int, rank: int, seed: int, start_step: int) -> None:
+        self.num_samples, self.batch_size, self.local = num_samples, batch_size, local
+        self.rank, self.seed, self.start_step = rank, seed, start_step
+
+    def sample_order(self, chunk: int) -> NDArray[np.int64]:
+        first = (self.start_step + chunk * _CHUNK_STEPS) * self.batch_size
+        stream = sample_positions(self.num_samples, self.seed, first, _CHUNK_STEPS * self.batch_size)
+        share = stream.reshape(_CHUNK_STEPS, self.batch_size)[:, self.rank * self.local : (self.rank + 1) * self.local]
+        return np.ascontiguousarray(share).reshape(-1)
+
+
+class BetonLoader:
+    """Endless iterator of training batches.
+
+    Step n of all ranks together holds the samples at stream positions n * batch_size onward, whatever the number of
+    ranks and wherever the run was resumed. Batches handed out are the caller's: FFCV's ring buffers are copied.
+
+    Args:
+        path: FFCV file of raw square images.
+        batch_size: images a step over all ranks.
+        seed: of the order.
+        rank: of this process.
+        world_size: number of processes; must divide ``batch_size``.
+        start_step: first step to deliver.
+        device: where batches go.
+        workers: FFCV's reading threads.
+
+    Raises:
+        BetonError: the file is not sound.
+        ValueError: fewer images than a batch, or ranks that do not divide it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        batch_size: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        start_step: int = 0,
+        device: torch.device | str = "cpu",
+        workers: int = 1,
+    ) -> None:
+        info = check_beton(path)
+        if info.num_samples < batch_size:
+            raise ValueError(
+                f"{path} holds {info.num_samples} images, fewer than training.batch_size {batch_size}; "
+                "lower the batch size or add images"
+            )
+        if batch_size % world_size:
+            raise ValueError(f"training.batch_size {batch_size} is not divisible by {world_size} processes")
+        self.info, self.device = info, torch.device(device)
+        threads = torch.get_num_threads()
+        try:
+            self._loader = self._build(path, batch_size // world_size, workers)
+        finally:
+            torch.set_num_threads(threads)  # FFCV sets it to its own number of workers
+        order = _Order(info.num_samples, batch_size, batch_size // world_size, rank, seed, start_step)
+        # FFCV refuses orders of other classes in its constructor but takes any object here.
+        self._loader.traversal_order = order
+        self._loader.first_traversal_order = order.sample_order(0)
+        self._iterator: Any = None
+
+    @staticmethod
+    def _build(path: Path, local: int, workers: int) -> Any:
+        from ffcv.fields.basics import IntDecoder
+        from ffcv.fields.rgb_image import SimpleRGBImageDecoder
+        from ffcv.loader import Loader, OrderOption
+        from ffcv.transforms import Squeeze, ToTensor
+
+        return Loader(
+            str(path),
+            batch_size=local,
+            num_workers=workers,
+            os_cache=True,
+            order=OrderOption.SEQUENTIAL,
+            drop_last=True,
+            pipelines={"image": [SimpleRGBImageDecoder(), ToTensor()], "label": [IntDecoder(), ToTensor(), Squeeze(1)]},
+        )
+
+    def __iter__(self) -> BetonLoader:
+        return self
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        """Return (b, 3, H, W) uint8 images and (b,) int64 labels on the device."""
+        batch = None if self._iterator is None else next(self._iterator, None)
+        while batch is None:
+            threads = torch.get_num_threads()
+            self._iterator = iter(self._loader)
+            torch.set_num_threads(threads)
+            batch = next(self._iterator, None)
+        images, labels = batch
+        if self.device.type == "cuda":
+            images, labels = (x.pin_memory().to(self.device, non_blocking=True) for x in (images, labels))
+        # permute + contiguous copies out of FFCV's ring buffer, which the next batch but one overwrites.
+        return images.permute(0, 3, 1, 2).contiguous(), labels.to(torch.int64, copy=True)
+
+    def close(self) -> None:
+        """Stop FFCV's thread; safe to call twice."""
+        if self._iterator is not None:
+            self._iterator.close()
+            self._iterator.join(timeout=10)
+            self._iterator = None

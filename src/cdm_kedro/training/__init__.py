@@ -1,0 +1,1 @@
+"""Training: the job's description, the trainer, resume checkpoints, and the process that runs it."""

@@ -1,0 +1,142 @@
+"""Resume checkpoints: written atomically in the background, the last two kept, verified before use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+
+class CheckpointMismatch(RuntimeError):
+    """The newest checkpoint was made by another job; the message shows the differences."""
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Leaves where two nested values differ, as "key: old -> new"."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = list(dict.fromkeys((*old, *new)))
+        return [d for k in keys for d in differences(old.get(k), new.get(k), f"{path}.{k}" if path else k)]
+    return [] if old == new else [f"{path}: {old!r} -> {new!r}"]
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _write_atomically(path: Path, write: Any) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        write(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class Checkpoints:
+    """The resume checkpoints of one job in one folder.
+
+    A checkpoint is ``step_<n>.safetensors`` with ``step_<n>.json`` beside it; the JSON comes last and holds the
+    tensors' hash, so a checkpoint without it, or that does not match it, is not one.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        self.folder, self.identity = folder, identity
+        folder.mkdir(parents=True, exist_ok=True)
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def save(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any], wait: bool = False) -> bool:
+        """Copy the tensors to the host and write them in the background.
+
+        Args:
+            step: optimizer steps done.
+            tensors: what to store.
+            state: JSON-able rest.
+            wait: block until it is on disk.
+
+        Returns:
+            False when the one before is still being written; nothing was saved then.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            if not wait:
+                return False
+            self._thread.join()
+        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+        self._thread = threading.Thread(target=self._write, args=(step, copies, state), name="checkpoint")
+        self._thread.start()
+        if wait:
+            self._thread.join()
+            if self._error is not None:
+                raise self._error
+        return True
+
+    def _write(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        name = self.folder / f"step_{step:09d}"
+        data, meta = name.with_suffix(".safetensors"), name.with_suffix(".json")
+        try:
+            _write_atomically(data, lambda part: save_file(tensors, part))
+            record = {"step": step, "state": state, "identity": self.identity, "digest": _digest(data)}
+            _write_atomically(meta, lambda part: part.write_text(json.dumps(record)))
+            self._error = None
+        except (OSError, SafetensorError) as error:  # a full disk must not cost the run or the older checkpoints
+            self._error = error
+            meta.unlink(missing_ok=True)
+            data.unlink(missing_ok=True)
+            log.warning("could not write checkpoint %s: %s; the one before is kept", name, error)
+            return
+        for old in sorted(self.folder.glob("step_*.json"))[:-2]:
+            old.unlink(missing_ok=True)
+            old.with_suffix(".safetensors").unlink(missing_ok=True)
+
+    def join(self) -> None:
+        """Wait for the write in flight."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def load(self, device: torch.device) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
+        """The newest sound checkpoint, or None.
+
+        Raises:
+            CheckpointMismatch: it belongs to another job.
+        """
+        for meta in sorted(self.folder.glob("step_*.json"), reverse=True):
+            data = meta.with_suffix(".safetensors")
+            try:
+                record = json.loads(meta.read_text())
+                if _digest(data) != record["digest"]:
+                    raise ValueError("its contents do not match its hash")
+                tensors = load_file(data, device=str(device))
+            except (OSError, ValueError, KeyError, SafetensorError) as error:
+                log.warning("checkpoint %s is damaged (%s); falling back to the one before", data, error)
+                continue
+            changed = differences(record["identity"], json.loads(json.dumps(self.identity)))
+            if changed:
+                raise CheckpointMismatch(
+                    f"{data} was made by another job and is not resumed:\n  "
+                    + "\n  ".join(changed)
+                    + f"\nRestore those values, or delete {self.folder} to start anew."
+                )
+            return int(record["step"]), tensors, record["state"]
+        return None

@@ -1,0 +1,346 @@
+"""One trainer for every stage and device."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from cdm_kedro.build import build_augmentation, build_process, build_unet
+from cdm_kedro.data.loader import BetonLoader
+from cdm_kedro.data.resample import downsample
+from cdm_kedro.diffusion.losses import hybrid_loss, simple_loss
+from cdm_kedro.diffusion.process import q_sample_at_level
+from cdm_kedro.model.ema import EMA
+from cdm_kedro.training.checkpoint import Checkpoints
+from cdm_kedro.training.job import TrainingJob
+
+log = logging.getLogger(__name__)
+Emit = Callable[[dict[str, Any]], None]
+_UNIFORMS = 6  # t, level, flip, augmentation (2), class dropout
+
+
+class NonFiniteError(RuntimeError):
+    """Too many steps in a row had a loss or gradient that is not finite."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Where this process stands among all."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+
+def mix_seed(*parts: int) -> int:
+    """Well-spread 63-bit seed of several integers (SplitMix64's finalizer over a running sum)."""
+    state = 0
+    for part in parts:
+        state = (state + part + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state >> 1
+
+
+class Draws:
+    """Random numbers of a step, a function of (seed, step, position in the global batch) alone.
+
+    Drawn in blocks, so that a share of the batch costs few launches and equals that share of the whole.
+    """
+
+    def __init__(self, seed: int, batch_size: int, device: torch.device) -> None:
+        self.seed, self.device = seed, device
+        self.block = batch_size // 32 if batch_size % 32 == 0 else 1
+        self._generator = torch.Generator(device)
+
+    def __call__(self, step: int, first: int, count: int, *shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
+        """Uniforms (count, 6), then one normal tensor (count, *shape) for each shape."""
+        if first % self.block or count % self.block:
+            self.block = 1
+        uniforms = torch.empty(count, _UNIFORMS, device=self.device)
+        normals = [torch.empty(count, *shape, device=self.device) for shape in shapes]
+        for start in range(0, count, self.block):
+            self._generator.manual_seed(mix_seed(self.seed, step, (first + start) // self.block))
+            rows = slice(start, start + self.block)
+            uniforms[rows].uniform_(generator=self._generator)
+            for normal in normals:
+                normal[rows].normal_(generator=self._generator)
+        return uniforms, *normals
+
+
+class Meter:
+    """Sums on the device between two log points; reading them is the step loop's only synchronization."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sums = torch.zeros(3, device=device)  # loss, gradient norm, finite steps
+        self.quartiles = torch.zeros(2, 4, device=device)  # loss and count by quartile of t
+
+    def add_losses(self, quartile: Tensor, losses: Tensor) -> None:
+        """Per-example losses with the quartile (0 .. 3) of their noise level."""
+        self.quartiles[0].index_add_(0, quartile, losses)
+        self.quartiles[1].index_add_(0, quartile, torch.ones_like(losses))
+
+    def read(self) -> dict[str, float]:
+        """Means since the last call."""
+        if dist.is_initialized():
+            dist.all_reduce(self.quartiles)
+        loss, norm, steps, *rest = torch.cat((self.sums, self.quartiles.flatten())).tolist()
+        self.sums.zero_()
+        self.quartiles.zero_()
+        values = {"loss": loss / steps, "grad_norm": norm / steps} if steps else {}
+        values |= {f"loss_q{i + 1}": rest[i] / rest[4 + i] for i in range(4) if rest[4 + i] and math.isfinite(rest[i])}
+        return values
+
+
+class Trainer:
+    """Trains one stage; every random number is a function of (seed, step, position), so resuming needs no RNG state."""
+
+    def __init__(self, job: TrainingJob, world: World, emit: Emit) -> None:
+        self.job, self.world, self.emit = job, world, emit
+        self.params, self.training = job.params, job.params.training
+        torch.manual_seed(mix_seed(self.training.seed, 1))
+        self.net: nn.Module = build_unet(self.params, job.num_classes).to(world.device)
+        if world.device.type == "cuda":  # on the CPU channels_last slows GroupNorm's backward pass more than it helps
+            self.net = self.net.to(memory_format=torch.channels_last)
+        self.ema = EMA(self.net, self.training.ema_decay)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.training.lr, fused=True)
+        self.process = build_process(self.params.diffusion)
+        self.augmentation = build_augmentation(self.params.augmentation)
+        self.checkpoints = Checkpoints(Path(job.workdir) / "checkpoints", job.identity())
+        self.draws = Draws(self.training.seed, self.training.batch_size, world.device)
+        self.meter = Meter(world.device)
+        self.nonfinite_run = torch.zeros((), device=world.device)
+        self.nonfinite_total = torch.zeros((), device=world.device)
+        self.step = 0
+        self.curve: list[dict[str, float]] = []
+        self.stop_requested = False
+        self.forward: Callable[..., Tensor] = self._wrap()
+        self.finite = torch.ones((), device=world.device)
+
+    def _wrap(self) -> Callable[..., Tensor]:
+        net: nn.Module = self.net
+        if self.world.size > 1:
+            ids = [self.world.device.index] if self.world.device.type == "cuda" else None
+            net = nn.parallel.DistributedDataParallel(net, device_ids=ids, gradient_as_bucket_view=True)
+        wanted = self.training.compile if self.training.compile is not None else self.world.device.type == "cuda"
+        if not wanted:
+            return net
+        compiled = torch.compile(net)
+
+        def forward(*args: Any) -> Tensor:
+            try:
+                return compiled(*args)
+            except Exception as error:  # the compiler's failures have no common type
+                if self.step or not isinstance(error, (RuntimeError, torch._dynamo.exc.TorchDynamoException)):
+                    raise
+                self.emit({"event": "warning", "message": f"torch.compile failed, going on without it: {error}"})
+                self.forward = net
+                return net(*args)
+
+        return forward
+
+    # ---- state ----
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything a resumed run needs, by name."""
+        names = [name for name, _ in self.net.named_parameters()]
+        out = {f"model/{k}": v for k, v in self.net.state_dict().items()}
+        out |= {f"ema/{k}": v for k, v in self.ema.state_dict().items()}
+        for name, parameter in zip(names, self.net.parameters(), strict=True):
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                out[f"adam/{key}/{name}"] = value
+        return out
+
+    def save(self, wait: bool = False) -> None:
+        """Write a resume checkpoint (rank 0 only)."""
+        if self.world.rank == 0:
+            state = {
+                "curve": self.curve,
+                "ema_updates": self.ema.updates,
+                "nonfinite_total": int(self.nonfinite_total),
+                "nonfinite_run": int(self.nonfinite_run),
+            }
+            if self.checkpoints.save(self.step, self.tensors(), state, wait):
+                self.emit({"event": "checkpoint", "step": self.step})
+
+    def resume(self) -> None:
+        """Continue from the newest sound checkpoint, if there is one."""
+        found = self.checkpoints.load(self.world.device)
+        if found is None:
+            return
+        self.step, tensors, state = found
+        self.net.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
+        self.ema.load_state_dict(
+            {k.removeprefix("ema/"): v for k, v in tensors.items() if k.startswith("ema/")}, state["ema_updates"]
+        )
+        for name, parameter in self.net.named_parameters():
+            keys = {k.split("/")[1]: v for k, v in tensors.items() if k.startswith("adam/") and k.endswith("/" + name)}
+            if keys:
+                self.optimizer.state[parameter] = keys
+        self.curve = state["curve"]
+        self.nonfinite_total.fill_(state["nonfinite_total"])
+        self.nonfinite_run.fill_(state["nonfinite_run"])
+        self.emit({"event": "resumed", "step": self.step})
+
+    # ---- one step ----
+
+    def losses(self, images: Tensor, labels: Tensor, uniforms: Tensor, noise: Tensor, low_noise: Tensor | None) -> Tensor:
+        """Per-example losses (B,) of a microbatch of (B, 3, H, W) uint8 images; also feeds the meter."""
+        if self.training.random_flip:
+            images = torch.where((uniforms[:, 2] < 0.5)[:, None, None, None], images.flip(3), images)
+        x_start = images.float() / 127.5 - 1
+        low: Tensor | None = None
+        aug_level: Tensor | None = None
+        if self.params.low_resolution is not None and low_noise is not None:
+            small = downsample(images, self.params.low_resolution).float() / 127.5 - 1
+            low, aug_level = self.augmentation.train(small, uniforms[:, 3:5], low_noise)
+        timesteps = self.process.num_timesteps
+        t = (uniforms[:, 0] * timesteps).long().clamp_max(timesteps - 1)
+        if self.params.diffusion.noise_conditioning == "continuous":
+            cond = self.process.draw_level(t, uniforms[:, 1])
+            x_t = q_sample_at_level(x_start, cond, noise)
+        else:
+            cond, x_t = t.float(), self.process.q_sample(x_start, t, noise)
+        y: Tensor | None = None
+        if self.params.unet.class_cond:
+            y = labels
+            if self.training.class_dropout > 0:
+                y = torch.where(uniforms[:, 5] < self.training.class_dropout, self.job.num_classes, labels)
+        if self.world.device.type == "cuda":
+            x_t = x_t.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
+            output = self.forward(x_t, cond, y, low, aug_level)
+        if self.params.diffusion.learned_variances:
+            loss, mse, _ = hybrid_loss(self.process, output, x_start, x_t, t, noise, self.params.diffusion.vlb_weight)
+        else:
+            loss = mse = simple_loss(output, noise)
+        self.meter.add_losses(t * 4 // timesteps, mse.detach())
+        return loss
+
+    def train_step(self, images: Tensor, labels: Tensor) -> None:
+        """One optimizer step on this rank's share of the batch."""
+        local = len(images)
+        micro = min(self.training.microbatch or local, local)
+        side, low = self.params.resolution, self.params.low_resolution
+        torch.manual_seed(mix_seed(self.training.seed, 2, self.step, self.world.rank))  # dropout
+        total = torch.zeros((), device=self.world.device)
+        for start in range(0, local, micro):
+            rows = slice(start, min(start + micro, local))
+            count = rows.stop - rows.start
+            shapes = [(3, side, side)] + ([(3, low, low)] if low is not None else [])
+            uniforms, noise, *rest = self.draws(self.step, self.world.rank * local + start, count, *shapes)
+            last = rows.stop == local
+            sync = contextlib.nullcontext() if last or self.world.size == 1 else self.forward.no_sync()  # type: ignore[attr-defined]
+            with sync:
+                loss = self.losses(images[rows], labels[rows], uniforms, noise, rest[0] if rest else None).sum() / local
+                loss.backward()
+            total += loss.detach()
+        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self.world.size > 1:
+            dist.all_reduce(total)
+            total /= self.world.size
+        finite = (torch.isfinite(norm) & torch.isfinite(total)).float()
+        if self.training.grad_clip is not None:
+            torch._foreach_mul_(gradients, (self.training.grad_clip / (norm + 1e-6)).clamp_max(1.0))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        # Fused Adam leaves parameters and moments alone where found_inf is 1: no round trip to the host.
+        self.optimizer.grad_scale, self.optimizer.found_inf = None, 1 - finite  # type: ignore[attr-defined]
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.ema.update()
+        self.nonfinite_run = (self.nonfinite_run + 1) * (1 - finite)
+        self.nonfinite_total += 1 - finite
+        self.meter.sums += torch.nan_to_num(torch.stack((total, norm, finite)), 0.0, 0.0, 0.0) * finite
+        self.step += 1
+
+    def learning_rate(self) -> float:
+        """Of the step about to be taken."""
+        warmup = self.training.warmup_steps
+        return self.training.lr * (min(1.0, (self.step + 1) / warmup) if warmup else 1.0)
+
+    # ---- the loop ----
+
+    def run(self) -> None:
+        """Train to the configured number of steps, or until a stop is requested; then save."""
+        self.resume()
+        if self.step >= self.training.steps:
+            return
+        self.net.train()
+        loader = BetonLoader(
+            Path(self.job.beton),
+            self.training.batch_size,
+            seed=self.training.seed,
+            rank=self.world.rank,
+            world_size=self.world.size,
+            start_step=self.step,
+            device=self.world.device,
+            workers=1 if self.world.device.type == "cpu" else 4,
+        )
+        try:
+            self._loop(loader)
+        finally:
+            loader.close()
+            self.checkpoints.join()
+
+    def _loop(self, loader: BetonLoader) -> None:
+        log_started = saved = time.monotonic()
+        waited, since = 0.0, self.step
+        every = self.training.checkpoint_steps
+        while self.step < self.training.steps and not self.stop_requested:
+            before = time.monotonic()
+            images, labels = next(loader)
+            waited += time.monotonic() - before
+            self.train_step(images, labels)
+            if self.step % self.training.log_every == 0 or self.step == self.training.steps:
+                values = self.meter.read()
+                now = time.monotonic()
+                self._log(values, now - log_started, self.step - since, waited)
+                log_started, waited, since = now, 0.0, self.step
+            if time.monotonic() - saved >= self.training.checkpoint_seconds or (every and self.step % every == 0):
+                self.save()
+                saved = time.monotonic()
+        if self.stop_requested and self.step < self.training.steps:
+            self.save(wait=True)
+
+    def _log(self, values: dict[str, float], seconds: float, steps: int, waited: float) -> None:
+        rate = steps * self.training.batch_size / seconds
+        values |= {
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "images_per_second": rate,
+            "loader_wait_share": waited / seconds,
+            "memory_gib": memory_gib(self.world.device),
+            "nonfinite_steps": float(self.nonfinite_total),
+        }
+        row = {"step": self.step, **values}
+        self.curve.append(row)
+        eta = (self.training.steps - self.step) * self.training.batch_size / rate
+        self.emit({"event": "log", "step": self.step, "metrics": values, "eta_seconds": eta})
+        run = int(self.nonfinite_run)
+        if run >= self.training.max_nonfinite:
+            self.save(wait=True)
+            raise NonFiniteError(
+                f"{run} steps in a row had a loss or gradient that is not finite (training.max_nonfinite "
+                f"{self.training.max_nonfinite}); the state is kept. Lower training.lr or set training.grad_clip."
+            )
+
+
+def memory_gib(device: torch.device) -> float:
+    """Peak memory: allocated on the GPU, or resident on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
