@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from cdm_kedro.params.sampling import SampleParams
 
 
-def sample_cascade(classes: list[str], params: SampleParams, **models_and_cards: Any) -> dict[str, Path]:
+def sample_cascade(params: SampleParams, **models: Path) -> dict[str, Path]:
     """Sample every stage of the cascade, class-balanced.
 
     Args:
-        classes: class names in index order.
         params: how many, and how each stage is sampled.
-        models_and_cards: ``<stage>_model`` (path of the weights) and ``<stage>_card`` for every stage, lowest first.
+        models: ``<stage>_model``, the weights of every stage, lowest first.
 
     Returns:
         ``samples_<resolution>``: an npz with ``arr_0`` (N, H, W, 3) uint8 and ``arr_1`` (N,) int64 labels.
@@ -24,11 +22,8 @@ def sample_cascade(classes: list[str], params: SampleParams, **models_and_cards:
     from cdm_kedro.sampling.cascade import Cascade
     from cdm_kedro.sampling.job import sample_to_files
 
-    names = [key.removesuffix("_model") for key in models_and_cards if key.endswith("_model")]
-    cascade = Cascade.from_files(
-        {name: (models_and_cards[f"{name}_model"], models_and_cards[f"{name}_card"]) for name in names}, params
-    )
-    result = sample_to_files(cascade, len(classes), params, scratch_dir("sample"))
+    cascade = Cascade.from_files({name.removesuffix("_model"): path for name, path in models.items()}, params)
+    result = sample_to_files(cascade, params, scratch_dir("sample"))
     live().log_metrics(result.summary, step=0)
     return {f"samples_{resolution}": path for resolution, path in result.files.items()}
 

@@ -11,13 +11,12 @@ from cdm_kedro.pipelines.sample.nodes import draw_grids, sample_cascade
 def create_pipeline(spec: CascadeSpec) -> Pipeline:
     """Trained models to labelled samples (ADM's npz) and PNG grids at every resolution."""
     models = {f"{s.name}_model": f"{s.name}_model" for s in spec.stages}
-    cards = {f"{s.name}_card": f"{s.name}_card" for s in spec.stages}
     samples = {f"samples_{res}": f"samples_{res}" for res in spec.resolutions}
     return Pipeline(
         [
             Node(
                 sample_cascade,
-                inputs={"classes": "classes", "params": "params:sample", **models, **cards},
+                inputs={"params": "params:sample", **models},
                 outputs=samples,
                 name="sample_cascade",
                 namespace="sample",
