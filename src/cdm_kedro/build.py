@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from cdm_kedro.diffusion import (
+from cdm_kedro.diffusion.augmentation import (
     Augmentation,
     BlurConditioning,
-    DiffusionProcess,
     GaussianConditioning,
     NoConditioningAugmentation,
-    make_betas,
 )
-from cdm_kedro.model import UNet
+from cdm_kedro.diffusion.process import DiffusionProcess
+from cdm_kedro.diffusion.schedules import make_betas
+from cdm_kedro.model.unet import UNet
 from cdm_kedro.params.stage import (
     AugmentationParams,
     BlurAugmentation,

@@ -13,8 +13,10 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from cdm_kedro.build import build_augmentation, build_process, build_unet
-from cdm_kedro.diffusion import SAMPLERS, Augmentation, DiffusionProcess, ReverseSchedule, inference_alphas_cumprod
-from cdm_kedro.diffusion.samplers import Model, guided
+from cdm_kedro.diffusion.augmentation import Augmentation
+from cdm_kedro.diffusion.process import DiffusionProcess
+from cdm_kedro.diffusion.samplers import SAMPLERS, Model, ReverseSchedule, guided
+from cdm_kedro.diffusion.schedules import inference_alphas_cumprod
 from cdm_kedro.params.sampling import SampleParams, StageSamplingParams
 from cdm_kedro.params.stage import GaussianAugmentation, StageParams
 from cdm_kedro.sampling.philox import normal

@@ -1,0 +1,74 @@
+"""Project commands: `kedro run` with --force, `kedro dvc-yaml`, `kedro replay-runs`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+from kedro.framework.cli.project import run as kedro_run
+
+
+@click.group(name="cdm_kedro")
+def cli() -> None:
+    """Commands of cdm-kedro."""
+
+
+def _run(force: bool, **options: Any) -> Any:
+    if force:
+        os.environ["CDM_FORCE"] = "1"
+    if options.get("env"):
+        os.environ["KEDRO_ENV"] = options["env"]  # the registry reads the cascade's shape from this environment
+    assert kedro_run.callback is not None
+    return kedro_run.callback(**options)
+
+
+cli.add_command(
+    click.Command(
+        "run",
+        callback=_run,
+        params=[
+            *kedro_run.params,
+            click.Option(["--force"], is_flag=True, help="Run fresh stages too, and record them anew."),
+        ],
+        help="Run the stale stages of a pipeline and record them in dvc.lock; fresh ones are skipped.",
+    )
+)
+
+
+@cli.command("dvc-yaml")
+@click.option("--env", "-e", default=None, help="Environment; its file is dvc/<env>/dvc.yaml, base's is dvc.yaml.")
+@click.option("--check", is_flag=True, help="Change nothing; fail if the file is out of date.")
+@click.pass_obj
+def dvc_yaml(metadata: Any, env: str | None, check: bool) -> None:
+    """Write dvc.yaml from the pipeline, the catalog and the parameters."""
+    if env:
+        os.environ["KEDRO_ENV"] = env
+    from kedro.framework.project import pipelines
+    from kedro.framework.session import KedroSession
+
+    from cdm_kedro.provenance.dvcfile import dvc_file, render
+    from cdm_kedro.provenance.runner import by_stage
+
+    root = metadata.project_path
+    with KedroSession.create(root, env=env) as session:
+        catalog = session.load_context().catalog
+        stages = [name for name, _ in by_stage(pipelines["__default__"])]
+        text = render(dict(pipelines), stages, catalog, root, env)
+    path = dvc_file(root, env)
+    if check:
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            raise click.ClickException(f"{path} is out of date; run `kedro dvc-yaml{f' --env={env}' if env else ''}`")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    click.echo(f"wrote {path}")
+
+
+@cli.command("replay-runs")
+@click.pass_obj
+def replay_runs(metadata: Any) -> None:
+    """Deliver to MLflow what could not be logged while its server was away."""
+    from cdm_kedro.provenance.tracking import replay
+
+    click.echo(f"delivered {replay(metadata.project_path)} operations")

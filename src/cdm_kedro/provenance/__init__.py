@@ -1,0 +1,1 @@
+"""Staleness (DVC) and run tracking (MLflow). Knows no torch."""

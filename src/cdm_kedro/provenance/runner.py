@@ -1,0 +1,154 @@
+"""A Kedro runner that runs the stale stages, skips the fresh ones, and records what it ran."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from kedro.runner import SequentialRunner
+
+from cdm_kedro.provenance import scratch
+from cdm_kedro.provenance.tracking import Tracking
+from cdm_kedro.provenance.truth import ProvenanceError, Truth, stage_of_dvc
+
+log = logging.getLogger(__name__)
+
+
+def by_stage(pipeline: Pipeline) -> list[tuple[str, list[Node]]]:
+    """Nodes grouped by their top namespace, in an order that respects dependencies."""
+    groups: dict[str, list[Node]] = {}
+    for node in pipeline.nodes:  # topologically sorted
+        groups.setdefault((node.namespace or node.name).split(".")[0], []).append(node)
+    makes = {name: {o for n in nodes for o in n.outputs} for name, nodes in groups.items()}
+    takes = {name: {i for n in nodes for i in n.inputs} for name, nodes in groups.items()}
+    ordered: list[str] = []
+    while len(ordered) < len(groups):
+        waiting = [g for g in groups if g not in ordered]
+        ready = next(g for g in waiting if not any(takes[g] & makes[other] for other in waiting if other != g))
+        ordered.append(ready)
+    return [(name, groups[name]) for name in ordered]
+
+
+class FreshRunner(SequentialRunner):
+    """SequentialRunner that asks dvc.lock before each stage.
+
+    Args:
+        truth: staleness.
+        effective: parameters as this session loaded them.
+        whole: names of all nodes of each stage; a stage of which only some are asked for is run but not recorded.
+        title: name of the MLflow parent run.
+        force: run fresh stages too.
+    """
+
+    def __init__(
+        self, truth: Truth, effective: dict[str, Any], whole: dict[str, set[str]], title: str, force: bool = False
+    ) -> None:
+        super().__init__()
+        self.truth, self.effective, self.whole, self.title, self.force = truth, effective, whole, title, force
+        self._tracking: Tracking | None = None
+
+    def __repr__(self) -> str:  # kedro-viz recognizes a run by this text
+        return f"<FreshRunner, a kedro.runner.sequential_runner.SequentialRunner object at {id(self):#x}>"
+
+    @property
+    def tracking(self) -> Tracking:
+        """MLflow, on first use."""
+        if self._tracking is None:
+            self._tracking = Tracking(self.truth.root, self.title, self.truth.env)
+        return self._tracking
+
+    def _run(self, pipeline: Pipeline, catalog: CatalogProtocol, hook_manager: Any = None, run_id: str | None = None) -> None:
+        status = "FAILED"
+        skipped: dict[str, str] = {}
+        try:
+            for name, nodes in by_stage(pipeline):
+                self._stage(name, nodes, catalog, hook_manager, run_id, skipped)
+            status = "FINISHED"
+        except Exception:
+            raise
+        except BaseException:
+            status = "KILLED"
+            raise
+        finally:
+            if self._tracking is not None:
+                self._tracking.close(status)
+
+    def _stage(
+        self, name: str, nodes: list[Node], catalog: CatalogProtocol, hooks: Any, run_id: str | None, skipped: dict[str, str]
+    ) -> None:
+        part = Pipeline(nodes)
+        if name == stage_of_dvc():  # `dvc repro` has decided, and records afterwards
+            self._refuse_invisible(name)
+            key = self.truth.key(name)
+            self._execute(name, part, key, ["dvc repro"], catalog, hooks, run_id)
+            if self.truth.key(name) != key:
+                raise ProvenanceError(f"inputs, parameters or code of {name} changed while it ran; its outputs are not recorded")
+            return
+        if name not in self.whole or {n.name for n in nodes} != self.whole[name]:
+            log.warning("%s: only some of its nodes were asked for; running them without recording, the stage stays stale", name)
+            super()._run(part, catalog, hooks, run_id)
+            return
+        why = self.truth.why_stale(name) if not self.force else ["forced"]
+        if why == [] :
+            log.info("%s: fresh, skipped", name)
+            skipped[name] = self.truth.recorded_key(name)
+            if self._tracking is not None:
+                self._tracking.skipped(name, skipped.pop(name))
+            return
+        self._refuse_invisible(name)
+        if self.force:
+            self._forced(name, part, why, catalog, hooks, run_id)
+            return
+        with self.truth.running(name) as begun:
+            if begun.restored:
+                log.info("%s: restored from DVC's run cache (%s)", name, "; ".join(why))
+            else:
+                log.info("%s: running, because %s", name, "; ".join(why))
+                self._link_skipped(skipped)
+                self._execute(name, part, begun.key, why, catalog, hooks, run_id)
+
+    def _forced(self, name: str, part: Pipeline, why: list[str], catalog: CatalogProtocol, hooks: Any, run_id: str | None) -> None:
+        with self.truth.running(name, restore=False) as begun:
+            log.info("%s: running, because it is forced", name)
+            self._execute(name, part, begun.key, why, catalog, hooks, run_id)
+
+    def _link_skipped(self, skipped: dict[str, str]) -> None:
+        for name, key in skipped.items():
+            self.tracking.skipped(name, key)
+        skipped.clear()
+
+    def _execute(
+        self, name: str, part: Pipeline, key: str, why: list[str], catalog: CatalogProtocol, hooks: Any, run_id: str | None
+    ) -> None:
+        params = {d.removeprefix("params:"): catalog.load(d) for d in part.inputs() if d.startswith("params:")}
+        work = self.truth.root / ".scratch" / (self.truth.env or "base") / name / key[:16]
+        os.environ[scratch.VARIABLE] = str(work.relative_to(self.truth.root))
+        try:
+            with self.tracking.stage(name, key, why, params) as run:
+                super()._run(part, catalog, hooks, run_id)
+                self._refuse_invisible(name)
+                self.tracking.outputs(run, {o: catalog.get(o) for o in sorted(part.all_outputs())}, self._hashes(part, catalog))
+        finally:
+            os.environ.pop(scratch.VARIABLE, None)
+        shutil.rmtree(work, ignore_errors=True)  # outputs are saved
+
+    def _hashes(self, part: Pipeline, catalog: CatalogProtocol) -> dict[str, str]:
+        paths = [Path(catalog.get(d)._filepath) for d in sorted(part.datasets()) if not d.startswith("params:")]
+        return self.truth.file_hashes(paths)
+
+    def _refuse_invisible(self, name: str) -> None:
+        hidden = self.truth.invisible(name, self.effective)
+        if hidden:
+            lines = [f"  {key}: this run uses {value!r}, {file} says {seen!r}" for file, key, value, seen in hidden]
+            options = " ".join(f"-S {file}:{key}={value}" for file, key, value, _ in hidden)
+            raise ProvenanceError(
+                f"{name} would run with parameters that DVC does not see (--params, conf/local, or an edit since the start):\n"
+                + "\n".join(lines)
+                + f"\nEdit the file, or run: dvc exp run {options}"
+            )

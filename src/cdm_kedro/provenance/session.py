@@ -1,0 +1,61 @@
+"""The session that makes a plain `kedro run` run what is stale, and only that."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.session import KedroSession
+from kedro.runner import SequentialRunner
+
+log = logging.getLogger(__name__)
+FORCE = "CDM_FORCE"
+_SELECTORS = ("tags", "node_names", "from_nodes", "to_nodes", "from_inputs", "to_outputs", "namespaces")
+
+
+def _terminated(*_: Any) -> None:
+    sys.exit(143)  # so that finally-blocks run and the MLflow run ends as KILLED
+
+
+class CascadeSession(KedroSession):
+    """KedroSession with :class:`FreshRunner` for its default; an explicit other runner is respected as it is."""
+
+    @classmethod
+    def create(cls, project_path: Path | str | None = None, *args: Any, **kwargs: Any) -> KedroSession:
+        """Create the session; tells the pipeline registry which environment it is in."""
+        env = kwargs.get("env")
+        if env:
+            os.environ["KEDRO_ENV"] = env
+        return super().create(project_path, *args, **kwargs)
+
+    def run(self, *args: Any, runner: Any = None, **kwargs: Any) -> dict[str, Any]:
+        """Run pipelines; see KedroSession.run."""
+        if runner is not None and type(runner) is not SequentialRunner:
+            return super().run(*args, runner=runner, **kwargs)
+        signal.signal(signal.SIGTERM, _terminated)
+        from kedro.framework.project import pipelines
+
+        from cdm_kedro.provenance.runner import FreshRunner, by_stage
+        from cdm_kedro.provenance.truth import Truth, stage_of_dvc
+
+        root, env, force = Path(self._project_path), self.store.get("env"), bool(os.environ.get(FORCE))
+        truth = Truth(root, env)
+        names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
+        whole_cascade = names in ([], ["cascade"], ["__default__"]) and not any(kwargs.get(key) for key in _SELECTORS)
+        plain = not self.store.get("runtime_params") and not stage_of_dvc() and not force
+        if whole_cascade and plain and truth.all_fresh():
+            log.info("Everything is fresh (dvc.lock): nothing to run.")
+            return {}
+        effective = dict(self._get_config_loader()["parameters"])
+        stages = {name: {n.name for n in nodes} for name, nodes in by_stage(pipelines["__default__"])}
+        missing = sorted(set(stages) - set(truth.names()))
+        if missing:
+            from cdm_kedro.provenance.truth import ProvenanceError
+
+            raise ProvenanceError(f"{truth.file} lacks {missing}; write it anew with `kedro dvc-yaml{f' --env={env}' if env else ''}`")
+        title = " ".join(["kedro run", *(f"--pipeline={n}" for n in names), *([f"--env={env}"] if env else [])])
+        return super().run(*args, runner=FreshRunner(truth, effective, stages, title, force), **kwargs)
