@@ -14,8 +14,12 @@ def zeros(module: nn.Module) -> nn.Module:
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm with 32 groups as in DDPM, or with the largest divisor of ``channels`` below that."""
-    return nn.GroupNorm(next(g for g in range(min(32, channels), 0, -1) if channels % g == 0), channels)
+    """GroupNorm with 32 groups as in DDPM, fewer where a group would have under four channels.
+
+    A group of one channel is instance normalization, which erases the mean: small models then lose the colours.
+    """
+    wanted = max(1, min(32, channels // 4))
+    return nn.GroupNorm(next(g for g in range(wanted, 0, -1) if channels % g == 0), channels)
 
 
 class Resample(nn.Module):
