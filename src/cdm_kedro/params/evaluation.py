@@ -14,6 +14,7 @@ class EvaluateParams(Params):
 
     extractor: Literal["efficientnet_lite0", "inception2015"] = "efficientnet_lite0"
     weights: str | None = Field(None, description="weights file of inception2015 (pt_inception-2015-12-05)")
+    input_side: int = Field(224, ge=32, le=512, description="pixels efficientnet_lite0 sees; it was trained at 224")
     batch_size: int = Field(64, ge=1)
     max_images: int | None = Field(None, ge=2, description="cap on images per set; null = all")
     splits: int = Field(10, ge=1, description="splits of the Inception-style score")

@@ -1,0 +1,1 @@
+"""Judging images: feature extractors, statistics, distances, the report."""
