@@ -20,7 +20,17 @@ def _run(force: bool, **options: Any) -> Any:
     if options.get("env"):
         os.environ["KEDRO_ENV"] = options["env"]  # the registry reads the cascade's shape from this environment
     assert kedro_run.callback is not None
-    return kedro_run.callback(**options)
+    try:
+        return kedro_run.callback(**options)
+    except Exception as error:
+        if type(error).__module__.startswith("cdm_kedro."):  # ours say what to do; a traceback would bury it
+            raise click.ClickException(str(error)) from error
+        raise
+    except BaseException as error:
+        if hasattr(error, "code") and type(error).__module__.startswith("cdm_kedro."):
+            click.echo(str(error), err=True)
+            raise SystemExit(error.code) from None
+        raise
 
 
 cli.add_command(

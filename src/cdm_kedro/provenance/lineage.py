@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,8 +46,6 @@ def source_files(function: Callable[..., Any], source: Path) -> list[Path]:
     Returns:
         Sorted paths.
     """
-    while isinstance(function, functools.partial):
-        function = function.func
     todo, seen, files = [function.__module__], set(), set()
     while todo:
         module = todo.pop()

@@ -50,6 +50,11 @@ def _git(root: Path, *arguments: str) -> str:
     return result.stdout.strip() if result.returncode == 0 else ""
 
 
+def commit() -> str | None:
+    """Git commit of the working directory, or None outside git."""
+    return _git(Path.cwd(), "rev-parse", "HEAD") or None
+
+
 def _dvc_ancestor() -> dict[str, Any] | None:
     import psutil
 

@@ -159,6 +159,8 @@ def _result(job: TrainingJob, done: dict[str, Any]) -> TrainingResult:
         "ema_decay": params.training.ema_decay,
         "data": job.data,
         **facts,
+        "final_loss": last.get("loss"),
+        "images_per_second": last.get("images_per_second"),
         "params": params.model_dump(mode="json"),
     }
     keys = ("loss", "grad_norm", "images_per_second", "nonfinite_steps", "memory_gib")

@@ -2,47 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cdm_kedro.params.stage import StageParams
 
 
-def train(
-    stage: str, images: Path, classes: list[str], data_card: dict[str, Any], params: StageParams
-) -> dict[str, Any]:
-    """Train one model of the cascade.
+def make_train(stage: str) -> Callable[..., dict[str, Any]]:
+    """The training node of a stage."""
 
-    Args:
-        stage: name of the stage.
-        images: FFCV file of the training images at the stage's resolution.
-        classes: class names in index order.
-        data_card: what preprocessing recorded; its hash of ``images`` goes into the model card.
-        params: the stage's parameters.
+    def train(images: Path, classes: list[str], data_card: dict[str, Any], params: StageParams) -> dict[str, Any]:
+        """Train one model of the cascade.
 
-    Returns:
-        ``model`` (safetensors with the EMA weights, float32), ``card`` and ``curve``.
-    """
-    from cdm_kedro.provenance.scratch import scratch_dir
-    from cdm_kedro.provenance.tracking import live
-    from cdm_kedro.training.job import TrainingJob
-    from cdm_kedro.training.launch import launch
+        Args:
+            images: FFCV file of the training images at the stage's resolution.
+            classes: class names in index order.
+            data_card: what preprocessing recorded; its hash of ``images`` becomes part of the job.
+            params: the stage's parameters.
 
-    folder = scratch_dir(stage)
-    job = TrainingJob(
-        stage=stage,
-        params=params,
-        beton=str(images),
-        num_classes=len(classes),
-        workdir=str(folder),
-        data=data_card["betons"][f"train_{params.resolution}"],
-    )
-    run = live()
+        Returns:
+            ``model`` (safetensors with the EMA weights, float32), ``card`` and ``curve``.
+        """
+        from cdm_kedro.provenance.scratch import scratch_dir
+        from cdm_kedro.provenance.tracking import commit, live
+        from cdm_kedro.training.job import TrainingJob
+        from cdm_kedro.training.launch import launch
 
-    def on_event(event: dict[str, Any]) -> None:
-        if event["event"] == "log":
-            run.log_metrics(event["metrics"], step=event["step"])
+        job = TrainingJob(
+            stage=stage,
+            params=params,
+            beton=str(images),
+            num_classes=len(classes),
+            workdir=str(scratch_dir(stage)),
+            data=data_card["betons"][f"train_{params.resolution}"],
+        )
+        run = live()
 
-    result = launch(job, on_event)
-    run.log_metrics(result.summary, step=params.training.steps)
-    return {"model": result.weights, "card": result.card, "curve": result.curve}
+        def on_event(event: dict[str, Any]) -> None:
+            if event["event"] == "log":
+                run.log_metrics(event["metrics"], step=event["step"])
+
+        result = launch(job, on_event)
+        run.log_metrics(result.summary, step=params.training.steps)
+        card = {**result.card, "mlflow_run": run.run_id, "git_commit": commit()}
+        return {"model": result.weights, "card": card, "curve": result.curve}
+
+    return train

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial, update_wrapper
-
 from kedro.pipeline import Node, Pipeline
 
 from cdm_kedro.cascade_spec import StageSpec
-from cdm_kedro.pipelines.train.nodes import train
+from cdm_kedro.pipelines.train.nodes import make_train
 
 
 def create_pipeline(stage: StageSpec) -> Pipeline:
     """FFCV file to EMA weights, card and curve of one stage."""
-    function = update_wrapper(partial(train, stage.name), train)
     return Pipeline(
         [
             Node(
-                function,
+                make_train(stage.name),
                 inputs={
                     "images": f"train_{stage.resolution}",
                     "classes": "classes",

@@ -1,0 +1,125 @@
+"""The HTML report: one file, no external assets."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.evaluation.paper import TABLE_1A
+
+_BLUE, _GREY = "#2563eb", "#9ca3af"
+
+
+def curve_svg(rows: list[dict[str, float]]) -> str:
+    """Loss against optimizer steps, with the quartiles of the noise level, as an SVG element."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context({"svg.hashsalt": "cdm", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"}):
+        figure, axes = plt.subplots(figsize=(4.4, 2.6))
+        for quartile, shade in zip(("loss_q1", "loss_q2", "loss_q3", "loss_q4"), (0.75, 0.55, 0.4, 0.25), strict=True):
+            points = [(r["step"], r[quartile]) for r in rows if quartile in r]
+            if points:
+                label = {"loss_q1": "quarter of t with least noise", "loss_q4": "most noise"}.get(quartile)
+                axes.plot(*zip(*points, strict=True), color=_GREY, alpha=shade, linewidth=1, label=label)
+        points = [(r["step"], r["loss"]) for r in rows if "loss" in r]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=_BLUE, linewidth=1.6, label="loss")
+            axes.set_yscale("log")
+        axes.set_xlabel("optimizer step")
+        axes.set_ylabel("loss (log)")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=7)
+        figure.tight_layout()
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None}, transparent=True)
+        plt.close(figure)
+    text = out.getvalue()
+    return text[text.index("<svg") :]
+
+
+def image_uri(path: Path, max_width: int = 1600) -> str:
+    """A picture as a data URI: PNG as it is when small, else JPEG at most ``max_width`` wide."""
+    from PIL import Image
+
+    data = path.read_bytes()
+    if len(data) > 1_000_000:
+        with Image.open(path) as image:
+            picture = image.convert("RGB")
+        if picture.width > max_width:
+            picture = picture.resize((max_width, round(picture.height * max_width / picture.width)), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=88)
+        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(data).decode()
+
+
+def metric_rows(metrics: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Column titles and one row a resolution, our scores with uncertainty and the paper's beside."""
+    name = metrics["extractor"]["name"]
+    canonical = name == "inception2015"
+    fd, score = ("fid", "inception_score") if canonical else (f"fd_{name}", f"score_{name}")
+    titles = ["FID" if canonical else "FD", "KD × 10³", "IS" if canonical else "score"]
+    rows = []
+    for resolution, paper in TABLE_1A.items():
+        ours = metrics.get(f"{resolution}px")
+        if ours is None:
+            continue
+        rows.append(
+            {
+                "resolution": resolution,
+                "n": ours["n"],
+                "fd_train": (ours[f"{fd}_train"], ours.get(f"{fd}_train_std")),
+                "fd_val": (ours[f"{fd}_val"], ours.get(f"{fd}_val_std")),
+                "kd": (ours[f"kd_{name}_val"] * 1e3, ours[f"kd_{name}_val_se"] * 1e3),
+                "score": (ours[score], ours[f"{score}_std"]),
+                "precision": ours.get("precision"),
+                "recall": ours.get("recall"),
+                "note": ours.get("note"),
+                "paper": paper,
+            }
+        )
+    return titles, rows
+
+
+def render(
+    title: str,
+    metrics: dict[str, Any],
+    data_card: dict[str, Any],
+    cards: dict[str, dict[str, Any]],
+    curves: dict[str, list[dict[str, float]]],
+    grids: dict[str, Path],
+) -> str:
+    """The page.
+
+    Args:
+        title: heading.
+        metrics: what evaluation returned.
+        data_card: what preprocessing recorded.
+        cards: model cards by stage.
+        curves: training curves by stage.
+        grids: sample grids by resolution.
+
+    Returns:
+        HTML.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
+    titles, rows = metric_rows(metrics)
+    return template.render(
+        title=title,
+        extractor=metrics["extractor"],
+        canonical=metrics["extractor"]["name"] == "inception2015",
+        titles=titles,
+        rows=rows,
+        data=data_card,
+        cards=cards,
+        curves={name: curve_svg(points) for name, points in curves.items()},
+        grids={resolution: image_uri(path) for resolution, path in grids.items()},
+    )
