@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+
+from cdm_kedro.build import build_unet
+from cdm_kedro.model.ema import EMA
+from cdm_kedro.model.embeddings import sinusoidal_embedding
+from cdm_kedro.model.layers import Attention, group_norm
+from cdm_kedro.model.unet import UNet
+from cdm_kedro.params.stage import StageParams
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL: dict[str, Any] = {
+    "resolution": 16, "channels": 8, "channel_mult": (1, 2), "num_res_blocks": 1, "attention_resolutions": (8,), "num_heads": 2
+}
+
+
+def inputs(net: UNet, batch: int = 2) -> list[Any]:
+    g = torch.Generator().manual_seed(0)
+    side = net.resolution
+    return [
+        torch.randn(batch, 3, side, side, generator=g),
+        torch.rand(batch, generator=g),
+        torch.arange(batch) if net.num_classes else None,
+        torch.randn(batch, 3, side // 2, side // 2, generator=g) if net.low_res else None,
+        torch.arange(batch).float() if net.aug_emb is not None else None,
+    ]
+
+
+def perturbed(net: UNet) -> UNet:
+    """Zero-initialized layers set to noise, so that every path shows."""
+    g = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in net.parameters():
+            if not p.any():
+                p.copy_(0.1 * torch.randn(p.shape, generator=g))
+    return net
+
+
+VARIANTS = [
+    {},
+    {"num_classes": 5, "learned_variances": True, "scale_shift_norm": False},
+    {"num_classes": 5, "low_res": True, "aug_conditioning": True, "noise_conditioning": "continuous"},
+    {"resblock_updown": True, "num_head_channels": 4, "low_res": True, "low_res_interpolation": "bicubic"},
+]
+
+
+@pytest.mark.parametrize("extra", VARIANTS)
+def test_shapes_zero_start_and_gradients_everywhere(extra: dict[str, Any]) -> None:
+    net = UNet(**SMALL, **extra)
+    x = inputs(net)
+    out = net(*x)
+    assert out.shape == (2, 6 if extra.get("learned_variances") else 3, 16, 16)
+    assert not out.any()  # the last convolution starts at zero
+    perturbed(net)(*x).square().mean().backward()
+    for name, p in net.named_parameters():
+        assert p.grad is not None and p.grad.any(), name
+
+
+def test_every_condition_changes_the_output() -> None:
+    net = perturbed(UNet(**SMALL, num_classes=5, low_res=True, aug_conditioning=True)).eval()
+    x = inputs(net)
+    base = net(*x)
+    for position, other in ((1, x[1] + 100), (2, x[2] + 1), (3, x[3] + 1), (4, x[4] + 7)):
+        changed = list(x)
+        changed[position] = other
+        assert not torch.allclose(net(*changed), base, atol=1e-5), position
+
+
+def test_null_class() -> None:
+    net = perturbed(UNet(**SMALL, num_classes=5, class_dropout=True)).eval()
+    x, cond = inputs(net)[:2]
+    torch.testing.assert_close(net(x, cond), net(x, cond, torch.tensor([5, 5])))
+    with pytest.raises(ValueError, match="needs y"):
+        UNet(**SMALL, num_classes=5)(x, cond)
+    with pytest.raises(ValueError, match="low_res"):
+        UNet(**SMALL, low_res=True)(x, cond)
+
+
+def test_checkpointing_gives_the_same_gradients() -> None:
+    grads = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        net = perturbed(UNet(**SMALL, num_classes=5, checkpointing=checkpointing))
+        net(*inputs(net)).square().mean().backward()
+        grads.append([p.grad for p in net.parameters()])
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_attention_against_an_einsum_in_float64() -> None:
+    torch.manual_seed(0)
+    layer = Attention(12, 3).double()
+    torch.nn.init.normal_(layer.proj.weight)
+    x = torch.randn(2, 12, 4, 5, dtype=torch.float64)
+    h = F.group_norm(x, layer.norm.num_groups, layer.norm.weight, layer.norm.bias)
+    q, k, v = torch.einsum("oi,bihw->bohw", layer.qkv.weight[:, :, 0, 0], h).add(layer.qkv.bias[:, None, None]).reshape(2, 3, 3, 4, 20).unbind(1)
+    w = torch.softmax(torch.einsum("bhcq,bhck->bhqk", q, k) / 2, -1)
+    out = torch.einsum("bhqk,bhck->bhcq", w, v).reshape(2, 12, 4, 5)
+    expected = x + torch.einsum("oi,bihw->bohw", layer.proj.weight[:, :, 0, 0], out) + layer.proj.bias[:, None, None]
+    torch.testing.assert_close(layer(x, torch.empty(0)), expected)
+
+
+def test_group_norm_never_normalizes_single_channels() -> None:
+    for channels in (8, 16, 24, 32, 48, 64, 128, 192, 256, 1024):
+        norm = group_norm(channels)
+        assert channels // norm.num_groups >= 4 and (channels < 128 or norm.num_groups == 32)
+
+
+def test_sinusoids() -> None:
+    got = sinusoidal_embedding(torch.tensor([3.0]), 6)[0].double()
+    f = torch.tensor([1.0, 10000 ** (-1 / 3), 10000 ** (-2 / 3)], dtype=torch.float64) * 3
+    torch.testing.assert_close(got, torch.cat((f.cos(), f.sin())), atol=1e-6, rtol=1e-5)
+
+
+def parameters_by_hand(p: dict[str, Any], classes: int, low: bool, aug: bool, learned: bool) -> int:
+    """Parameter count by an independent rule: convolution a*b*k^2 + b, linear a*b + b, GroupNorm 2c."""
+    c, emb = p["channels"], 4 * p["channels"]
+    conv = lambda a, b, k: a * b * k * k + b  # noqa: E731
+    res = lambda a, b: 2 * a + conv(a, b, 3) + emb * 2 * b + 2 * b + 2 * b + conv(b, b, 3) + (conv(a, b, 1) if a != b else 0)  # noqa: E731
+    att = lambda a: 2 * a + conv(a, 3 * a, 1) + conv(a, a, 1)  # noqa: E731
+    scalar = c * emb + emb + emb * emb + emb
+    total = scalar * (1 + aug) + classes * emb + conv(6 if low else 3, c, 3)
+    width, skips, side = c, [c], p["resolution"]
+    mults, blocks = p["channel_mult"], p["num_res_blocks"]
+    for level, m in enumerate(mults):
+        for _ in range(blocks):
+            total += res(width, m * c) + (att(m * c) if side in p["attention_resolutions"] else 0)
+            width = m * c
+            skips.append(width)
+        if level < len(mults) - 1:
+            total += conv(width, width, 3)
+            skips.append(width)
+            side //= 2
+    total += 2 * res(width, width) + att(width)
+    for level in reversed(range(len(mults))):
+        for i in range(blocks + 1):
+            m = mults[level]
+            total += res(width + skips.pop(), m * c) + (att(m * c) if side in p["attention_resolutions"] else 0)
+            width = m * c
+            if level and i == blocks:
+                total += conv(width, width, 3)
+                side *= 2
+    return total + 2 * width + conv(width, 6 if learned else 3, 3)
+
+
+@pytest.mark.parametrize(("stage", "billions"), [("base32", 0.8), ("sr64", 0.7), ("sr128", 0.5), ("sr256", 0.6)])
+def test_appendix_b_models(stage: str, billions: float) -> None:
+    raw = yaml.safe_load((ROOT / f"conf/imagenet/parameters_{stage}.yml").read_text())[stage]
+    params = StageParams.model_validate(raw)
+    with torch.device("meta"):
+        net = build_unet(params, 1000)
+    count = sum(p.numel() for p in net.parameters())
+    hand = parameters_by_hand(
+        {**raw["unet"], "resolution": params.resolution}, 1000, params.low is not None, stage == "sr64", params.diffusion.learned_variances
+    )
+    assert count == hand
+    assert count / 1e9 == pytest.approx(billions, abs=0.1), json.dumps(count)
+
+
+def test_ema_against_a_float64_recurrence() -> None:
+    net = torch.nn.Linear(3, 2)
+    ema = EMA(net, 0.9)
+    expected = {k: v.detach().double().clone() for k, v in net.named_parameters()}
+    for n in range(30):
+        with torch.no_grad():
+            for p in net.parameters():
+                p.add_(torch.randn(p.shape))
+        ema.update()
+        decay = min(0.9, (1 + n) / (10 + n))
+        for k, v in net.named_parameters():
+            expected[k] = decay * expected[k] + (1 - decay) * v.detach().double()
+    for k, v in ema.state_dict().items():
+        torch.testing.assert_close(v.double(), expected[k], atol=1e-5, rtol=1e-5)
+    other = EMA(torch.nn.Linear(3, 2), 0.9)
+    other.load_state_dict(ema.state_dict(), ema.updates)
+    assert other.updates == 30 and all(torch.equal(a, b) for a, b in zip(ema.shadow, other.shadow, strict=True))
