@@ -1,0 +1,139 @@
+"""Every odd kind of file has a defined result."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cdm_kedro.data.crop import BadImage, Decoded, centre_crop, decode
+from cdm_kedro.data.resample import downsample
+
+
+def photo(height: int = 40, width: int = 60) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return cv2.GaussianBlur(rng.integers(0, 256, (height, width, 3)).astype(np.uint8), (5, 5), 2)
+
+
+def save(path: Path, image: Image.Image, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def test_plain_jpeg_is_decoded_as_pillow_does(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", Image.fromarray(photo()), quality=90)
+    got = decode(path, True)
+    with Image.open(path) as image:
+        assert np.array_equal(got.pixels, np.asarray(image.convert("RGB"))) and got.notes == []
+
+
+def test_greyscale(tmp_path: Path) -> None:
+    grey = Image.fromarray(photo()).convert("L")
+    got = decode(save(tmp_path / "a.png", grey), True)
+    assert got.notes == ["greyscale"] and np.array_equal(got.pixels, np.repeat(np.asarray(grey)[..., None], 3, 2))
+    jpeg = decode(save(tmp_path / "a.jpg", grey), True)
+    assert jpeg.notes == ["greyscale"] and jpeg.pixels.shape == (40, 60, 3)
+
+
+def test_sixteen_bit_greyscale_keeps_its_range(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 60).astype(np.uint16)[None].repeat(40, 0)
+    got = decode(save(tmp_path / "a.png", Image.fromarray(ramp)), True)
+    assert got.notes == ["greyscale"]
+    np.testing.assert_allclose(got.pixels[0, :, 0], ramp[0] / 257, atol=0.51)
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    cmyk = Image.fromarray(photo()).convert("CMYK")
+    path = save(tmp_path / "a.jpg", cmyk, quality=95)
+    got = decode(path, True)
+    with Image.open(path) as image:
+        assert got.notes == ["cmyk"] and np.array_equal(got.pixels, np.asarray(image.convert("RGB")))
+
+
+def test_palette_and_alpha_over_white(tmp_path: Path) -> None:
+    palette = Image.fromarray(photo()).convert("P")
+    got = decode(save(tmp_path / "p.png", palette), True)
+    assert got.notes == ["palette"] and np.array_equal(got.pixels, np.asarray(palette.convert("RGB")))
+    rgba = np.dstack((np.full((8, 8, 3), 100, np.uint8), np.full((8, 8), 51, np.uint8)))
+    got = decode(save(tmp_path / "a.png", Image.fromarray(rgba)), True)
+    assert got.notes == ["alpha"] and (np.abs(got.pixels.astype(int) - (0.2 * 100 + 0.8 * 255)) <= 1).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / "a.jpg", Image.fromarray(photo()), quality=95, exif=exif)
+    upright, raw = decode(path, True), decode(path, False)
+    assert raw.pixels.shape == (40, 60, 3) and raw.notes == []
+    assert upright.pixels.shape == ((60, 40, 3) if orientation >= 5 else (40, 60, 3))
+    assert upright.notes == (["exif_rotated"] if orientation > 1 else [])
+    if orientation == 3:
+        assert np.array_equal(upright.pixels, raw.pixels[::-1, ::-1])
+
+
+def test_wrong_extension_is_read_by_content(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(photo()).save(buffer, "PNG")
+    (tmp_path / "a.jpg").write_bytes(buffer.getvalue())
+    assert np.array_equal(decode(tmp_path / "a.jpg", True).pixels, photo())
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "truncated.jpg", "truncated.png", "truncated_with_end.jpg"])
+def test_broken_files_are_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.jpg"
+    buffer = io.BytesIO()
+    Image.fromarray(photo(200, 300)).save(buffer, "PNG" if kind.endswith("png") else "JPEG")
+    data = buffer.getvalue()
+    content = {"empty": b"", "text": b"hello " * 50}.get(kind, data[: len(data) // 2])
+    if "with_end" in kind:
+        content = data[: len(data) // 2] + b"\xff\xd9"
+    path.write_bytes(content)
+    if "with_end" in kind:
+        # Both decoders fill the rest; what matters is that it never passes as a different size or hangs.
+        try:
+            assert decode(path, True).pixels.shape == (200, 300, 3)
+        except BadImage:
+            pass
+        return
+    with pytest.raises(BadImage):
+        decode(path, True)
+
+
+def test_centre_crop_is_the_area_mean_of_the_centre_square() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (512, 700, 3)).astype(np.uint8)
+    got = centre_crop(Decoded(pixels), "area")
+    square = pixels[:, 94:606].astype(np.float64)
+    mean = square.reshape(256, 2, 256, 2, 3).mean((1, 3))
+    assert got.shape == (256, 256, 3) and np.abs(got - mean).max() <= 0.51
+
+
+def test_small_images_are_enlarged_and_counted() -> None:
+    image = Decoded(photo(100, 120))
+    assert centre_crop(image, "area").shape == (256, 256, 3) and image.notes == ["upsampled"]
+    exact = Decoded(photo(256, 256))
+    assert np.array_equal(centre_crop(exact, "area"), exact.pixels) and exact.notes == []
+
+
+def test_guided_diffusion_option_against_pillow_steps() -> None:
+    pixels = photo(1100, 1300)
+    got = centre_crop(Decoded(pixels), "guided_diffusion")
+    image = Image.fromarray(pixels)
+    for size, filter_ in (((650, 550), "BOX"), ((325, 275), "BOX"), ((303, 256), "BICUBIC")):
+        image = image.resize(size, Image.Resampling[filter_])
+    assert np.array_equal(got, np.asarray(image)[:, 23:279])
+
+
+@pytest.mark.parametrize("resolution", [128, 64, 32])
+def test_downsample_is_the_rounded_mean(resolution: int) -> None:
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 256, 256)).astype(np.uint8))
+    k = 256 // resolution
+    mean = images.numpy().astype(np.float64).reshape(2, 3, resolution, k, resolution, k).mean((3, 5))
+    assert np.array_equal(downsample(images, resolution).numpy(), np.rint(mean).astype(np.uint8))
+    with pytest.raises(ValueError, match="divides"):
+        downsample(images, 100)
