@@ -30,6 +30,7 @@ def build_unet(stage: StageParams, num_classes: int) -> UNet:
         num_res_blocks=unet.num_res_blocks,
         attention_resolutions=unet.attention_resolutions,
         num_heads=unet.num_heads,
+        middle_attention=unet.middle_attention,
         dropout=unet.dropout,
         num_classes=num_classes if unet.class_cond else None,
         class_dropout=stage.training.class_dropout > 0,
@@ -40,6 +41,7 @@ def build_unet(stage: StageParams, num_classes: int) -> UNet:
         aug_conditioning=isinstance(stage.augmentation, GaussianAugmentation),
         learned_variances=stage.diffusion.learned_variances,
         noise_conditioning=stage.diffusion.noise_conditioning,
+        detail_std=unet.detail_std,
         checkpointing=unet.checkpointing,
     )
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from cdm_kedro.data.crop import BadImage, Decoded, centre_crop, decode
-from cdm_kedro.data.resample import downsample
+from cdm_kedro.data.resample import downsample, downsample_numpy
 
 
 def photo(height: int = 40, width: int = 60) -> np.ndarray:
@@ -135,5 +135,8 @@ def test_downsample_is_the_rounded_mean(resolution: int) -> None:
     k = 256 // resolution
     mean = images.numpy().astype(np.float64).reshape(2, 3, resolution, k, resolution, k).mean((3, 5))
     assert np.array_equal(downsample(images, resolution).numpy(), np.rint(mean).astype(np.uint8))
-    with pytest.raises(ValueError, match="divides"):
-        downsample(images, 100)
+    arrays = images.permute(0, 2, 3, 1).numpy()
+    assert np.array_equal(downsample_numpy(arrays, resolution), downsample(images, resolution).permute(0, 2, 3, 1).numpy())
+    for refused in (lambda: downsample(images, 100), lambda: downsample_numpy(arrays, 100)):
+        with pytest.raises(ValueError, match="divides"):
+            refused()

@@ -16,6 +16,7 @@ import numpy as np
 from cdm_kedro.data.beton import check_beton, read_beton, read_labels, sha256, write_beton
 from cdm_kedro.data.crop import STORED_SIDE, BadImage, centre_crop, decode
 from cdm_kedro.data.image_folder import ImageFolder, Sample, scan
+from cdm_kedro.data.resample import downsample_numpy
 from cdm_kedro.params.data import RESOLUTIONS, PreprocessParams
 
 if TYPE_CHECKING:
@@ -90,17 +91,11 @@ class _Derived(_Window):
         self._block: tuple[int, NDArray[np.uint8], NDArray[np.int64]] | None = None
 
     def compute(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        import torch
-
-        from cdm_kedro.data.resample import downsample
-
         block, offset = divmod(index, 64)
         if self._block is None or self._block[0] != block:
             images, labels = read_beton(self.path, self.indices[block * 64 : block * 64 + 64].tolist())
             if self.resolution != images.shape[1]:
-                torch.set_num_threads(1)  # forked process: the parent's thread pool is not here
-                planes = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-                images = downsample(planes, self.resolution).permute(0, 2, 3, 1).contiguous().numpy()
+                images = downsample_numpy(images, self.resolution)
             self._block = (block, images, labels)
         return self._block[1][offset], int(self._block[2][offset])
 

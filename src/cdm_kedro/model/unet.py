@@ -24,6 +24,7 @@ class UNet(nn.Module):
         attention_resolutions: sides of the feature maps, in pixels, with self-attention.
         num_heads: attention heads; ignored where ``num_head_channels`` is given.
         num_head_channels: channels of one head (ADM).
+        middle_attention: self-attention at the lowest resolution, as in DDPM.
         dropout: in the residual blocks.
         num_classes: None for an unconditional model.
         class_dropout: keep one embedding more, index ``num_classes``, for "no class" (classifier-free guidance).
@@ -35,6 +36,9 @@ class UNet(nn.Module):
         learned_variances: six output channels, eps then v.
         noise_conditioning: "timestep" embeds the index t; "continuous" embeds sqrt(alphas_cumprod) (section 4.4).
         timestep_scale: factor on t before its embedding (Improved DDPM's published models use 1000 / T).
+        detail_std: show the network what x holds beyond the upsampled input, and let it correct the best linear
+            estimate of eps, for images that differ from the upsampled input by this standard deviation; needs
+            ``low_res`` and continuous noise conditioning. Not the paper's; it spares small models learning what is known.
         checkpointing: recompute activations of every block in the backward pass.
     """
 
@@ -48,6 +52,7 @@ class UNet(nn.Module):
         attention_resolutions: Sequence[int] = (),
         num_heads: int = 1,
         num_head_channels: int | None = None,
+        middle_attention: bool = True,
         dropout: float = 0.0,
         num_classes: int | None = None,
         class_dropout: bool = False,
@@ -59,12 +64,13 @@ class UNet(nn.Module):
         learned_variances: bool = False,
         noise_conditioning: str = "timestep",
         timestep_scale: float = 1.0,
+        detail_std: float | None = None,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.resolution, self.num_classes, self.class_dropout = resolution, num_classes, class_dropout
         self.low_res, self.low_res_interpolation = low_res, low_res_interpolation
-        self.checkpointing = checkpointing
+        self.checkpointing, self.detail_std = checkpointing, detail_std
 
         emb_dim = 4 * channels
         scale = LEVEL_SCALE if noise_conditioning == "continuous" else timestep_scale
@@ -102,7 +108,7 @@ class UNet(nn.Module):
         self.middle = nn.ModuleList(
             [
                 ResBlock(width, width, emb_dim, dropout, scale_shift_norm),
-                attention(width),
+                *([attention(width)] if middle_attention else []),
                 ResBlock(width, width, emb_dim, dropout, scale_shift_norm),
             ]
         )
@@ -156,8 +162,11 @@ class UNet(nn.Module):
         if (low_res is None) == self.low_res:
             raise ValueError("low_res must be given exactly when the model was built with low_res")
         emb = self.embed(noise_cond, y, aug_level)
+        residual: Tensor | None = None
         if low_res is not None:
             low = F.interpolate(low_res, x.shape[-2:], mode=self.low_res_interpolation, align_corners=False)
+            if self.detail_std is not None:
+                x = residual = self._residual(x, low, noise_cond)
             x = torch.cat((x, low.to(x.dtype)), dim=1)
         h = self.conv_in(x)
         skips = [h]
@@ -167,7 +176,24 @@ class UNet(nn.Module):
         h = self._run(self.middle, h, emb)
         for layers in self.up:
             h = self._run(layers, torch.cat((h, skips.pop()), dim=1), emb)
-        return self.conv_out(F.silu(self.norm_out(h)))
+        out = self.conv_out(F.silu(self.norm_out(h)))
+        return out if residual is None else self._eps(out, residual, noise_cond)
+
+    def _scales(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Standard deviations at a noise level: of the noise, of the scaled detail, of their sum."""
+        assert self.detail_std is not None
+        a = level[:, None, None, None]
+        noise, detail = (1 - a * a).clamp_min(0), (a * self.detail_std) ** 2
+        return noise.sqrt(), detail.sqrt(), (noise + detail).sqrt()
+
+    def _residual(self, x_t: Tensor, low: Tensor, level: Tensor) -> Tensor:
+        """What x_t holds beyond the upsampled input, in units of its standard deviation."""
+        return (x_t - level[:, None, None, None] * low) / self._scales(level)[2]
+
+    def _eps(self, out: Tensor, residual: Tensor, level: Tensor) -> Tensor:
+        """E[eps | x_t, low] if x_start ~ N(low, detail_std^2), plus the output in units of that estimate's error."""
+        noise, detail, total = self._scales(level)
+        return noise / total * residual + detail / total * out.float()
 
     def _run(self, layers: nn.ModuleList, h: Tensor, emb: Tensor) -> Tensor:
         for layer in layers:

@@ -19,11 +19,18 @@ class UNetParams(Params):
     num_res_blocks: int = Field(ge=1, description="residual blocks per resolution")
     attention_resolutions: tuple[int, ...] = Field((), description="feature-map sides, in pixels, with attention")
     num_heads: int = Field(1, ge=1)
+    middle_attention: bool = Field(True, description="self-attention at the bottom of the U; off suits models trained on crops")
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     class_cond: bool = True
     scale_shift_norm: bool = Field(True, description="inject embeddings as FiLM scale and shift after GroupNorm")
     resblock_updown: bool = Field(False, description="residual blocks that resample (ADM) instead of plain layers")
     low_res_interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    detail_std: float | None = Field(
+        None,
+        gt=0,
+        description="start super-resolution from the best linear estimate, for images that differ from their upsampled "
+        "input by this much (-1..1 units); null = plain eps prediction (the paper)",
+    )
     checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
 
     @model_validator(mode="after")
@@ -131,6 +138,7 @@ class TrainingParams(Params):
     grad_clip: float | None = Field(None, gt=0, description="global norm; null = no clipping (the paper)")
     ema_decay: float = Field(0.9999, ge=0, lt=1)
     random_flip: bool = True
+    crop: int | None = Field(None, ge=8, description="train a super-resolution model on random crops of this side (Imagen)")
     class_dropout: float = Field(0.0, ge=0, lt=1, description="for classifier-free guidance; the paper uses none")
     precision: Precision = "bf16"
     compile: bool | None = Field(None, description="torch.compile; null = on CUDA only")
@@ -181,6 +189,18 @@ class StageParams(Params):
                 raise ValueError(f"low_resolution {self.low_resolution} must be below resolution {self.resolution}")
             if self.resolution % self.low_resolution:
                 raise ValueError(f"low_resolution {self.low_resolution} does not divide resolution {self.resolution}")
+            crop, ratio = self.training.crop, self.resolution // self.low_resolution
+            if crop is not None and (crop > self.resolution or crop % ratio or crop % factor):
+                raise ValueError(
+                    f"training.crop {crop} must be at most resolution {self.resolution} and divisible by {ratio} (the "
+                    f"enlargement) and {factor} (the U-Net's downsampling)"
+                )
+            if self.unet.detail_std is not None and self.diffusion.noise_conditioning != "continuous":
+                raise ValueError("unet.detail_std needs diffusion.noise_conditioning: continuous, which tells the noise level")
+        elif self.unet.detail_std is not None:
+            raise ValueError("unet.detail_std is for super-resolution; a base model has no low-resolution input")
+        elif self.training.crop is not None:
+            raise ValueError(f"training.crop {self.training.crop} is for super-resolution; a base model learns layout")
         elif self.augmentation.kind != "none":
             raise ValueError(f"augmentation {self.augmentation.kind} needs a low-resolution input; this is a base model")
         return self

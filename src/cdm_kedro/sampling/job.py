@@ -80,7 +80,7 @@ def sample_to_files(cascade: Cascade, params: SampleParams, folder: Path) -> Sam
 
         def progress(name: str, images: int) -> None:
             bar.set_postfix_str(name, refresh=False)
-            bar.update(images * work[name] / steps[name] / each)
+            bar.update(min(images * work[name] / steps[name] / each, params.num_samples - bar.n))  # sums of fractions overshoot
 
         for start, stop in _shards(params.num_samples, params.batch_size):
             path = parts / f"{start:08d}.npz"

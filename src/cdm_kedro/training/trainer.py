@@ -26,7 +26,7 @@ from cdm_kedro.training.job import TrainingJob
 
 log = logging.getLogger(__name__)
 Emit = Callable[[dict[str, Any]], None]
-_UNIFORMS = 6  # t, level, flip, augmentation (2), class dropout
+_UNIFORMS = 8  # t, level, flip, augmentation (2), class dropout, crop (2)
 
 
 class NonFiniteError(RuntimeError):
@@ -65,7 +65,7 @@ class Draws:
         self._generator = torch.Generator(device)
 
     def __call__(self, step: int, first: int, count: int, *shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
-        """Uniforms (count, 6), then one normal tensor (count, *shape) for each shape."""
+        """Uniforms (count, 8), then one normal tensor (count, *shape) for each shape."""
         if first % self.block or count % self.block:
             self.block = 1
         uniforms = torch.empty(count, _UNIFORMS, device=self.device)
@@ -77,6 +77,28 @@ class Draws:
             for normal in normals:
                 normal[rows].normal_(generator=self._generator)
         return uniforms, *normals
+
+
+def random_crop(images: Tensor, side: int, uniforms: Tensor, grid: int) -> Tensor:
+    """One square of each image at a multiple of ``grid``, so that downsampling and cropping commute.
+
+    Args:
+        images: (B, C, H, H).
+        side: of the squares.
+        uniforms: (B, 2) in [0, 1).
+        grid: divides H and ``side``.
+
+    Returns:
+        (B, C, side, side).
+    """
+    places = (images.shape[-1] - side) // grid + 1
+    top, left = (uniforms * places).long().clamp_max(places - 1).unbind(1)
+    span = torch.arange(side, device=images.device)
+    rows, columns = (top * grid)[:, None] + span, (left * grid)[:, None] + span
+    batch, channels = torch.arange(len(images), device=images.device), torch.arange(images.shape[1], device=images.device)
+    return images[
+        batch[:, None, None, None], channels[None, :, None, None], rows[:, None, :, None], columns[:, None, None, :]
+    ]
 
 
 class Meter:
@@ -197,13 +219,15 @@ class Trainer:
 
     def losses(self, images: Tensor, labels: Tensor, uniforms: Tensor, noise: Tensor, low_noise: Tensor | None) -> Tensor:
         """Per-example losses (B,) of a microbatch of (B, 3, H, W) uint8 images; also feeds the meter."""
+        if self.training.crop is not None and self.params.low_resolution is not None:
+            images = random_crop(images, self.training.crop, uniforms[:, 6:8], self.params.resolution // self.params.low_resolution)
         if self.training.random_flip:
             images = torch.where((uniforms[:, 2] < 0.5)[:, None, None, None], images.flip(3), images)
         x_start = images.float() / 127.5 - 1
         low: Tensor | None = None
         aug_level: Tensor | None = None
         if self.params.low_resolution is not None and low_noise is not None:
-            small = downsample(images, self.params.low_resolution).float() / 127.5 - 1
+            small = downsample(images, low_noise.shape[-1]).float() / 127.5 - 1
             low, aug_level = self.augmentation.train(small, uniforms[:, 3:5], low_noise)
         timesteps = self.process.num_timesteps
         t = (uniforms[:, 0] * timesteps).long().clamp_max(timesteps - 1)
@@ -232,7 +256,8 @@ class Trainer:
         """One optimizer step on this rank's share of the batch."""
         local = len(images)
         micro = min(self.training.microbatch or local, local)
-        side, low = self.params.resolution, self.params.low_resolution
+        side = self.training.crop or self.params.resolution
+        low = self.params.low_resolution and side * self.params.low_resolution // self.params.resolution
         torch.manual_seed(mix_seed(self.training.seed, 2, self.step, self.world.rank))  # dropout
         total = torch.zeros((), device=self.world.device)
         for start in range(0, local, micro):
