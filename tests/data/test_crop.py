@@ -136,7 +136,9 @@ def test_downsample_is_the_rounded_mean(resolution: int) -> None:
     mean = images.numpy().astype(np.float64).reshape(2, 3, resolution, k, resolution, k).mean((3, 5))
     assert np.array_equal(downsample(images, resolution).numpy(), np.rint(mean).astype(np.uint8))
     arrays = images.permute(0, 2, 3, 1).numpy()
-    assert np.array_equal(downsample_numpy(arrays, resolution), downsample(images, resolution).permute(0, 2, 3, 1).numpy())
+    assert np.array_equal(
+        downsample_numpy(arrays, resolution), downsample(images, resolution).permute(0, 2, 3, 1).numpy()
+    )
     for refused in (lambda: downsample(images, 100), lambda: downsample_numpy(arrays, 100)):
         with pytest.raises(ValueError, match="divides"):
             refused()

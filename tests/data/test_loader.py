@@ -32,7 +32,9 @@ def test_batches_are_the_samples_of_the_order(betons: dict[str, Path]) -> None:
     stream = sample_positions(18, 1, 0, 48).reshape(12, 4)
     for (x, y), wanted in zip(got, stream, strict=True):  # compared at the end: kept batches are not overwritten
         assert x.dtype == torch.uint8 and x.shape == (4, 3, 32, 32)
-        assert np.array_equal(x.permute(0, 2, 3, 1).numpy(), images[wanted]) and np.array_equal(y.numpy(), labels[wanted])
+        assert np.array_equal(x.permute(0, 2, 3, 1).numpy(), images[wanted]) and np.array_equal(
+            y.numpy(), labels[wanted]
+        )
 
 
 def test_resume_at_any_step(betons: dict[str, Path]) -> None:

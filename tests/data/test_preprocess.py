@@ -57,7 +57,11 @@ def test_ffcv_reads_what_our_reader_reads(betons: dict[str, Path]) -> None:
     from ffcv.transforms import Squeeze, ToTensor
 
     loader = Loader(
-        str(betons["val_64"]), batch_size=4, num_workers=1, order=OrderOption.SEQUENTIAL, drop_last=False,
+        str(betons["val_64"]),
+        batch_size=4,
+        num_workers=1,
+        order=OrderOption.SEQUENTIAL,
+        drop_last=False,
         pipelines={"image": [SimpleRGBImageDecoder(), ToTensor()], "label": [IntDecoder(), ToTensor(), Squeeze(1)]},
     )
     parts = [(x.clone(), y.clone()) for x, y in loader]
@@ -98,7 +102,12 @@ def test_broken_images(image_folder: Path, tmp_path: Path) -> None:
 
 def test_unfinished_and_truncated_files_are_refused(betons: dict[str, Path], tmp_path: Path) -> None:
     data = betons["val_32"].read_bytes()
-    cases = {"unfinished": data[:16] + bytes(8) + data[24:], "truncated": data[: len(data) // 2], "short": data[:100], "other": b"x" * len(data)}
+    cases = {
+        "unfinished": data[:16] + bytes(8) + data[24:],
+        "truncated": data[: len(data) // 2],
+        "short": data[:100],
+        "other": b"x" * len(data),
+    }
     for name, content in cases.items():
         path = tmp_path / f"{name}.beton"
         path.write_bytes(content)

@@ -7,7 +7,12 @@ import pytest
 import torch
 from scipy import ndimage, stats
 
-from cdm_kedro.diffusion.augmentation import BlurConditioning, GaussianConditioning, NoConditioningAugmentation, gaussian_blur
+from cdm_kedro.diffusion.augmentation import (
+    BlurConditioning,
+    GaussianConditioning,
+    NoConditioningAugmentation,
+    gaussian_blur,
+)
 from cdm_kedro.diffusion.process import DiffusionProcess
 from cdm_kedro.diffusion.schedules import make_betas
 
@@ -60,7 +65,9 @@ def test_blur_against_scipy() -> None:
     for i in range(3):
         w = np.exp(-0.5 * (np.array([-1, 0, 1]) / float(sigma[i])) ** 2)
         w /= w.sum()
-        expected = ndimage.correlate1d(ndimage.correlate1d(images[i].numpy(), w, axis=1, mode="mirror"), w, axis=2, mode="mirror")
+        expected = ndimage.correlate1d(
+            ndimage.correlate1d(images[i].numpy(), w, axis=1, mode="mirror"), w, axis=2, mode="mirror"
+        )
         np.testing.assert_allclose(got[i].numpy(), expected, atol=1e-6)
 
 

@@ -65,7 +65,9 @@ def test_posterior_by_bayes_on_a_grid(t: int) -> None:
     x0, xt = 0.3, -0.4
     grid = np.linspace(-6, 6, 200_001)
     a_prev, beta = float(process.alphas_cumprod[t - 1]), float(process.betas[t])
-    log_p = -((grid - math.sqrt(a_prev) * x0) ** 2) / (2 * (1 - a_prev)) - (xt - math.sqrt(1 - beta) * grid) ** 2 / (2 * beta)
+    log_p = -((grid - math.sqrt(a_prev) * x0) ** 2) / (2 * (1 - a_prev)) - (xt - math.sqrt(1 - beta) * grid) ** 2 / (
+        2 * beta
+    )
     p = np.exp(log_p - log_p.max())
     p /= p.sum()
     mean = (p * grid).sum()
@@ -82,7 +84,9 @@ def test_conversions_are_inverse_at_both_ends_of_4000(t: int) -> None:
     ts = torch.full((4,), t)
     xt = process.q_sample(x0, ts, eps)
     a = process.alphas_cumprod[t]
-    torch.testing.assert_close(xt.double(), a.sqrt() * x0.double() + (1 - a).sqrt() * eps.double(), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(
+        xt.double(), a.sqrt() * x0.double() + (1 - a).sqrt() * eps.double(), atol=1e-6, rtol=1e-6
+    )
     # float32 loses the image in the noise when sqrt(abar) is small: the error is that of x_t, amplified by its inverse.
     tolerance = 4e-7 * max(1.0, float(a.rsqrt())) * 4
     assert (process.x_start_from_eps(xt, ts, eps) - x0).abs().max() < tolerance

@@ -27,7 +27,7 @@ def gaussian_eps(level: Tensor, x: Tensor, mean: float | Tensor = MEAN, sd: floa
     return (1 - level**2).sqrt() * (x - level * mean) / var
 
 
-def noise_source(seed: int, shape: tuple[int, ...]):  # noqa: ANN201
+def noise_source(seed: int, shape: tuple[int, ...]):
     return lambda i: torch.randn(shape, generator=torch.Generator().manual_seed(seed * 100_003 + i))
 
 
@@ -36,7 +36,7 @@ def check(x: Tensor, mean: float = MEAN, sd: float = SD, slack: float = 0.0) -> 
     assert abs(float(x.std()) - sd) < 5 * sd / (2 * len(x)) ** 0.5 + slack
 
 
-def timestep_model(process: DiffusionProcess):  # noqa: ANN201
+def timestep_model(process: DiffusionProcess):
     def model(x: Tensor, cond: Tensor) -> Tensor:
         level = process.alphas_cumprod[cond.long()].sqrt().float()[:, None, None, None]
         return gaussian_eps(level, x)
@@ -53,8 +53,12 @@ def test_ancestral_full(variance: str) -> None:
     process = DiffusionProcess(make_betas("cosine", 400))
     shape = (N, 1, 1, 1)
     x = ancestral(
-        timestep_model(process), noise_source(1, shape)(10**4), ReverseSchedule.respaced(process), noise_source(2, shape),
-        clip_x_start=False, variance=variance,
+        timestep_model(process),
+        noise_source(1, shape)(10**4),
+        ReverseSchedule.respaced(process),
+        noise_source(2, shape),
+        clip_x_start=False,
+        variance=variance,
     )
     check(x, slack=0.01)
 
@@ -106,7 +110,9 @@ def test_ddim_is_deterministic_and_its_eta_one_is_ancestral() -> None:
     check(a, slack=0.01)
     # Equation 16 at eta 1 has the variance beta-tilde and the DDPM mean.
     one = ddim(model, start, schedule, noise_source(2, shape), clip_x_start=False, eta=1.0)
-    torch.testing.assert_close(one, ancestral(model, start, schedule, noise_source(2, shape), clip_x_start=False), atol=2e-4, rtol=1e-3)
+    torch.testing.assert_close(
+        one, ancestral(model, start, schedule, noise_source(2, shape), clip_x_start=False), atol=2e-4, rtol=1e-3
+    )
 
 
 def test_dpmpp_2m_follows_the_exact_flow_at_second_order() -> None:
@@ -155,14 +161,28 @@ def test_more_sampling_steps_keeps_the_distribution() -> None:
     g = torch.Generator().manual_seed(5)
     samples = MEAN + SD * torch.randn(shape, generator=g)
     again = renoise_and_resample(
-        timestep_model(process), samples, process, ReverseSchedule.respaced(process), 100, torch.randn(shape, generator=g),
-        noise_source(3, shape), clip_x_start=False,
+        timestep_model(process),
+        samples,
+        process,
+        ReverseSchedule.respaced(process),
+        100,
+        torch.randn(shape, generator=g),
+        noise_source(3, shape),
+        clip_x_start=False,
     )
     check(again, slack=0.01)
     # correlated with where it came from, as half of the noise levels were kept
     assert 0.05 < float(torch.corrcoef(torch.stack((samples.flatten(), again.flatten())))[0, 1]) < 0.95
     with pytest.raises(ValueError, match="does not visit"):
-        renoise_and_resample(timestep_model(process), samples, process, ReverseSchedule.respaced(process, 3), 7, samples, noise_source(0, shape))
+        renoise_and_resample(
+            timestep_model(process),
+            samples,
+            process,
+            ReverseSchedule.respaced(process, 3),
+            7,
+            samples,
+            noise_source(0, shape),
+        )
 
 
 def test_guidance_at_one_is_the_conditional_model_and_extrapolates() -> None:
@@ -192,7 +212,11 @@ def test_linear_gaussian_cascade(truncated: bool, s: int) -> None:
     caught: dict[int, Tensor] = {}
     schedule = ReverseSchedule.respaced(process, visit=[s - 1] if s else [])
     z0 = ancestral(
-        low_model, noise_source(1, shape)(10**4), schedule, noise_source(2, shape), clip_x_start=False,
+        low_model,
+        noise_source(1, shape)(10**4),
+        schedule,
+        noise_source(2, shape),
+        clip_x_start=False,
         callback=lambda i, x: caught.__setitem__(schedule.timesteps[i] + 1, x.clone()),
     )
     if truncated and s:
@@ -201,7 +225,9 @@ def test_linear_gaussian_cascade(truncated: bool, s: int) -> None:
         z_s, level_s = augmentation.sample(z0, s, noise_source(3, shape)(0))  # type: ignore[assignment]
     assert (level_s == s).all()
     # The model reads s as it is told, not as the test knows it.
-    a2 = torch.where(level_s > 0, process.alphas_cumprod[(level_s.long() - 1).clamp_min(0)].float(), torch.ones(N))[:, None, None, None]
+    a2 = torch.where(level_s > 0, process.alphas_cumprod[(level_s.long() - 1).clamp_min(0)].float(), torch.ones(N))[
+        :, None, None, None
+    ]
     k = gain * a2.sqrt() * var_z / (a2 * var_z + 1 - a2)
     mean = k * z_s
     sd = float((gain**2 * var_z + var_e - k * a2.sqrt() * var_z * gain).mean().sqrt())
@@ -210,7 +236,13 @@ def test_linear_gaussian_cascade(truncated: bool, s: int) -> None:
         level = process.alphas_cumprod[cond.long()].sqrt().float()[:, None, None, None]
         return gaussian_eps(level, x, mean, sd)
 
-    x0 = ancestral(high_model, noise_source(4, shape)(10**4), ReverseSchedule.respaced(process), noise_source(5, shape), clip_x_start=False)
+    x0 = ancestral(
+        high_model,
+        noise_source(4, shape)(10**4),
+        ReverseSchedule.respaced(process),
+        noise_source(5, shape),
+        clip_x_start=False,
+    )
     got = torch.cov(torch.stack((x0.flatten(), z0.flatten())))
     expected_var = gain**2 * var_z + var_e
     assert float(got[0, 0]) == pytest.approx(expected_var, rel=0.04)

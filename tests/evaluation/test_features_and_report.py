@@ -74,8 +74,15 @@ def test_report_shows_everything_and_loads_nothing(tmp_path: Path) -> None:
         "32px": {"n": 8, **scores, f"score_{name}": 3.0, f"score_{name}_std": 0.1, "note": "8 samples"},
     }
     card = {
-        "parameters": 1e6, "steps": 10, "images_seen": 80, "seconds": 3.0, "images_per_second": 20.0, "device": "cpu", "processes": 1,
-        "mlflow_run": "0123456789", "params": {"resolution": 32, "low_resolution": None, "note": "<script>alert(1)</script>"},
+        "parameters": 1e6,
+        "steps": 10,
+        "images_seen": 80,
+        "seconds": 3.0,
+        "images_per_second": 20.0,
+        "device": "cpu",
+        "processes": 1,
+        "mlflow_run": "0123456789",
+        "params": {"resolution": 32, "low_resolution": None, "note": "<script>alert(1)</script>"},
     }
     data = {"classes": 2, "source": {"images": {"train": 10, "val": 4}}}
     curve = [{"step": float(i), "loss": 1.0 / i, "loss_q1": 0.5 / i} for i in range(1, 6)]

@@ -73,7 +73,9 @@ def test_kernel_distance_against_torchmetrics_and_for_equal_distributions() -> N
     whole, _ = kernel_distance(x, y, subsets=2, subset_size=60)
     k = [torch.from_numpy((p @ q.T / 16 + 1) ** 3) for p, q in ((x, x), (x, y), (y, y))]
     # torchmetrics' own formula from the three kernel matrices
-    expected = float(__import__("torchmetrics.image.kid", fromlist=["maximum_mean_discrepancy"]).maximum_mean_discrepancy(*k))
+    expected = float(
+        __import__("torchmetrics.image.kid", fromlist=["maximum_mean_discrepancy"]).maximum_mean_discrepancy(*k)
+    )
     assert whole == pytest.approx(expected, rel=1e-9)
     assert callable(poly_mmd)
     a, b = rng.normal(size=(2000, 16)), rng.normal(size=(2000, 16))

@@ -18,7 +18,12 @@ from cdm_kedro.params.stage import StageParams
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL: dict[str, Any] = {
-    "resolution": 16, "channels": 8, "channel_mult": (1, 2), "num_res_blocks": 1, "attention_resolutions": (8,), "num_heads": 2
+    "resolution": 16,
+    "channels": 8,
+    "channel_mult": (1, 2),
+    "num_res_blocks": 1,
+    "attention_resolutions": (8,),
+    "num_heads": 2,
 }
 
 
@@ -101,7 +106,12 @@ def test_attention_against_an_einsum_in_float64() -> None:
     torch.nn.init.normal_(layer.proj.weight)
     x = torch.randn(2, 12, 4, 5, dtype=torch.float64)
     h = F.group_norm(x, layer.norm.num_groups, layer.norm.weight, layer.norm.bias)
-    q, k, v = torch.einsum("oi,bihw->bohw", layer.qkv.weight[:, :, 0, 0], h).add(layer.qkv.bias[:, None, None]).reshape(2, 3, 3, 4, 20).unbind(1)
+    q, k, v = (
+        torch.einsum("oi,bihw->bohw", layer.qkv.weight[:, :, 0, 0], h)
+        .add(layer.qkv.bias[:, None, None])
+        .reshape(2, 3, 3, 4, 20)
+        .unbind(1)
+    )
     w = torch.softmax(torch.einsum("bhcq,bhck->bhqk", q, k) / 2, -1)
     out = torch.einsum("bhqk,bhck->bhcq", w, v).reshape(2, 12, 4, 5)
     expected = x + torch.einsum("oi,bihw->bohw", layer.proj.weight[:, :, 0, 0], out) + layer.proj.bias[:, None, None]
@@ -124,7 +134,9 @@ def parameters_by_hand(p: dict[str, Any], classes: int, low: bool, aug: bool, le
     """Parameter count by an independent rule: convolution a*b*k^2 + b, linear a*b + b, GroupNorm 2c."""
     c, emb = p["channels"], 4 * p["channels"]
     conv = lambda a, b, k: a * b * k * k + b  # noqa: E731
-    res = lambda a, b: 2 * a + conv(a, b, 3) + emb * 2 * b + 2 * b + 2 * b + conv(b, b, 3) + (conv(a, b, 1) if a != b else 0)  # noqa: E731
+    res = lambda a, b: (
+        2 * a + conv(a, b, 3) + emb * 2 * b + 2 * b + 2 * b + conv(b, b, 3) + (conv(a, b, 1) if a != b else 0)
+    )
     att = lambda a: 2 * a + conv(a, 3 * a, 1) + conv(a, a, 1)  # noqa: E731
     scalar = c * emb + emb + emb * emb + emb
     total = scalar * (1 + aug) + classes * emb + conv(6 if low else 3, c, 3)
@@ -159,7 +171,11 @@ def test_appendix_b_models(stage: str, billions: float) -> None:
         net = build_unet(params, 1000)
     count = sum(p.numel() for p in net.parameters())
     hand = parameters_by_hand(
-        {**raw["unet"], "resolution": params.resolution}, 1000, params.low is not None, stage == "sr64", params.diffusion.learned_variances
+        {**raw["unet"], "resolution": params.resolution},
+        1000,
+        params.low is not None,
+        stage == "sr64",
+        params.diffusion.learned_variances,
     )
     assert count == hand
     assert count / 1e9 == pytest.approx(billions, abs=0.1), json.dumps(count)

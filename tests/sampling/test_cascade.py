@@ -25,11 +25,17 @@ BASE: dict[str, Any] = {
     "training": {"steps": 1, "batch_size": 1},
 }
 SR: dict[str, Any] = {
-    **BASE, "resolution": 16, "low": "base", "low_resolution": 8,
+    **BASE,
+    "resolution": 16,
+    "low": "base",
+    "low_resolution": 8,
     "augmentation": {"kind": "gaussian", "timesteps": 40, "schedule": "cosine"},
 }
 TOP: dict[str, Any] = {
-    **BASE, "resolution": 32, "low": "sr", "low_resolution": 16,
+    **BASE,
+    "resolution": 32,
+    "low": "sr",
+    "low_resolution": 16,
     "diffusion": {"timesteps": 40, "schedule": "linear", "beta_end": 0.01, "noise_conditioning": "continuous"},
     "augmentation": {"kind": "blur"},
 }
@@ -48,7 +54,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                 if not p.any():
                     p.normal_(std=0.1)
         out[name] = folder / f"{name}.safetensors"
-        write_weights(out[name], net.state_dict(), {"stage": name, "num_classes": str(CLASSES), "params": params.model_dump_json()})
+        write_weights(
+            out[name],
+            net.state_dict(),
+            {"stage": name, "num_classes": str(CLASSES), "params": params.model_dump_json()},
+        )
     return out
 
 
@@ -87,7 +97,9 @@ def test_other_partitions_differ_by_rounding_alone(models: dict[str, Path], batc
             assert difference.max() <= 1 and (difference > 0).mean() < 0.01
 
 
-def test_truncated_feeds_z_s_and_leaves_the_low_samples_alone(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_truncated_feeds_z_s_and_leaves_the_low_samples_alone(
+    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: dict[str, Any] = {}
     original = Cascade._conditioning
 
@@ -126,7 +138,9 @@ def test_truncated_feeds_z_s_and_leaves_the_low_samples_alone(models: dict[str, 
         ({"sr": {"guidance_scale": 2.0}}, "class_dropout"),
     ],
 )
-def test_impossible_sampling_is_refused_with_its_key(models: dict[str, Path], stages: dict[str, Any], message: str) -> None:
+def test_impossible_sampling_is_refused_with_its_key(
+    models: dict[str, Path], stages: dict[str, Any], message: str
+) -> None:
     with pytest.raises(CascadeError, match=message) as error:
         run(models, sampling(stages=stages))
     assert f"sample.stages.{next(iter(stages))}" in str(error.value)
@@ -171,4 +185,6 @@ def test_grid_has_one_row_a_class(tmp_path: Path) -> None:
         pixels = np.asarray(picture.convert("RGB"))
     assert pixels.shape[0] == 3 * 66
     for row in range(3):
-        assert (pixels[row * 66 + 32, -130:-70] == 40 * (row + 1)).any() and (pixels[row * 66 + 10, -60] == 40 * (row + 1)).all()
+        assert (pixels[row * 66 + 32, -130:-70] == 40 * (row + 1)).any() and (
+            pixels[row * 66 + 10, -60] == 40 * (row + 1)
+        ).all()

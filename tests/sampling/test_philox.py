@@ -16,7 +16,11 @@ def test_known_answers_of_random123() -> None:
     cases = [
         ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
         ((f, f, f, f), (f, f), (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
-        ((0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0), (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)),
+        (
+            (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+            (0xA4093822, 0x299F31D0),
+            (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+        ),
     ]
     for counter, key, expected in cases:
         got = philox4x32(tuple(word(c) for c in counter), key)  # type: ignore[arg-type]
@@ -26,7 +30,15 @@ def test_known_answers_of_random123() -> None:
 def test_noise_is_standard_normal_and_independent_between_draws() -> None:
     x = normal(1, 0, torch.arange(64), 0, (3, 32, 32))
     assert stats.kstest(x.flatten().numpy(), "norm").pvalue > 1e-3
-    draws = [normal(*a, (3, 32, 32)) for a in ((1, 0, torch.arange(64), 1), (1, 1, torch.arange(64), 0), (2, 0, torch.arange(64), 0), (1, 0, torch.arange(64, 128), 0))]
+    draws = [
+        normal(*a, (3, 32, 32))
+        for a in (
+            (1, 0, torch.arange(64), 1),
+            (1, 1, torch.arange(64), 0),
+            (2, 0, torch.arange(64), 0),
+            (1, 0, torch.arange(64, 128), 0),
+        )
+    ]
     for other in draws:
         correlation = torch.corrcoef(torch.stack((x.flatten(), other.flatten())))[0, 1]
         assert abs(float(correlation)) < 5 / x.numel() ** 0.5

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 # The layout of FFCV's format version 2, so that checking and reading a file need not import ffcv (4 s).
 _HEADER = np.dtype(
-    [("version", "<u2"), ("num_fields", "<u2"), ("page_size", "<u4"), ("num_samples", "<u8"), ("alloc_table_ptr", "<u8")],
+    [
+        ("version", "<u2"),
+        ("num_fields", "<u2"),
+        ("page_size", "<u4"),
+        ("num_samples", "<u8"),
+        ("alloc_table_ptr", "<u8"),
+    ],
     align=True,
 )
 _FIELD_BYTES = 1 + 16 + 1024
@@ -41,9 +47,9 @@ class BetonInfo:
 class ImageSource(Protocol):
     """Random access to images; a call must not raise, because FFCV's writer would hang."""
 
-    def __len__(self) -> int: ...  # noqa: D105
+    def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]: ...  # noqa: D105
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]: ...
 
 
 def write_beton(source: ImageSource, path: Path, description: str) -> None:

@@ -112,7 +112,10 @@ class Scene:
         for _ in range(count):
             cx, cy, size = self.uniform(-1, 1), self.uniform(low, high), self.uniform(0.07, 0.13)
             d = np.minimum.reduce(
-                [self.circle(cx + k * size * 0.9, cy - size * 0.25 * (k % 2), size * (1 - 0.12 * abs(k))) for k in (-1, 0, 1, 2)]
+                [
+                    self.circle(cx + k * size * 0.9, cy - size * 0.25 * (k % 2), size * (1 - 0.12 * abs(k)))
+                    for k in (-1, 0, 1, 2)
+                ]
             )
             self.paint(d + 0.012 * self.grain, color, opacity)
 
@@ -134,8 +137,22 @@ def _balloon(s: Scene) -> None:
     bx, by = cx, cy + r * 1.62
     for dx in (-0.5, 0.5):
         u = s.x - (bx + dx * r * (0.3 + 0.5 * (by - s.y) / (by - cy)))
-        s.paint(np.maximum(np.abs(u) - 0.006, np.abs(s.y - (by + cy + r * 0.7) / 2) - (by - cy - r * 0.7) / 2), s.color(0.25, 0.2, 0.15))
-    s.paint(np.minimum(s.circle(cx, cy, r), s.polygon((cx - r * 0.86, cy + r * 0.5), (cx + r * 0.86, cy + r * 0.5), (cx + r * 0.3, cy + r * 1.25), (cx - r * 0.3, cy + r * 1.25))), skin)
+        s.paint(
+            np.maximum(np.abs(u) - 0.006, np.abs(s.y - (by + cy + r * 0.7) / 2) - (by - cy - r * 0.7) / 2),
+            s.color(0.25, 0.2, 0.15),
+        )
+    s.paint(
+        np.minimum(
+            s.circle(cx, cy, r),
+            s.polygon(
+                (cx - r * 0.86, cy + r * 0.5),
+                (cx + r * 0.86, cy + r * 0.5),
+                (cx + r * 0.3, cy + r * 1.25),
+                (cx - r * 0.3, cy + r * 1.25),
+            ),
+        ),
+        skin,
+    )
     basket = 0.8 + 0.2 * np.sign(np.sin(s.x * 110) * np.sin(s.y * 110))
     s.paint(s.box(bx, by, r * 0.26, r * 0.17, 0.02), s.color(0.50, 0.32, 0.16) * basket[..., None])
 
@@ -154,7 +171,10 @@ def _cactus(s: Scene) -> None:
         if s.rng.random() < 0.85:
             y0, length, arm = s.uniform(-0.1, 0.25), s.uniform(0.2, 0.35), w * 0.55
             x0 = cx + side * (w + arm * 1.7)
-            parts += [(cx + side * (w + arm * 0.6), y0, w * 1.3, arm * 0.8), (x0, y0 - length / 2, arm, length / 2 + arm * 0.8)]
+            parts += [
+                (cx + side * (w + arm * 0.6), y0, w * 1.3, arm * 0.8),
+                (x0, y0 - length / 2, arm, length / 2 + arm * 0.8),
+            ]
     for px, py, hx, hy in parts:
         d = s.box(px, py, hx, hy, min(hx, hy))
         u = (s.x - px) / min(hx, hy)
@@ -181,7 +201,10 @@ def _cottage(s: Scene) -> None:
     roof_top = cy - hy - s.uniform(0.36, 0.46)
     s.paint(s.box(cx + hx * 0.55, roof_top + 0.16, 0.06, 0.16), s.color(0.45, 0.25, 0.2))
     shingles = 0.9 + 0.16 * np.sin(s.y * 95 + 1.5 * np.abs(np.sin(s.x * 55)))
-    s.paint(s.polygon((cx - hx - 0.12, cy - hy + 0.02), (cx, roof_top), (cx + hx + 0.12, cy - hy + 0.02)), s.color(0.32, 0.25, 0.40) * shingles[..., None])
+    s.paint(
+        s.polygon((cx - hx - 0.12, cy - hy + 0.02), (cx, roof_top), (cx + hx + 0.12, cy - hy + 0.02)),
+        s.color(0.32, 0.25, 0.40) * shingles[..., None],
+    )
     door, frame = s.color(0.25, 0.42, 0.30), s.color(0.97, 0.97, 0.93, jitter=0.02)
     s.paint(s.box(cx, cy + hy * 0.45, 0.1, hy * 0.55), frame)
     s.paint(s.box(cx, cy + hy * 0.48, 0.08, hy * 0.52), door * (1 + 0.1 * np.sin(s.x * 120))[..., None])
@@ -236,11 +259,20 @@ def _lighthouse(s: Scene) -> None:
     w0, w1 = 0.21, 0.125
     tower = s.polygon((cx - w0, foot + 0.06), (cx - w1, top), (cx + w1, top), (cx + w0, foot + 0.06))
     bands = np.sin((s.y - top) * 3.1416 / ((foot - top) / 5.0) + 0.4) > 0
-    stones = 1 - 0.10 * ((np.abs((s.y * 24) % 1 - 0.5) > 0.42) | (np.abs((s.x * 16 + 0.5 * (np.floor(s.y * 24) % 2)) % 1 - 0.5) > 0.44))
+    stones = 1 - 0.10 * (
+        (np.abs((s.y * 24) % 1 - 0.5) > 0.42) | (np.abs((s.x * 16 + 0.5 * (np.floor(s.y * 24) % 2)) % 1 - 0.5) > 0.44)
+    )
     round_light = np.clip(1.05 - 0.9 * (s.x - cx + 0.05), 0.6, 1.1)
-    s.paint(tower, np.where(bands[..., None], s.color(0.88, 0.14, 0.16), s.color(0.98, 0.96, 0.93, jitter=0.03)) * (stones * round_light)[..., None])
+    s.paint(
+        tower,
+        np.where(bands[..., None], s.color(0.88, 0.14, 0.16), s.color(0.98, 0.96, 0.93, jitter=0.03))
+        * (stones * round_light)[..., None],
+    )
     s.paint(s.box(cx, top - 0.01, 0.19, 0.025), s.color(0.15, 0.13, 0.18))
-    s.paint(s.box(cx, top - 0.11, 0.1, 0.1), s.color(1.0, 0.93, 0.55) * (1 - 0.5 * (np.abs((s.x * 18) % 1 - 0.5) > 0.42))[..., None])
+    s.paint(
+        s.box(cx, top - 0.11, 0.1, 0.1),
+        s.color(1.0, 0.93, 0.55) * (1 - 0.5 * (np.abs((s.x * 18) % 1 - 0.5) > 0.42))[..., None],
+    )
     s.paint(s.polygon((cx - 0.15, top - 0.2), (cx, top - 0.36), (cx + 0.15, top - 0.2)), s.color(0.75, 0.12, 0.14))
 
 
@@ -270,7 +302,10 @@ def _moon(s: Scene) -> None:
 def _mushroom(s: Scene) -> None:
     s.vertical(s.color(0.06, 0.24, 0.12, jitter=0.03), s.color(0.16, 0.36, 0.14, jitter=0.03))
     for _ in range(4):
-        s.paint(s.box(s.uniform(-1, 1), -0.2, s.uniform(0.04, 0.09), 1.0), s.color(0.12, 0.16, 0.10, jitter=0.02) * (1 + 0.3 * np.sin(s.x * 130 + 5 * s.noise(20)))[..., None])
+        s.paint(
+            s.box(s.uniform(-1, 1), -0.2, s.uniform(0.04, 0.09), 1.0),
+            s.color(0.12, 0.16, 0.10, jitter=0.02) * (1 + 0.3 * np.sin(s.x * 130 + 5 * s.noise(20)))[..., None],
+        )
     moss = 1 + 0.3 * s.grain + 0.2 * s.noise(26)
     s.paint(0.58 + 0.05 * s.noise(6) - s.y, s.color(0.24, 0.40, 0.12) * moss[..., None])
     cx, cy, r = s.uniform(-0.25, 0.25), s.uniform(-0.15, 0.1), s.uniform(0.50, 0.62)
@@ -284,7 +319,10 @@ def _mushroom(s: Scene) -> None:
     for _ in range(11):
         a, q = s.uniform(3.3, 6.1), r * s.uniform(0.2, 0.85)
         px, py, size = cx + q * np.cos(a), cy + q * np.sin(a) * 0.9, s.uniform(0.03, 0.085)
-        s.paint(np.maximum(s.ellipse(px, py, size, size * 0.8) + 0.008 * s.grain, cap + 0.01), s.color(0.98, 0.96, 0.90, jitter=0.02))
+        s.paint(
+            np.maximum(s.ellipse(px, py, size, size * 0.8) + 0.008 * s.grain, cap + 0.01),
+            s.color(0.98, 0.96, 0.90, jitter=0.02),
+        )
 
 
 def _pine(s: Scene) -> None:
@@ -305,7 +343,10 @@ def _pine(s: Scene) -> None:
         d = s.polygon((cx - half, y1), (cx, y0), (cx + half, y1)) + 0.018 * np.sin(s.x * 70 + 2 * s.noise(9))
         needles = 0.85 + 0.3 * np.sin((s.x - cx) * 90 + np.sign(s.x - cx) * s.y * 110) * (0.6 + 0.4 * s.grain)
         s.paint(d, green * (needles * np.clip(1.15 - 0.8 * (s.x - cx), 0.6, 1.4))[..., None])
-        s.paint(np.maximum(d, np.abs(s.y - y1 + 0.05 + 0.03 * np.sin(s.x * 23 + k)) - 0.022), s.color(0.97, 0.98, 1, jitter=0.02))
+        s.paint(
+            np.maximum(d, np.abs(s.y - y1 + 0.05 + 0.03 * np.sin(s.x * 23 + k)) - 0.022),
+            s.color(0.97, 0.98, 1, jitter=0.02),
+        )
     flakes = s.rng.random((s.side, s.side)) > 0.998
     s.rgb[flakes] = 1.0
 
@@ -325,7 +366,9 @@ def _sailboat(s: Scene) -> None:
     s.paint(np.maximum(hull, s.y - y - 0.04), s.color(0.95, 0.93, 0.88))
     s.paint(s.box(cx, (y + top) / 2, 0.015, (y - top) / 2), s.color(0.3, 0.2, 0.12))
     seams = 1 - 0.10 * (np.abs((s.y * 9 + 0.3 * s.x) % 1 - 0.5) > 0.46) + 0.02 * np.sin(s.x * 180) * np.sin(s.y * 180)
-    white = s.color(0.99, 0.98, 0.95, jitter=0.02) * (seams * np.clip(1 - 0.35 * (s.x - cx) * way, 0.75, 1.05))[..., None]
+    white = (
+        s.color(0.99, 0.98, 0.95, jitter=0.02) * (seams * np.clip(1 - 0.35 * (s.x - cx) * way, 0.75, 1.05))[..., None]
+    )
     accent = s.color(*((0.90, 0.18, 0.20), (0.98, 0.80, 0.20), (0.15, 0.55, 0.45))[int(s.rng.integers(3))])
     for direction, reach, start, sail in ((way, 0.82, 0.02, white), (-way, 0.55, 0.25, accent * seams[..., None])):
         u = (s.x - cx) * direction
@@ -349,7 +392,9 @@ def _sunflower(s: Scene) -> None:
     for layer, tint in ((0.5, 0.86), (0.0, 1.0)):
         phase = (angle * count / (2 * np.pi) + turn + layer) % 1 - 0.5
         reach = r * 2.05 - r * 2.6 * np.abs(phase) ** 1.7
-        streaks = tint * (0.92 + 0.10 * np.cos(phase * 40) + 0.25 * np.clip(radius / r - 1.2, 0, 0.4) - 0.2 * (np.abs(phase) > 0.42))
+        streaks = tint * (
+            0.92 + 0.10 * np.cos(phase * 40) + 0.25 * np.clip(radius / r - 1.2, 0, 0.4) - 0.2 * (np.abs(phase) > 0.42)
+        )
         s.paint(radius - reach, s.color(0.99, 0.78, 0.06) * streaks[..., None])
     d = s.circle(cx, cy, r)
     # Fermat's spiral at the golden angle, seen as parastichies.

@@ -51,7 +51,9 @@ def scan(root: Path) -> ImageFolder:
     for split in ("train", "val"):
         folder = root / split
         if not folder.is_dir():
-            raise FolderError(f"{folder}: no such folder; images must lie in {root}/train/<class>/ and {root}/val/<class>/")
+            raise FolderError(
+                f"{folder}: no such folder; images must lie in {root}/train/<class>/ and {root}/val/<class>/"
+            )
         names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
         if not names:
             raise FolderError(f"{folder}: holds no class folders; images must lie in {folder}/<class>/")
@@ -60,14 +62,19 @@ def scan(root: Path) -> ImageFolder:
         index = {name: i for i, name in enumerate(classes)}
         unknown = [name for name in names if name not in index]
         if unknown:
-            raise FolderError(f"{folder}: classes {unknown[:5]} do not occur in {root / 'train'}; labels would be undefined")
+            raise FolderError(
+                f"{folder}: classes {unknown[:5]} do not occur in {root / 'train'}; labels would be undefined"
+            )
         splits[split] = []
         for name in names:
             files = sorted(
-                e.name for e in os.scandir(folder / name)
+                e.name
+                for e in os.scandir(folder / name)
                 if e.name.lower().endswith(EXTENSIONS) and not e.name.startswith(".") and e.is_file()
             )
             if not files:
-                raise FolderError(f"{folder / name}: holds no images ({', '.join(EXTENSIONS)}); add some or remove the folder")
+                raise FolderError(
+                    f"{folder / name}: holds no images ({', '.join(EXTENSIONS)}); add some or remove the folder"
+                )
             splits[split] += [Sample(f"{split}/{name}/{file}", index[name]) for file in files]
     return ImageFolder(root, classes, splits)

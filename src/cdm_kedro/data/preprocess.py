@@ -196,7 +196,11 @@ def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[s
                 write_beton(_Derived(full, np.arange(len(good)), resolution), path, f"{split} {resolution}")
             files[name] = path
             info = check_beton(path)
-            card["betons"][name] = {"num_samples": info.num_samples, "resolution": info.resolution, "sha256": sha256(path)}
+            card["betons"][name] = {
+                "num_samples": info.num_samples,
+                "resolution": info.resolution,
+                "sha256": sha256(path),
+            }
         counts = np.bincount(read_labels(full), minlength=len(folder.classes))
         card["per_class"][split] = {name: int(n) for name, n in zip(folder.classes, counts, strict=True)}
         missing = [name for name, n in card["per_class"][split].items() if n == 0]

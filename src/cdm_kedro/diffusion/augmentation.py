@@ -58,7 +58,9 @@ class NoConditioningAugmentation:
             ValueError: s > 0 for a model that never saw noise.
         """
         if s > 0:
-            raise ValueError(f"s is {s}, but this model was trained without Gaussian conditioning augmentation; use s: 0")
+            raise ValueError(
+                f"s is {s}, but this model was trained without Gaussian conditioning augmentation; use s: 0"
+            )
         return low_res, None
 
 
@@ -143,6 +145,8 @@ def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     offsets = torch.arange(-half, half + 1, device=images.device, dtype=torch.float32)
     weights = torch.exp(-0.5 * (offsets / sigma[:, None].clamp_min(math.sqrt(torch.finfo(torch.float32).tiny))) ** 2)
     weights = (weights / weights.sum(1, keepdim=True)).to(images.dtype).repeat_interleave(c, 0)
-    padded = F.pad(images, (half, half, half, half), mode="reflect").reshape(1, b * c, height + 2 * half, width + 2 * half)
+    padded = F.pad(images, (half, half, half, half), mode="reflect").reshape(
+        1, b * c, height + 2 * half, width + 2 * half
+    )
     blurred = F.conv2d(padded, weights[:, None, :, None], groups=b * c)
     return F.conv2d(blurred, weights[:, None, None, :], groups=b * c).reshape(b, c, height, width)

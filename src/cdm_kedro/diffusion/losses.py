@@ -17,7 +17,10 @@ def _mean(x: Tensor) -> Tensor:
 def normal_kl(mean1: Tensor, log_variance1: Tensor, mean2: Tensor, log_variance2: Tensor) -> Tensor:
     """KL divergence of two diagonal Gaussians, elementwise, in nats."""
     return 0.5 * (
-        log_variance2 - log_variance1 - 1 + torch.exp(log_variance1 - log_variance2)
+        log_variance2
+        - log_variance1
+        - 1
+        + torch.exp(log_variance1 - log_variance2)
         + (mean1 - mean2) ** 2 * torch.exp(-log_variance2)
     )
 

@@ -50,12 +50,17 @@ class DiffusionProcess:
     def q_sample(self, x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """Draw x_t given x_0: sqrt(abar) x_0 + sqrt(1 - abar) noise; t (B,) int64 index."""
         n = x_start.ndim
-        return self.table("sqrt_alphas_cumprod", t, n) * x_start + self.table("sqrt_one_minus_alphas_cumprod", t, n) * noise
+        return (
+            self.table("sqrt_alphas_cumprod", t, n) * x_start
+            + self.table("sqrt_one_minus_alphas_cumprod", t, n) * noise
+        )
 
     def x_start_from_eps(self, x_t: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """x_0 = x_t / sqrt(abar) - sqrt(1/abar - 1) eps."""
         n = x_t.ndim
-        return self.table("sqrt_recip_alphas_cumprod", t, n) * x_t - self.table("sqrt_recipm1_alphas_cumprod", t, n) * eps
+        return (
+            self.table("sqrt_recip_alphas_cumprod", t, n) * x_t - self.table("sqrt_recipm1_alphas_cumprod", t, n) * eps
+        )
 
     def eps_from_x_start(self, x_t: Tensor, t: Tensor, x_start: Tensor) -> Tensor:
         """The inverse of :meth:`x_start_from_eps`."""

@@ -58,7 +58,11 @@ class ReverseSchedule:
         steps = total if steps is None else steps
         if not 1 <= steps <= total:
             raise ValueError(f"steps is {steps}; the training process has {total}, so choose 1 to {total}")
-        indices = torch.linspace(0, total - 1, steps, dtype=torch.float64).round().long() if steps > 1 else torch.tensor([total - 1])
+        indices = (
+            torch.linspace(0, total - 1, steps, dtype=torch.float64).round().long()
+            if steps > 1
+            else torch.tensor([total - 1])
+        )
         kept = set(indices.tolist())
         fixed = sorted(set(visit))
         for t in fixed:
@@ -251,7 +255,7 @@ def renoise_and_resample(
     noise: Noise,
     clip_x_start: bool = True,
 ) -> Tensor:
-    """"More sampling steps" (Table 2a): noise finished samples to index t, then run the reverse process again.
+    """ "More sampling steps" (Table 2a): noise finished samples to index t, then run the reverse process again.
 
     Args:
         model: see the module.

@@ -30,7 +30,9 @@ def linear_betas(timesteps: int, beta_start: float = 1e-4, beta_end: float = 0.0
     """
     scale = 1000 / timesteps
     if beta_end * scale >= 1:
-        raise ValueError(f"beta_end {beta_end} x 1000 / {timesteps} steps is {beta_end * scale:.3g}, not below 1; use more steps")
+        raise ValueError(
+            f"beta_end {beta_end} x 1000 / {timesteps} steps is {beta_end * scale:.3g}, not below 1; use more steps"
+        )
     return torch.linspace(beta_start * scale, beta_end * scale, timesteps, dtype=torch.float64)
 
 

@@ -74,7 +74,9 @@ class _EfficientNet(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[-1] != self.side:
-            x = F.interpolate(x, (self.side, self.side), mode="bicubic", antialias=True, align_corners=False).clamp(0, 255)
+            x = F.interpolate(x, (self.side, self.side), mode="bicubic", antialias=True, align_corners=False).clamp(
+                0, 255
+            )
         x = ((x - 127) / 128).contiguous(memory_format=torch.channels_last)
         features = self.net.extract_features(x).mean((2, 3))  # type: ignore[operator]
         return features, self.net._fc(features)  # type: ignore[operator]

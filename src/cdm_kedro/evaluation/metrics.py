@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 Features = NDArray[np.floating]
 
 
-def kernel_distance(a: Features, b: Features, subsets: int = 50, subset_size: int = 200, seed: int = 0) -> tuple[float, float]:
+def kernel_distance(
+    a: Features, b: Features, subsets: int = 50, subset_size: int = 200, seed: int = 0
+) -> tuple[float, float]:
     """Unbiased squared MMD with the kernel (x.y / D + 1)^3 (Binkowski et al. 2018).
 
     Args:
@@ -37,7 +39,7 @@ def kernel_distance(a: Features, b: Features, subsets: int = 50, subset_size: in
 
 
 def classifier_score(logits: Features, splits: int = 10, seed: int = 0) -> tuple[float, float]:
-    """exp of the mean KL from each image's class distribution to the marginal (Salimans et al. 2016).
+    """Exp of the mean KL from each image's class distribution to the marginal (Salimans et al. 2016).
 
     Args:
         logits: (N, classes).

@@ -51,7 +51,9 @@ def image_uri(path: Path, max_width: int = 1600) -> str:
         with Image.open(path) as image:
             picture = image.convert("RGB")
         if picture.width > max_width:
-            picture = picture.resize((max_width, round(picture.height * max_width / picture.width)), Image.Resampling.LANCZOS)
+            picture = picture.resize(
+                (max_width, round(picture.height * max_width / picture.width)), Image.Resampling.LANCZOS
+            )
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=88)
         return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -109,7 +111,9 @@ def render(
     """
     import jinja2
 
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
     titles, rows = metric_rows(metrics)
     return template.render(

@@ -24,7 +24,9 @@ class EMA:
         """Move the average towards the model's present parameters."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        source = self._source if all(s.dtype == torch.float32 for s in self._source) else [s.float() for s in self._source]
+        source = (
+            self._source if all(s.dtype == torch.float32 for s in self._source) else [s.float() for s in self._source]
+        )
         torch._foreach_lerp_(self.shadow, source, 1.0 - decay)
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -72,7 +72,7 @@ class ResBlock(nn.Module):
         return F.avg_pool2d(x, 2) if self.resample == "down" else x
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """x (B, channels, H, W), emb (B, emb_dim) after SiLU; returns (B, out, H', W')."""
+        """X (B, channels, H, W), emb (B, emb_dim) after SiLU; returns (B, out, H', W')."""
         h = self.conv1(self._resample(F.silu(self.norm1(x))))
         e = self.emb(emb)[:, :, None, None].to(h.dtype)
         if self.scale_shift:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cdm_kedro.model.embeddings import LEVEL_SCALE, ScalarEmbedding
-from cdm_kedro.model.layers import Attention, ResBlock, Resample, group_norm, zeros
+from cdm_kedro.model.layers import Attention, Resample, ResBlock, group_norm, zeros
 
 
 class UNet(nn.Module):

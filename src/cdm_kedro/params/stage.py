@@ -19,7 +19,9 @@ class UNetParams(Params):
     num_res_blocks: int = Field(ge=1, description="residual blocks per resolution")
     attention_resolutions: tuple[int, ...] = Field((), description="feature-map sides, in pixels, with attention")
     num_heads: int = Field(1, ge=1)
-    middle_attention: bool = Field(True, description="self-attention at the bottom of the U; off suits models trained on crops")
+    middle_attention: bool = Field(
+        True, description="self-attention at the bottom of the U; off suits models trained on crops"
+    )
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     class_cond: bool = True
     scale_shift_norm: bool = Field(True, description="inject embeddings as FiLM scale and shift after GroupNorm")
@@ -122,9 +124,7 @@ class BlurAugmentation(Params):
         return self
 
 
-AugmentationParams = Annotated[
-    NoAugmentation | GaussianAugmentation | BlurAugmentation, Field(discriminator="kind")
-]
+AugmentationParams = Annotated[NoAugmentation | GaussianAugmentation | BlurAugmentation, Field(discriminator="kind")]
 
 
 class TrainingParams(Params):
@@ -138,7 +138,9 @@ class TrainingParams(Params):
     grad_clip: float | None = Field(None, gt=0, description="global norm; null = no clipping (the paper)")
     ema_decay: float = Field(0.9999, ge=0, lt=1)
     random_flip: bool = True
-    crop: int | None = Field(None, ge=8, description="train a super-resolution model on random crops of this side (Imagen)")
+    crop: int | None = Field(
+        None, ge=8, description="train a super-resolution model on random crops of this side (Imagen)"
+    )
     class_dropout: float = Field(0.0, ge=0, lt=1, description="for classifier-free guidance; the paper uses none")
     precision: Precision = "bf16"
     compile: bool | None = Field(None, description="torch.compile; null = on CUDA only")
@@ -196,11 +198,15 @@ class StageParams(Params):
                     f"enlargement) and {factor} (the U-Net's downsampling)"
                 )
             if self.unet.detail_std is not None and self.diffusion.noise_conditioning != "continuous":
-                raise ValueError("unet.detail_std needs diffusion.noise_conditioning: continuous, which tells the noise level")
+                raise ValueError(
+                    "unet.detail_std needs diffusion.noise_conditioning: continuous, which tells the noise level"
+                )
         elif self.unet.detail_std is not None:
             raise ValueError("unet.detail_std is for super-resolution; a base model has no low-resolution input")
         elif self.training.crop is not None:
             raise ValueError(f"training.crop {self.training.crop} is for super-resolution; a base model learns layout")
         elif self.augmentation.kind != "none":
-            raise ValueError(f"augmentation {self.augmentation.kind} needs a low-resolution input; this is a base model")
+            raise ValueError(
+                f"augmentation {self.augmentation.kind} needs a low-resolution input; this is a base model"
+            )
         return self

@@ -31,7 +31,9 @@ def _path(dataset: Any, root: Path, name: str) -> str:
     return (path.relative_to(root) if path.is_absolute() and path.is_relative_to(root) else path).as_posix()
 
 
-def render(pipelines: Mapping[str, Pipeline], stages: list[str], catalog: CatalogProtocol, root: Path, env: str | None) -> str:
+def render(
+    pipelines: Mapping[str, Pipeline], stages: list[str], catalog: CatalogProtocol, root: Path, env: str | None
+) -> str:
     """The text of dvc.yaml.
 
     Args:
@@ -59,7 +61,9 @@ def render(pipelines: Mapping[str, Pipeline], stages: list[str], catalog: Catalo
         stage: dict[str, Any] = {"cmd": f"kedro run{option} --pipelines={name}"}
         if nested:
             stage["wdir"] = "../.."
-        code = {f.relative_to(root).as_posix() for node in pipeline.nodes for f in source_files(node.func, root / "src")}
+        code = {
+            f.relative_to(root).as_posix() for node in pipeline.nodes for f in source_files(node.func, root / "src")
+        }
         inputs = sorted(_path(catalog.get(d), root, d) for d in pipeline.inputs() if not d.startswith("params:"))
         stage["deps"] = inputs + sorted(code)
         params: dict[str, list[str]] = {}

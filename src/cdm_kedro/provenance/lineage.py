@@ -28,7 +28,9 @@ def _imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             found.add(node.module)
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "RUNS_MODULES" for t in node.targets):
+        elif isinstance(node, ast.Assign) and any(
+            isinstance(t, ast.Name) and t.id == "RUNS_MODULES" for t in node.targets
+        ):
             found.update(ast.literal_eval(node.value))  # modules started as processes of their own
     return {name for name in found if name == PACKAGE or name.startswith(PACKAGE + ".")}
 

@@ -63,7 +63,9 @@ class FreshRunner(SequentialRunner):
             self._tracking = Tracking(self.truth.root, self.title, self.truth.env)
         return self._tracking
 
-    def _run(self, pipeline: Pipeline, catalog: CatalogProtocol, hook_manager: Any = None, run_id: str | None = None) -> None:
+    def _run(
+        self, pipeline: Pipeline, catalog: CatalogProtocol, hook_manager: Any = None, run_id: str | None = None
+    ) -> None:
         status = "FAILED"
         skipped: dict[str, str] = {}
         try:
@@ -80,7 +82,13 @@ class FreshRunner(SequentialRunner):
                 self._tracking.close(status)
 
     def _stage(
-        self, name: str, nodes: list[Node], catalog: CatalogProtocol, hooks: Any, run_id: str | None, skipped: dict[str, str]
+        self,
+        name: str,
+        nodes: list[Node],
+        catalog: CatalogProtocol,
+        hooks: Any,
+        run_id: str | None,
+        skipped: dict[str, str],
     ) -> None:
         part = Pipeline(nodes)
         if name == stage_of_dvc():  # `dvc repro` has decided, and records afterwards
@@ -88,14 +96,18 @@ class FreshRunner(SequentialRunner):
             key = self.truth.key(name)
             self._execute(name, part, key, ["dvc repro"], catalog, hooks, run_id)
             if self.truth.key(name) != key:
-                raise ProvenanceError(f"inputs, parameters or code of {name} changed while it ran; its outputs are not recorded")
+                raise ProvenanceError(
+                    f"inputs, parameters or code of {name} changed while it ran; its outputs are not recorded"
+                )
             return
         if name not in self.whole or {n.name for n in nodes} != self.whole[name]:
-            log.warning("%s: only some of its nodes were asked for; running them without recording, the stage stays stale", name)
+            log.warning(
+                "%s: only some of its nodes were asked for; running them without recording, the stage stays stale", name
+            )
             super()._run(part, catalog, hooks, run_id)
             return
         why = self.truth.why_stale(name) if not self.force else ["forced"]
-        if why == [] :
+        if why == []:
             log.info("%s: fresh, skipped", name)
             skipped[name] = self.truth.recorded_key(name)
             if self._tracking is not None:
@@ -113,7 +125,9 @@ class FreshRunner(SequentialRunner):
                 self._link_skipped(skipped)
                 self._execute(name, part, begun.key, why, catalog, hooks, run_id)
 
-    def _forced(self, name: str, part: Pipeline, why: list[str], catalog: CatalogProtocol, hooks: Any, run_id: str | None) -> None:
+    def _forced(
+        self, name: str, part: Pipeline, why: list[str], catalog: CatalogProtocol, hooks: Any, run_id: str | None
+    ) -> None:
         with self.truth.running(name, restore=False) as begun:
             log.info("%s: running, because it is forced", name)
             self._execute(name, part, begun.key, why, catalog, hooks, run_id)
@@ -124,7 +138,14 @@ class FreshRunner(SequentialRunner):
         skipped.clear()
 
     def _execute(
-        self, name: str, part: Pipeline, key: str, why: list[str], catalog: CatalogProtocol, hooks: Any, run_id: str | None
+        self,
+        name: str,
+        part: Pipeline,
+        key: str,
+        why: list[str],
+        catalog: CatalogProtocol,
+        hooks: Any,
+        run_id: str | None,
     ) -> None:
         params = {d.removeprefix("params:"): catalog.load(d) for d in part.inputs() if d.startswith("params:")}
         work = self.truth.root / ".scratch" / (self.truth.env or "base") / name / key[:16]
@@ -133,7 +154,9 @@ class FreshRunner(SequentialRunner):
             with self.tracking.stage(name, key, why, params) as run:
                 super()._run(part, catalog, hooks, run_id)
                 self._refuse_invisible(name)
-                self.tracking.outputs(run, {o: catalog.get(o) for o in sorted(part.all_outputs())}, self._hashes(part, catalog))
+                self.tracking.outputs(
+                    run, {o: catalog.get(o) for o in sorted(part.all_outputs())}, self._hashes(part, catalog)
+                )
         finally:
             os.environ.pop(scratch.VARIABLE, None)
         shutil.rmtree(work, ignore_errors=True)  # outputs are saved

@@ -56,6 +56,8 @@ class CascadeSession(KedroSession):
         if missing:
             from cdm_kedro.provenance.truth import ProvenanceError
 
-            raise ProvenanceError(f"{truth.file} lacks {missing}; write it anew with `kedro dvc-yaml{f' --env={env}' if env else ''}`")
+            raise ProvenanceError(
+                f"{truth.file} lacks {missing}; write it anew with `kedro dvc-yaml{f' --env={env}' if env else ''}`"
+            )
         title = " ".join(["kedro run", *(f"--pipeline={n}" for n in names), *([f"--env={env}"] if env else [])])
         return super().run(*args, runner=FreshRunner(truth, effective, stages, title, force), **kwargs)

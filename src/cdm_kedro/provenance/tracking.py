@@ -118,7 +118,9 @@ class Deliverer:
             for start in range(0, len(items), 100):
                 self.client.log_batch(run_id, params=items[start : start + 100])
         elif kind == "metrics":
-            self.client.log_batch(run_id, metrics=[Metric(k, v, op["time"], op["step"]) for k, v in op["values"].items()])
+            self.client.log_batch(
+                run_id, metrics=[Metric(k, v, op["time"], op["step"]) for k, v in op["values"].items()]
+            )
         elif kind == "tags":
             self.client.log_batch(run_id, tags=[RunTag(k, str(v)[:5000]) for k, v in op["values"].items()])
         elif kind == "artifact":
@@ -184,7 +186,8 @@ class Recorder:
                     self._offline = True
                     log.warning(
                         "MLflow at %s does not answer (%s). Going on without it; `kedro replay-runs` delivers what is missing later.",
-                        default_tracking_uri(self.root), str(error).splitlines()[0][:200],
+                        default_tracking_uri(self.root),
+                        str(error).splitlines()[0][:200],
                     )
             if self._offline:
                 self._to_journal(op)
@@ -331,7 +334,7 @@ class Tracking:
     @contextmanager
     def stage(self, name: str, key: str, why: list[str], params: dict[str, Any]) -> Iterator[str]:
         """Around one stage's execution; gives our name of its run."""
-        global _live  # noqa: PLW0603  nodes are plain functions and reach the run this way
+        global _live
         parent, run = self.parent(), uuid.uuid4().hex
         tags = {**self.common, **self.owner, "cdm.stage": name, "cdm.key": key, "cdm.why": "; ".join(why)[:4000]}
         self.recorder.submit(op="create", run=run, parent=parent, name=name, tags=tags)
@@ -374,8 +377,11 @@ class Tracking:
                 loss = json.loads(card.read_text()).get("final_loss") if card.exists() else None
                 tags = {"file": str(path), **({"final_loss": str(loss)} if loss is not None else {})}
                 self.recorder.submit(
-                    op="model", run=run, name=f"{EXPERIMENT}-{name.removesuffix('_model')}",
-                    source=path.absolute().as_uri(), tags=tags,
+                    op="model",
+                    run=run,
+                    name=f"{EXPERIMENT}-{name.removesuffix('_model')}",
+                    source=path.absolute().as_uri(),
+                    tags=tags,
                 )
         if hashes:
             self.recorder.submit(op="tags", run=run, values={f"dvc.{path}": value for path, value in hashes.items()})

@@ -36,7 +36,11 @@ def stage_of_dvc() -> str | None:
 def leaf_changes(old: Any, new: Any, path: str = "") -> list[str]:
     """Differences of two nested values as "key old → new"."""
     if isinstance(old, dict) and isinstance(new, dict):
-        return [c for k in dict.fromkeys((*old, *new)) for c in leaf_changes(old.get(k), new.get(k), f"{path}.{k}" if path else k)]
+        return [
+            c
+            for k in dict.fromkeys((*old, *new))
+            for c in leaf_changes(old.get(k), new.get(k), f"{path}.{k}" if path else k)
+        ]
     return [] if old == new else [f"{path} {old} → {new}"]
 
 
@@ -55,7 +59,9 @@ class Truth:
         os.chdir(root)
         self.root, self.env, self.file = root, env, dvc_file(root, env)
         if not self.file.exists():
-            raise ProvenanceError(f"{self.file} does not exist; write it with `kedro dvc-yaml{f' --env={env}' if env else ''}`")
+            raise ProvenanceError(
+                f"{self.file} does not exist; write it with `kedro dvc-yaml{f' --env={env}' if env else ''}`"
+            )
         from dvc.exceptions import DvcException
         from dvc.repo import Repo, lock_repo
         from dvc.scm import SCMError
@@ -77,7 +83,9 @@ class Truth:
             with self._lock_repo(self.repo):
                 yield
         except LockError as error:
-            raise ProvenanceError(f"another `kedro run` or `dvc` is changing this project; try again when it ends ({error})") from None
+            raise ProvenanceError(
+                f"another `kedro run` or `dvc` is changing this project; try again when it ends ({error})"
+            ) from None
 
     def stage(self, name: str) -> Any:
         """DVC's stage, with the hashes of dvc.lock."""
@@ -113,7 +121,11 @@ class Truth:
                         if recorded[item]:
                             reasons += [f"params {c}" for c in leaf_changes(recorded[item], current[item])]
                     elif kind == "changed outs":
-                        reasons.append("not made yet" if state == "deleted" and not recorded_outs(stage) else f"output {item} {state}")
+                        reasons.append(
+                            "not made yet"
+                            if state == "deleted" and not recorded_outs(stage)
+                            else f"output {item} {state}"
+                        )
                     elif recorded_outs(stage):
                         reasons.append(f"{item} {state}")
         return list(dict.fromkeys(reasons)) or ["never run"]
@@ -221,5 +233,7 @@ def recorded_outs(stage: Any) -> bool:
 
 def _leaves_apart(key: str, value: Any, seen: Any) -> list[tuple[str, Any, Any]]:
     if isinstance(value, dict) and isinstance(seen, dict):
-        return [x for k in dict.fromkeys((*value, *seen)) for x in _leaves_apart(f"{key}.{k}", value.get(k), seen.get(k))]
+        return [
+            x for k in dict.fromkeys((*value, *seen)) for x in _leaves_apart(f"{key}.{k}", value.get(k), seen.get(k))
+        ]
     return [] if value == seen else [(key, value, seen)]

@@ -63,7 +63,9 @@ def load_net(weights: Path, params: StageParams, num_classes: int, device: torch
     return net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
 
-def make_schedule(name: str, params: StageParams, sampling: StageSamplingParams, process: DiffusionProcess, visit: set[int]) -> ReverseSchedule:
+def make_schedule(
+    name: str, params: StageParams, sampling: StageSamplingParams, process: DiffusionProcess, visit: set[int]
+) -> ReverseSchedule:
     """Levels to visit for one stage.
 
     Args:
@@ -112,7 +114,9 @@ class Cascade:
         self.stages, self.num_classes, self.params, self.device = stages, num_classes, params, device
 
     @classmethod
-    def from_files(cls, models: Mapping[str, Path], params: SampleParams, device: torch.device | None = None) -> Cascade:
+    def from_files(
+        cls, models: Mapping[str, Path], params: SampleParams, device: torch.device | None = None
+    ) -> Cascade:
         """Load a cascade.
 
         Args:
@@ -143,13 +147,16 @@ class Cascade:
             process = build_process(stage.diffusion)
             schedule = make_schedule(name, stage, params.stages[name], process, visits[name])
             net = load_net(models[name], stage, count, device)
-            stages.append(Stage(name, stage, params.stages[name], net, process, build_augmentation(stage.augmentation), schedule))
+            stages.append(
+                Stage(name, stage, params.stages[name], net, process, build_augmentation(stage.augmentation), schedule)
+            )
         return cls(stages, counts.pop(), params, device)
 
     def work(self) -> dict[str, float]:
         """Relative cost of one sample at each stage: network evaluations times pixels."""
         return {
-            s.name: len(s.schedule) * s.params.resolution**2 * (1 if s.sampling.guidance_scale == 1 else 2) for s in self.stages
+            s.name: len(s.schedule) * s.params.resolution**2 * (1 if s.sampling.guidance_scale == 1 else 2)
+            for s in self.stages
         }
 
     @torch.no_grad()
@@ -279,7 +286,9 @@ def _check_conditioning(
         return
     augmentation = stage.augmentation
     if not isinstance(augmentation, GaussianAugmentation):
-        raise CascadeError(f"{key}.s is {sampling.s}; {name} was trained with augmentation {augmentation.kind}, which knows only s: 0")
+        raise CascadeError(
+            f"{key}.s is {sampling.s}; {name} was trained with augmentation {augmentation.kind}, which knows only s: 0"
+        )
     fixed, largest = augmentation.s, augmentation.s_max
     if sampling.s > largest or (fixed is not None and sampling.s != fixed):
         allowed = f"s: {fixed}" if fixed is not None else f"s: 0 to {largest}"

@@ -76,11 +76,18 @@ def sample_to_files(cascade: Cascade, params: SampleParams, folder: Path) -> Sam
     parts = folder / "shards"
     parts.mkdir(parents=True, exist_ok=True)
     shards, made, started = [], 0, time.monotonic()
-    with tqdm(total=params.num_samples, desc="sample", unit="img", bar_format="{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]") as bar:
+    with tqdm(
+        total=params.num_samples,
+        desc="sample",
+        unit="img",
+        bar_format="{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
+    ) as bar:
 
         def progress(name: str, images: int) -> None:
             bar.set_postfix_str(name, refresh=False)
-            bar.update(min(images * work[name] / steps[name] / each, params.num_samples - bar.n))  # sums of fractions overshoot
+            bar.update(
+                min(images * work[name] / steps[name] / each, params.num_samples - bar.n)
+            )  # sums of fractions overshoot
 
         for start, stop in _shards(params.num_samples, params.batch_size):
             path = parts / f"{start:08d}.npz"

@@ -24,7 +24,15 @@ class TrainingJob(Params):
     def identity(self) -> dict[str, Any]:
         """Everything that decides the trained weights; a checkpoint of another identity is not resumed."""
         params = self.params.model_dump(mode="json")
-        for key in ("devices", "compile", "log_every", "checkpoint_seconds", "checkpoint_steps", "max_nonfinite", "steps"):
+        for key in (
+            "devices",
+            "compile",
+            "log_every",
+            "checkpoint_seconds",
+            "checkpoint_steps",
+            "max_nonfinite",
+            "steps",
+        ):
             params["training"].pop(key)
         return {"stage": self.stage, "num_classes": self.num_classes, "data": self.data, "params": params}
 

@@ -104,7 +104,12 @@ def launch(job: TrainingJob, on_event: Callable[[dict[str, Any]], None]) -> Trai
     if processes > 1:
         env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     process = subprocess.Popen(
-        _command(job_file, processes), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, start_new_session=True
+        _command(job_file, processes),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+        start_new_session=True,
     )
     assert process.stdout is not None and process.stderr is not None
     tail: deque[str] = deque(maxlen=200)
@@ -113,7 +118,10 @@ def launch(job: TrainingJob, on_event: Callable[[dict[str, Any]], None]) -> Trai
     done: dict[str, Any] | None = None
     size, total = job.params.training.batch_size, job.params.training.steps
     try:
-        with _forward_signals(process) as received, tqdm(total=total * size, desc=job.stage, unit="img", unit_scale=True) as bar:
+        with (
+            _forward_signals(process) as received,
+            tqdm(total=total * size, desc=job.stage, unit="img", unit_scale=True) as bar,
+        ):
             for line in process.stdout:
                 event = json.loads(line)
                 kind = event["event"]

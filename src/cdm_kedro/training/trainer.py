@@ -95,7 +95,10 @@ def random_crop(images: Tensor, side: int, uniforms: Tensor, grid: int) -> Tenso
     top, left = (uniforms * places).long().clamp_max(places - 1).unbind(1)
     span = torch.arange(side, device=images.device)
     rows, columns = (top * grid)[:, None] + span, (left * grid)[:, None] + span
-    batch, channels = torch.arange(len(images), device=images.device), torch.arange(images.shape[1], device=images.device)
+    batch, channels = (
+        torch.arange(len(images), device=images.device),
+        torch.arange(images.shape[1], device=images.device),
+    )
     return images[
         batch[:, None, None, None], channels[None, :, None, None], rows[:, None, :, None], columns[:, None, None, :]
     ]
@@ -217,10 +220,14 @@ class Trainer:
 
     # ---- one step ----
 
-    def losses(self, images: Tensor, labels: Tensor, uniforms: Tensor, noise: Tensor, low_noise: Tensor | None) -> Tensor:
+    def losses(
+        self, images: Tensor, labels: Tensor, uniforms: Tensor, noise: Tensor, low_noise: Tensor | None
+    ) -> Tensor:
         """Per-example losses (B,) of a microbatch of (B, 3, H, W) uint8 images; also feeds the meter."""
         if self.training.crop is not None and self.params.low_resolution is not None:
-            images = random_crop(images, self.training.crop, uniforms[:, 6:8], self.params.resolution // self.params.low_resolution)
+            images = random_crop(
+                images, self.training.crop, uniforms[:, 6:8], self.params.resolution // self.params.low_resolution
+            )
         if self.training.random_flip:
             images = torch.where((uniforms[:, 2] < 0.5)[:, None, None, None], images.flip(3), images)
         x_start = images.float() / 127.5 - 1

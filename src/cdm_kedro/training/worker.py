@@ -46,7 +46,9 @@ def write_weights(path: Path, tensors: dict[str, Any], metadata: dict[str, str])
 def main(path: str) -> int:
     """Run the job described in a file."""
     _die_with_parent()
-    rank, size, local = (int(os.environ.get(k, d)) for k, d in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")))
+    rank, size, local = (
+        int(os.environ.get(k, d)) for k, d in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+    )
     emit = _emitter(rank)
 
     from cdm_kedro.data.loader import preload
@@ -79,7 +81,15 @@ def main(path: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     parameters = sum(p.numel() for p in trainer.net.parameters())
-    emit({"event": "start", "parameters": parameters, "device": str(device), "processes": size, "steps": job.params.training.steps})
+    emit(
+        {
+            "event": "start",
+            "parameters": parameters,
+            "device": str(device),
+            "processes": size,
+            "steps": job.params.training.steps,
+        }
+    )
     started, first = time.monotonic(), trainer.step
     trainer.run()
     if trainer.stop_requested and trainer.step < job.params.training.steps:

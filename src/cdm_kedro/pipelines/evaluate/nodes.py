@@ -29,7 +29,10 @@ def make_reference(params: EvaluateParams, **betons: Path) -> Path:
     from cdm_kedro.provenance.scratch import scratch_dir
 
     extractor = make_extractor(params.extractor, params.weights, params.input_side)
-    arrays: dict[str, Any] = {"extractor": np.array(extractor.name), "weights_sha256": np.array(extractor.weights_sha256)}
+    arrays: dict[str, Any] = {
+        "extractor": np.array(extractor.name),
+        "weights_sha256": np.array(extractor.weights_sha256),
+    }
     for name, path in betons.items():
         count = min(check_beton(path).num_samples, params.max_images or check_beton(path).num_samples)
         accumulator, kept = MomentsAccumulator(), 0
@@ -80,7 +83,9 @@ def evaluate(params: EvaluateParams, reference: Path, **samples: Path) -> dict[s
     extractor = make_extractor(params.extractor, params.weights, params.input_side)
     with np.load(reference, allow_pickle=False) as file:
         if str(file["weights_sha256"]) != extractor.weights_sha256 or str(file["extractor"]) != extractor.name:
-            raise ValueError(f"{reference} was made with {file['extractor']}, not {extractor.name}; rerun the reference stage")
+            raise ValueError(
+                f"{reference} was made with {file['extractor']}, not {extractor.name}; rerun the reference stage"
+            )
         stored = {key: file[key] for key in file.files}
     metrics: dict[str, Any] = {
         "extractor": {
