@@ -98,7 +98,8 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
         clash = next((s.name for s in known.values() if s.resolution == resolution), None)
         if clash:
             raise ValueError(
-                f"{origin[name]}: {name}.resolution is {resolution}, which {clash} has too; samples are named by their size"
+                f"{origin[name]}: {name}.resolution is {resolution}, which {clash} has too; "
+                "samples are named by their size"
             )
         known[name] = StageSpec(name, resolution, low)
     return CascadeSpec(tuple(known.values()), bool(cascade.get("embedded", True)))

@@ -62,7 +62,7 @@ def dvc_yaml(metadata: Any, env: str | None, check: bool) -> None:
 
     root = metadata.project_path
     with KedroSession.create(root, env=env) as session:
-        catalog = session.load_context().catalog
+        catalog = session.load_context().catalog  # type: ignore[attr-defined]
         stages = [name for name, _ in by_stage(pipelines["__default__"])]
         text = render(dict(pipelines), stages, catalog, root, env)
     path = dvc_file(root, env)

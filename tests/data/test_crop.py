@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from pathlib import Path
 
@@ -96,10 +97,8 @@ def test_broken_files_are_refused(tmp_path: Path, kind: str) -> None:
     path.write_bytes(content)
     if "with_end" in kind:
         # Both decoders fill the rest; what matters is that it never passes as a different size or hangs.
-        try:
+        with contextlib.suppress(BadImage):
             assert decode(path, True).pixels.shape == (200, 300, 3)
-        except BadImage:
-            pass
         return
     with pytest.raises(BadImage):
         decode(path, True)

@@ -68,7 +68,7 @@ def test_threads_and_refusals(betons: dict[str, Path]) -> None:
     loader.close()
     loader.close()
     assert threading.active_count() == before
-    with pytest.raises(ValueError, match="fewer than training.batch_size 19"):
+    with pytest.raises(ValueError, match=r"fewer than training\.batch_size 19"):
         BetonLoader(betons["train_32"], 19, seed=1)
     with pytest.raises(ValueError, match="not divisible by 4"):
         BetonLoader(betons["train_32"], 6, seed=1, world_size=4)

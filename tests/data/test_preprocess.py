@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -135,6 +136,6 @@ def test_embedded_images_have_detail_at_every_scale() -> None:
     for name in CLASSES:
         image = torch.from_numpy(render(name, "train", 0, 256, 0).astype(np.float32)).permute(2, 0, 1)[None]
         levels = [image] + [torch.nn.functional.avg_pool2d(image, k) for k in (2, 4, 8)]
-        for fine, coarse in zip(levels, levels[1:], strict=False):
+        for fine, coarse in itertools.pairwise(levels):
             lost = fine - torch.nn.functional.interpolate(coarse, scale_factor=2, mode="bilinear")
             assert lost.std() > 2.0, name

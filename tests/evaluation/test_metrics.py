@@ -91,7 +91,7 @@ def test_classifier_score_closed_forms() -> None:
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     expected = np.exp(np.mean(np.sum(p * (np.log(p) - np.log(p.mean(0))), 1)))
     assert classifier_score(logits, splits=1) == (pytest.approx(expected), 0.0)
-    with pytest.raises(ValueError, match="evaluate.splits"):
+    with pytest.raises(ValueError, match=r"evaluate\.splits"):
         classifier_score(logits[:3], splits=10)
 
 

@@ -133,11 +133,17 @@ def test_sinusoids() -> None:
 def parameters_by_hand(p: dict[str, Any], classes: int, low: bool, aug: bool, learned: bool) -> int:
     """Parameter count by an independent rule: convolution a*b*k^2 + b, linear a*b + b, GroupNorm 2c."""
     c, emb = p["channels"], 4 * p["channels"]
-    conv = lambda a, b, k: a * b * k * k + b  # noqa: E731
-    res = lambda a, b: (
-        2 * a + conv(a, b, 3) + emb * 2 * b + 2 * b + 2 * b + conv(b, b, 3) + (conv(a, b, 1) if a != b else 0)
-    )
-    att = lambda a: 2 * a + conv(a, 3 * a, 1) + conv(a, a, 1)  # noqa: E731
+
+    def conv(a: int, b: int, k: int) -> int:
+        return a * b * k * k + b
+
+    def res(a: int, b: int) -> int:
+        shortcut = conv(a, b, 1) if a != b else 0
+        return 2 * a + conv(a, b, 3) + emb * 2 * b + 2 * b + 2 * b + conv(b, b, 3) + shortcut
+
+    def att(a: int) -> int:
+        return 2 * a + conv(a, 3 * a, 1) + conv(a, a, 1)
+
     scalar = c * emb + emb + emb * emb + emb
     total = scalar * (1 + aug) + classes * emb + conv(6 if low else 3, c, 3)
     width, skips, side = c, [c], p["resolution"]

@@ -117,7 +117,7 @@ def centre_crop(image: Decoded, resize: str) -> NDArray[np.uint8]:
     if short == STORED_SIDE:
         return square
     filter_ = cv2.INTER_AREA if short > STORED_SIDE else cv2.INTER_CUBIC
-    return cv2.resize(square, (STORED_SIDE, STORED_SIDE), interpolation=filter_)  # type: ignore[return-value]
+    return cv2.resize(square, (STORED_SIDE, STORED_SIDE), interpolation=filter_)
 
 
 def _guided_diffusion(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Array = NDArray[np.float32]
+    Array = NDArray[np.floating[Any]]
 
 SPLITS = ("train", "val")
 
@@ -61,7 +61,7 @@ class Scene:
         import cv2
 
         grid = self.rng.uniform(-1, 1, (cells + 1, cells + 1)).astype(np.float32)
-        return cv2.resize(grid, (self.side, self.side), interpolation=cv2.INTER_CUBIC)  # type: ignore[return-value]
+        return cv2.resize(grid, (self.side, self.side), interpolation=cv2.INTER_CUBIC)
 
     def paint(self, distance: Array, color: Array, opacity: float = 1.0) -> None:
         """Fill where the signed distance is negative, with a one-pixel soft edge; ``color`` (3,) or (H, W, 3)."""

@@ -44,7 +44,8 @@ def scan(root: Path) -> ImageFolder:
     """
     if not root.is_dir():
         raise FolderError(
-            f"{root}: no such folder; `images` in conf/<env>/globals.yml must point to one with train/<class>/ and val/<class>/"
+            f"{root}: no such folder; `images` in conf/<env>/globals.yml must point to one with "
+            "train/<class>/ and val/<class>/"
         )
     classes: list[str] = []
     splits: dict[str, list[Sample]] = {}

@@ -46,4 +46,4 @@ def downsample_numpy(images: NDArray[np.uint8], resolution: int) -> NDArray[np.u
     _check(str(images.dtype), height, width, resolution)
     k = width // resolution
     sums = images.reshape(count, resolution, k, resolution, k, channels).sum((2, 4), dtype=np.uint32)
-    return np.rint(sums / (k * k)).astype(np.uint8)  # type: ignore[no-any-return]
+    return np.rint(sums / (k * k)).astype(np.uint8)

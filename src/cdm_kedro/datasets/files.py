@@ -47,7 +47,7 @@ class FileDataset(AbstractDataset[Path, Path]):
             self._replace(data, self._filepath)
         except OSError:  # another file system: copy beside the target first, then rename
             staged = self._filepath.with_name(f".{self._filepath.name}.{os.getpid()}.part")
-            self._copy(data, staged)
+            self._copy_in(data, staged)
             self._replace(staged, self._filepath)
 
     @staticmethod
@@ -55,7 +55,7 @@ class FileDataset(AbstractDataset[Path, Path]):
         os.replace(source, target)
 
     @staticmethod
-    def _copy(source: Path, target: Path) -> None:
+    def _copy_in(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
     def _exists(self) -> bool:
@@ -77,7 +77,7 @@ class FolderDataset(FileDataset):
         os.replace(source, target)
 
     @staticmethod
-    def _copy(source: Path, target: Path) -> None:
+    def _copy_in(source: Path, target: Path) -> None:
         shutil.copytree(source, target)
 
     def _exists(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Generic, NewType, TypeVar
 from kedro.io import AbstractDataset, DatasetError
 
 JSONPreview = NewType("JSONPreview", str)
-PlotlyPreview = NewType("PlotlyPreview", dict)  # type: ignore[type-arg]
+PlotlyPreview = NewType("PlotlyPreview", dict)
 T = TypeVar("T")
 
 

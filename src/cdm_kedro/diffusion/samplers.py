@@ -255,7 +255,7 @@ def renoise_and_resample(
     noise: Noise,
     clip_x_start: bool = True,
 ) -> Tensor:
-    """ "More sampling steps" (Table 2a): noise finished samples to index t, then run the reverse process again.
+    """Take more sampling steps (Table 2a): noise finished samples to index t, then run the reverse process again.
 
     Args:
         model: see the module.

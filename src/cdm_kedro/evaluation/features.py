@@ -78,8 +78,8 @@ class _EfficientNet(nn.Module):
                 0, 255
             )
         x = ((x - 127) / 128).contiguous(memory_format=torch.channels_last)
-        features = self.net.extract_features(x).mean((2, 3))  # type: ignore[operator]
-        return features, self.net._fc(features)  # type: ignore[operator]
+        features = self.net.extract_features(x).mean((2, 3))
+        return features, self.net._fc(features)
 
 
 def efficientnet_lite0(side: int, device: torch.device) -> Extractor:

@@ -51,7 +51,7 @@ def score_features(
         out[f"{short}_{split}"] = _frechet(features, stored, name)
         parts = [p for p in np.array_split(features, _SPREAD_SPLITS) if len(p) >= 2]
         if len(parts) == _SPREAD_SPLITS:
-            # Smaller sets score higher, so the spread of quarters, not their mean, is of use; a quarter varies twice as much.
+            # Smaller sets score higher: the spread of quarters, not their mean, is of use; a quarter varies twice.
             spread = np.std([_frechet(p, stored, name) for p in parts], ddof=1) / 2
             out[f"{short}_{split}_std"] = float(spread)
         real = stored[f"{name}/features"]

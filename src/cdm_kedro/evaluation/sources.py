@@ -23,13 +23,14 @@ def open_npz(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
         if "arr_0" not in file:
             raise SourceError(f"{path}: has no array arr_0; it holds {file.files}")
         images = file["arr_0"]
-        labels = file["arr_1"] if "arr_1" in file else None
+        labels = file.get("arr_1")
     if images.ndim != 4 or images.shape[3] != 3 or len(images) == 0:
         raise SourceError(f"{path}: arr_0 has shape {images.shape}; expected (N, H, W, 3) with N > 0")
     if images.dtype != np.uint8:
         finite = bool(np.isfinite(images).all()) if np.issubdtype(images.dtype, np.floating) else True
         raise SourceError(
-            f"{path}: arr_0 is {images.dtype}{'' if finite else ' with NaN or infinity'}; convert it to uint8 0 .. 255 first"
+            f"{path}: arr_0 is {images.dtype}{'' if finite else ' with NaN or infinity'}; "
+            "convert it to uint8 0 .. 255 first"
         )
     return images, labels
 

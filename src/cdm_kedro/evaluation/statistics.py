@@ -67,7 +67,7 @@ def moments(features: NDArray[np.floating]) -> Moments:
 
 
 def psd_sqrt(matrix: Float) -> Float:
-    """Symmetric square root of a symmetric positive semi-definite matrix; rounding's negative eigenvalues count as 0."""
+    """Symmetric square root of a symmetric positive semi-definite matrix; negative eigenvalues count as 0."""
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
 

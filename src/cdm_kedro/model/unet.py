@@ -38,7 +38,7 @@ class UNet(nn.Module):
         timestep_scale: factor on t before its embedding (Improved DDPM's published models use 1000 / T).
         detail_std: show the network what x holds beyond the upsampled input, and let it correct the best linear
             estimate of eps, for images that differ from the upsampled input by this standard deviation; needs
-            ``low_res`` and continuous noise conditioning. Not the paper's; it spares small models learning what is known.
+            ``low_res`` and continuous noise conditioning. Not the paper's; for small models.
         checkpointing: recompute activations of every block in the backward pass.
     """
 

@@ -39,7 +39,7 @@ def render(
     Args:
         pipelines: registered pipelines.
         stages: names of those that are stages, in order.
-        catalog: resolves datasets to paths and DVC metadata (``metadata.dvc``: kind outs, metrics or plots; x, y; cache).
+        catalog: resolves datasets to paths and DVC metadata (``metadata.dvc``: kind, x, y, cache).
         root: project folder.
         env: environment; None for base.
 

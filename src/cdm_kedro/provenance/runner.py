@@ -162,7 +162,7 @@ class FreshRunner(SequentialRunner):
         shutil.rmtree(work, ignore_errors=True)  # outputs are saved
 
     def _hashes(self, part: Pipeline, catalog: CatalogProtocol) -> dict[str, str]:
-        paths = [Path(catalog.get(d)._filepath) for d in sorted(part.datasets()) if not d.startswith("params:")]
+        paths = [Path(catalog[d]._filepath) for d in sorted(part.datasets()) if not d.startswith("params:")]
         return self.truth.file_hashes(paths)
 
     def _refuse_invisible(self, name: str) -> None:
@@ -171,7 +171,8 @@ class FreshRunner(SequentialRunner):
             lines = [f"  {key}: this run uses {value!r}, {file} says {seen!r}" for file, key, value, seen in hidden]
             options = " ".join(f"-S {file}:{key}={value}" for file, key, value, _ in hidden)
             raise ProvenanceError(
-                f"{name} would run with parameters that DVC does not see (--params, conf/local, or an edit since the start):\n"
+                f"{name} would run with parameters that DVC does not see "
+                "(--params, conf/local, or an edit since the start):\n"
                 + "\n".join(lines)
                 + f"\nEdit the file, or run: dvc exp run {options}"
             )

@@ -35,7 +35,7 @@ class CascadeSession(KedroSession):
     def run(self, *args: Any, runner: Any = None, **kwargs: Any) -> dict[str, Any]:
         """Run pipelines; see KedroSession.run."""
         if runner is not None and type(runner) is not SequentialRunner:
-            return super().run(*args, runner=runner, **kwargs)
+            return super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
         signal.signal(signal.SIGTERM, _terminated)
         from kedro.framework.project import pipelines
 
@@ -60,4 +60,4 @@ class CascadeSession(KedroSession):
                 f"{truth.file} lacks {missing}; write it anew with `kedro dvc-yaml{f' --env={env}' if env else ''}`"
             )
         title = " ".join(["kedro run", *(f"--pipeline={n}" for n in names), *([f"--env={env}"] if env else [])])
-        return super().run(*args, runner=FreshRunner(truth, effective, stages, title, force), **kwargs)
+        return super().run(*args, runner=FreshRunner(truth, effective, stages, title, force), **kwargs)  # type: ignore[misc]

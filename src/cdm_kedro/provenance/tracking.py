@@ -101,7 +101,7 @@ class Deliverer:
         return self._experiment
 
     def apply(self, op: dict[str, Any]) -> None:
-        """Do one operation: create, params, metrics, tags, artifact, model or end; ``run`` is our own name of the run."""
+        """Do one operation: create, params, metrics, tags, artifact, model or end (``run``: our name of it)."""
         from mlflow.entities import Metric, Param, RunTag
 
         kind, run = op["op"], op["run"]
@@ -185,7 +185,8 @@ class Recorder:
                 except Exception as error:  # whatever the server does, the work goes on
                     self._offline = True
                     log.warning(
-                        "MLflow at %s does not answer (%s). Going on without it; `kedro replay-runs` delivers what is missing later.",
+                        "MLflow at %s does not answer (%s). Going on without it; "
+                        "`kedro replay-runs` delivers what is missing later.",
                         default_tracking_uri(self.root),
                         str(error).splitlines()[0][:200],
                     )

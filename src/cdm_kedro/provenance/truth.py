@@ -103,7 +103,7 @@ class Truth:
         """Reasons, empty when fresh."""
         with self._locked():
             stage = self.stage(name)
-            entries = next(iter(stage.status().values()), [])
+            entries: list[Any] = next(iter(stage.status().values()), [])
             return self._reasons(stage, entries)
 
     @staticmethod
@@ -200,8 +200,8 @@ class Truth:
                 changed = [str(d) for d in stage.deps if before[str(d)] != d.hash_info]
                 if changed:
                     raise ProvenanceError(
-                        f"changed while stage {name} ran: {', '.join(changed)}. Its outputs are of the old version and are not "
-                        "recorded; run again."
+                        f"changed while stage {name} ran: {', '.join(changed)}. "
+                        "Its outputs are of the old version and are not recorded; run again."
                     )
                 stage.commit()
                 stage.dump(update_pipeline=False)

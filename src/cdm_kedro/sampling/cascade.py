@@ -86,8 +86,8 @@ def make_schedule(
             raise CascadeError(f"sample.stages.{name}: {error}") from None
     if not continuous:
         raise CascadeError(
-            f"sample.stages.{name}.schedule is {sampling.schedule}, but the model is conditioned on timesteps and knows only "
-            "its training schedule; use schedule: train, or train it with noise_conditioning: continuous"
+            f"sample.stages.{name}.schedule is {sampling.schedule}, but the model is conditioned on timesteps and "
+            "knows only its training schedule; use schedule: train, or train it with noise_conditioning: continuous"
         )
     if visit:
         raise CascadeError(
@@ -131,7 +131,8 @@ class Cascade:
         descriptions = {name: read_description(path) for name, path in models.items()}
         if set(descriptions) != set(params.stages):
             raise CascadeError(
-                f"sample.stages has {sorted(params.stages)}, the cascade has {sorted(descriptions)}; give one entry a stage"
+                f"sample.stages has {sorted(params.stages)}, the cascade has {sorted(descriptions)}; "
+                "give one entry a stage"
             )
         counts = {count for _, count in descriptions.values()}
         if len(counts) != 1:
@@ -298,5 +299,6 @@ def _check_conditioning(
     if sampling.truncated and not same:
         raise CascadeError(
             f"{key}.truncated needs {name}'s augmentation to count s on {stage.low}'s own process "
-            f"({low.schedule}, {low.timesteps} steps); it was trained on {augmentation.schedule}, {augmentation.timesteps}"
+            f"({low.schedule}, {low.timesteps} steps); "
+            f"it was trained on {augmentation.schedule}, {augmentation.timesteps}"
         )

@@ -42,7 +42,7 @@ def write_npz(path: Path, shards: list[Path], resolution: int, labels: NDArray[n
         with archive.open(zipfile.ZipInfo("arr_0.npy", (1980, 1, 1, 0, 0, 0)), "w", force_zip64=True) as file:
             shape = (len(labels), resolution, resolution, 3)
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
+            np.lib.format.write_array_header_1_0(file, header)
             for shard in shards:
                 with np.load(shard, allow_pickle=False) as arrays:
                     file.write(np.ascontiguousarray(arrays[str(resolution)]).tobytes())

@@ -289,7 +289,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         # Fused Adam leaves parameters and moments alone where found_inf is 1: no round trip to the host.
-        self.optimizer.grad_scale, self.optimizer.found_inf = None, 1 - finite  # type: ignore[attr-defined]
+        self.optimizer.grad_scale, self.optimizer.found_inf = None, 1 - finite
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update()
