@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cdm_kedro.diffusion.augmentation import (
     Augmentation,
     BlurConditioning,
@@ -10,6 +12,7 @@ from cdm_kedro.diffusion.augmentation import (
 )
 from cdm_kedro.diffusion.process import DiffusionProcess
 from cdm_kedro.diffusion.schedules import make_betas
+from cdm_kedro.model.detail import DetailUNet
 from cdm_kedro.model.unet import UNet
 from cdm_kedro.params.stage import (
     AugmentationParams,
@@ -23,26 +26,37 @@ from cdm_kedro.params.stage import (
 def build_unet(stage: StageParams, num_classes: int) -> UNet:
     """The stage's network, freshly initialized."""
     unet = stage.unet
-    return UNet(
-        resolution=stage.resolution,
-        channels=unet.channels,
-        channel_mult=unet.channel_mult,
-        num_res_blocks=unet.num_res_blocks,
-        attention_resolutions=unet.attention_resolutions,
-        num_heads=unet.num_heads,
-        middle_attention=unet.middle_attention,
-        dropout=unet.dropout,
-        num_classes=num_classes if unet.class_cond else None,
-        class_dropout=stage.training.class_dropout > 0,
-        scale_shift_norm=unet.scale_shift_norm,
-        resblock_updown=unet.resblock_updown,
-        low_res=stage.low is not None,
-        low_res_interpolation=unet.low_res_interpolation,
-        aug_conditioning=isinstance(stage.augmentation, GaussianAugmentation),
-        learned_variances=stage.diffusion.learned_variances,
-        noise_conditioning=stage.diffusion.noise_conditioning,
+    settings: dict[str, Any] = {
+        "resolution": stage.resolution,
+        "channels": unet.channels,
+        "channel_mult": unet.channel_mult,
+        "num_res_blocks": unet.num_res_blocks,
+        "attention_resolutions": unet.attention_resolutions,
+        "num_heads": unet.num_heads,
+        "middle_attention": unet.middle_attention,
+        "dropout": unet.dropout,
+        "num_classes": num_classes if unet.class_cond else None,
+        "class_dropout": stage.training.class_dropout > 0,
+        "scale_shift_norm": unet.scale_shift_norm,
+        "resblock_updown": unet.resblock_updown,
+        "low_res": stage.low is not None,
+        "low_res_interpolation": unet.low_res_interpolation,
+        "aug_conditioning": isinstance(stage.augmentation, GaussianAugmentation),
+        "learned_variances": stage.diffusion.learned_variances,
+        "noise_conditioning": stage.diffusion.noise_conditioning,
+        "checkpointing": unet.checkpointing,
+    }
+    if unet.detail_std is None:
+        return UNet(**settings)
+    augmentation, continuous = stage.augmentation, stage.diffusion.noise_conditioning == "continuous"
+    gaussian = build_process(augmentation) if isinstance(augmentation, GaussianAugmentation) else None
+    return DetailUNet(
         detail_std=unet.detail_std,
-        checkpointing=unet.checkpointing,
+        levels=None if continuous else build_process(stage.diffusion).level_bounds()[1:],
+        aug_levels=build_process(augmentation).level_bounds()
+        if isinstance(augmentation, GaussianAugmentation)
+        else None,
+        **settings,
     )
 
 

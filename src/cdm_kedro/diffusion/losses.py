@@ -75,6 +75,7 @@ def hybrid_loss(
     t: Tensor,
     noise: Tensor,
     vlb_weight: float = 1e-3,
+    weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """L_hybrid = L_simple + vlb_weight * L_vlb, where L_vlb trains only the variances.
 
@@ -89,6 +90,7 @@ def hybrid_loss(
         t: (B,) int64 index.
         noise: (B, 3, H, W) the noise in ``x_t``.
         vlb_weight: lambda.
+        weight: (B,) of L_simple; None is 1.
 
     Returns:
         Loss, L_simple, and the single term of L_vlb in bits per dimension, (B,) each.
@@ -98,4 +100,5 @@ def hybrid_loss(
     with torch.no_grad():
         mean = process.posterior_mean(process.x_start_from_eps(x_t, t, eps), x_t, t)
     term = vlb_terms(process, x_start, x_t, t, mean, process.learned_log_variance(v, t))
-    return mse + vlb_weight * process.num_timesteps * term, mse, term
+    simple = mse if weight is None else weight * mse
+    return simple + vlb_weight * process.num_timesteps * term, mse, term

@@ -36,9 +36,6 @@ class UNet(nn.Module):
         learned_variances: six output channels, eps then v.
         noise_conditioning: "timestep" embeds the index t; "continuous" embeds sqrt(alphas_cumprod) (section 4.4).
         timestep_scale: factor on t before its embedding (Improved DDPM's published models use 1000 / T).
-        detail_std: show the network what x holds beyond the upsampled input, and let it correct the best linear
-            estimate of eps, for images that differ from the upsampled input by this standard deviation; needs
-            ``low_res`` and continuous noise conditioning. Not the paper's; for small models.
         checkpointing: recompute activations of every block in the backward pass.
     """
 
@@ -64,13 +61,12 @@ class UNet(nn.Module):
         learned_variances: bool = False,
         noise_conditioning: str = "timestep",
         timestep_scale: float = 1.0,
-        detail_std: float | None = None,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.resolution, self.num_classes, self.class_dropout = resolution, num_classes, class_dropout
         self.low_res, self.low_res_interpolation = low_res, low_res_interpolation
-        self.checkpointing, self.detail_std = checkpointing, detail_std
+        self.checkpointing = checkpointing
 
         emb_dim = 4 * channels
         scale = LEVEL_SCALE if noise_conditioning == "continuous" else timestep_scale
@@ -162,12 +158,13 @@ class UNet(nn.Module):
         if (low_res is None) == self.low_res:
             raise ValueError("low_res must be given exactly when the model was built with low_res")
         emb = self.embed(noise_cond, y, aug_level)
-        residual: Tensor | None = None
         if low_res is not None:
             low = F.interpolate(low_res, x.shape[-2:], mode=self.low_res_interpolation, align_corners=False)
-            if self.detail_std is not None:
-                x = residual = self._residual(x, low, noise_cond)
             x = torch.cat((x, low.to(x.dtype)), dim=1)
+        return self.network(x, emb)
+
+    def network(self, x: Tensor, emb: Tensor) -> Tensor:
+        """Evaluate on the concatenated input (B, 3 or 6, H, W) and the embedding (B, 4 * channels)."""
         h = self.conv_in(x)
         skips = [h]
         for layers in self.down:
@@ -176,24 +173,7 @@ class UNet(nn.Module):
         h = self._run(self.middle, h, emb)
         for layers in self.up:
             h = self._run(layers, torch.cat((h, skips.pop()), dim=1), emb)
-        out = self.conv_out(F.silu(self.norm_out(h)))
-        return out if residual is None else self._eps(out, residual, noise_cond)
-
-    def _scales(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Standard deviations at a noise level: of the noise, of the scaled detail, of their sum."""
-        assert self.detail_std is not None
-        a = level[:, None, None, None]
-        noise, detail = (1 - a * a).clamp_min(0), (a * self.detail_std) ** 2
-        return noise.sqrt(), detail.sqrt(), (noise + detail).sqrt()
-
-    def _residual(self, x_t: Tensor, low: Tensor, level: Tensor) -> Tensor:
-        """What x_t holds beyond the upsampled input, in units of its standard deviation."""
-        return (x_t - level[:, None, None, None] * low) / self._scales(level)[2]
-
-    def _eps(self, out: Tensor, residual: Tensor, level: Tensor) -> Tensor:
-        """E[eps | x_t, low] if x_start ~ N(low, detail_std^2), plus the output in units of that estimate's error."""
-        noise, detail, total = self._scales(level)
-        return noise / total * residual + detail / total * out.float()
+        return self.conv_out(F.silu(self.norm_out(h)))
 
     def _run(self, layers: nn.ModuleList, h: Tensor, emb: Tensor) -> Tensor:
         for layer in layers:

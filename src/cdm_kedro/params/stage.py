@@ -197,10 +197,6 @@ class StageParams(Params):
                     f"training.crop {crop} must be at most resolution {self.resolution} and divisible by {ratio} (the "
                     f"enlargement) and {factor} (the U-Net's downsampling)"
                 )
-            if self.unet.detail_std is not None and self.diffusion.noise_conditioning != "continuous":
-                raise ValueError(
-                    "unet.detail_std needs diffusion.noise_conditioning: continuous, which tells the noise level"
-                )
         elif self.unet.detail_std is not None:
             raise ValueError("unet.detail_std is for super-resolution; a base model has no low-resolution input")
         elif self.training.crop is not None:

@@ -20,6 +20,7 @@ from cdm_kedro.data.loader import BetonLoader
 from cdm_kedro.data.resample import downsample
 from cdm_kedro.diffusion.losses import hybrid_loss, simple_loss
 from cdm_kedro.diffusion.process import q_sample_at_level
+from cdm_kedro.model.detail import DetailUNet
 from cdm_kedro.model.ema import EMA
 from cdm_kedro.training.checkpoint import Checkpoints
 from cdm_kedro.training.job import TrainingJob
@@ -135,7 +136,8 @@ class Trainer:
         self.job, self.world, self.emit = job, world, emit
         self.params, self.training = job.params, job.params.training
         torch.manual_seed(mix_seed(self.training.seed, 1))
-        self.net: nn.Module = build_unet(self.params, job.num_classes).to(world.device)
+        self.unet = build_unet(self.params, job.num_classes).to(world.device)
+        self.net: nn.Module = self.unet
         if world.device.type == "cuda":  # on the CPU channels_last slows GroupNorm's backward pass more than it helps
             self.net = self.net.to(memory_format=torch.channels_last)
         self.ema = EMA(self.net, self.training.ema_decay)
@@ -252,10 +254,13 @@ class Trainer:
             x_t = x_t.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
             output = self.forward(x_t, cond, y, low, aug_level)
+        weight = self.unet.loss_weight(cond, aug_level) if isinstance(self.unet, DetailUNet) else None
         if self.params.diffusion.learned_variances:
-            loss, mse, _ = hybrid_loss(self.process, output, x_start, x_t, t, noise, self.params.diffusion.vlb_weight)
+            scale = self.params.diffusion.vlb_weight
+            loss, mse, _ = hybrid_loss(self.process, output, x_start, x_t, t, noise, scale, weight)
         else:
-            loss = mse = simple_loss(output, noise)
+            mse = simple_loss(output, noise)
+            loss = mse if weight is None else weight * mse
         self.meter.add_losses(t * 4 // timesteps, mse.detach())
         return loss
 
