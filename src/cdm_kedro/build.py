@@ -53,9 +53,7 @@ def build_unet(stage: StageParams, num_classes: int) -> UNet:
     return DetailUNet(
         detail_std=unet.detail_std,
         levels=None if continuous else build_process(stage.diffusion).level_bounds()[1:],
-        aug_levels=build_process(augmentation).level_bounds()
-        if isinstance(augmentation, GaussianAugmentation)
-        else None,
+        aug_levels=gaussian and gaussian.level_bounds(),
         **settings,
     )
 

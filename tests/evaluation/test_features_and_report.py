@@ -50,7 +50,7 @@ def test_extractor_recognizes_and_refuses(pictures: np.ndarray) -> None:
 
 def test_npz_sources_are_checked(tmp_path: Path) -> None:
     cases = {
-        "no arr_0": {"x": np.zeros(3)},
+        "no array arr_0": {"x": np.zeros(3)},
         "expected": {"arr_0": np.zeros((4, 8, 8), np.uint8)},
         "NaN": {"arr_0": np.full((4, 8, 8, 3), np.nan)},
         "convert it to uint8": {"arr_0": np.zeros((4, 8, 8, 3), np.float32)},

@@ -1,13 +1,12 @@
-"""FFCV files of raw square images with integer labels: written whole or not at all, with reproducible bytes."""
+"""Checking and reading FFCV files of raw square images with integer labels."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,41 +41,6 @@ class BetonInfo:
     path: Path
     num_samples: int
     resolution: int
-
-
-class ImageSource(Protocol):
-    """Random access to images; a call must not raise, because FFCV's writer would hang."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]: ...
-
-
-def write_beton(source: ImageSource, path: Path, description: str) -> None:
-    """Write a raw FFCV file in the source's order.
-
-    The file appears under its name only when it is complete. One writing process keeps the bytes reproducible;
-    the source may decode in parallel.
-    """
-    from ffcv.fields import IntField, RGBImageField
-    from ffcv.writer import DatasetWriter
-
-    from cdm_kedro.data._ffcv_progress import progress_named
-
-    part = path.with_name(path.name + ".part")
-    part.unlink(missing_ok=True)
-    try:
-        with progress_named(description):
-            writer = DatasetWriter(
-                str(part), {"image": RGBImageField(write_mode="raw"), "label": IntField()}, num_workers=1
-            )
-            writer.from_indexed_dataset(source, chunksize=64)
-        check_beton(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _metadata(path: Path) -> tuple[Any, NDArray[Any]]:

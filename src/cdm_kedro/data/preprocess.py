@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import multiprocessing
 from collections import Counter, deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdm_kedro.data.beton import check_beton, read_beton, read_labels, sha256, write_beton
+from cdm_kedro.data.beton import check_beton, read_beton, read_labels, sha256
+from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.data.crop import STORED_SIDE, BadImage, centre_crop, decode
 from cdm_kedro.data.image_folder import ImageFolder, Sample, scan
 from cdm_kedro.data.resample import downsample_numpy
@@ -78,7 +80,7 @@ class _Decoded(_Window):
             bad = str(error) if isinstance(error, BadImage) else f"{type(error).__name__}: {error}"
         if notes or bad:
             with self.notes.open("a", encoding="utf-8") as file:  # one short append a line: atomic
-                file.write(json.dumps({"index": index, "notes": notes, "bad": bad}) + "\n")
+                file.write(json.dumps({"index": int(index), "notes": notes, "bad": bad}) + "\n")
         return crop, sample.label
 
 
@@ -141,6 +143,12 @@ def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[s
         FolderError: wrong layout.
         BadImagesError: broken images under ``on_bad_image: fail``, or a class left without images.
     """
+    # FFCV's writer forks; a process that has run OpenCV's or torch's threads would hang in the fork.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+        return fresh.submit(_preprocess, root, out, params).result()
+
+
+def _preprocess(root: Path, out: Path, params: PreprocessParams) -> dict[str, Any]:
     folder = scan(root)
     card: dict[str, Any] = {
         "classes": len(folder.classes),
