@@ -124,11 +124,11 @@ class Truth:
                         reasons.append(
                             "not made yet"
                             if state == "deleted" and not recorded_outs(stage)
-                            else f"output {item} {state}"
+                            else f"output {state}: {item}"
                         )
                     elif recorded_outs(stage):
-                        reasons.append(f"{item} {state}")
-        return list(dict.fromkeys(reasons)) or ["never run"]
+                        reasons.append(f"{state}: {item}")
+        return _folded(list(dict.fromkeys(reasons))) or ["never run"]
 
     def invisible(self, name: str, effective: dict[str, Any]) -> list[tuple[str, str, Any, Any]]:
         """Parameters whose effective value is not the one DVC would record.
@@ -224,6 +224,18 @@ class Truth:
                 _, _, built = build(odb, str(path.absolute()), self.repo.root_dir and odb.fs, "md5", dry_run=True)
                 found[path.as_posix()] = str(built.hash_info.value)
         return found
+
+
+def _folded(reasons: list[str]) -> list[str]:
+    """Files in the same state as one reason: "modified: a, b and 3 more"."""
+    groups: dict[str, list[str]] = {}
+    for reason in reasons:
+        state, separator, item = reason.partition(": ")
+        groups.setdefault(state if separator else reason, []).append(item)
+    return [
+        state + (": " + ", ".join(items[:3]) if items[0] else "") + (f" and {len(items) - 3} more" if items[3:] else "")
+        for state, items in groups.items()
+    ]
 
 
 def recorded_outs(stage: Any) -> bool:
