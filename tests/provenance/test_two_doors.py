@@ -1,0 +1,199 @@
+"""One truth about staleness, from `kedro run` and from `dvc repro`, on a whole tiny cascade.
+
+The tests share one project and leave it fresh.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+STAGES = ("preprocess", "base32", "sr64", "sr128", "sr256", "sample", "reference", "evaluate", "report")
+PARAMETERS = "conf/test/parameters.yml"
+
+
+def executed(output: str) -> list[str]:
+    return [
+        line.split(": running, because")[0].split()[-1] for line in output.splitlines() if ": running, because" in line
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _left_fresh(project: Any) -> Any:
+    yield
+    assert project.stale() == {}
+
+
+def test_first_run_makes_every_file(project: Any) -> None:
+    data = project.root / "data/env/test"
+    for size in (32, 64, 128, 256):
+        with np.load(data / f"07_model_output/samples_{size}.npz") as file:
+            assert file["arr_0"].shape == (10, size, size, 3) and file["arr_0"].dtype == np.uint8
+            assert sorted(file["arr_1"].tolist()) == list(range(10))
+        assert Image.open(data / f"08_reporting/samples_{size}.png").width >= size
+        for split in ("train", "val"):
+            assert (data / f"05_model_input/{split}_{size}.beton").is_file()
+    for stage in ("base32", "sr64", "sr128", "sr256"):
+        card = json.loads((data / f"06_models/{stage}.json").read_text())
+        assert card["stage"] == stage and (data / f"06_models/{stage}.safetensors").is_file()
+    metrics = json.loads((data / "08_reporting/metrics.json").read_text())
+    assert "efficientnet_lite0" in json.dumps(metrics)
+    html = (data / "08_reporting/report.html").read_text()
+    assert "http-equiv" not in html and 'src="http' not in html and "sr256" in html
+
+
+def test_every_stage_is_a_run(project: Any) -> None:
+    runs = project.runs()
+    parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    assert len(parents) == 1 and all(r.info.status == "FINISHED" for r in runs)
+    children = {r.info.run_name: r for r in runs if r.data.tags.get("mlflow.parentRunId") == parents[0].info.run_id}
+    assert set(children) == {"embedded", *STAGES}
+    sr64 = children["sr64"]
+    assert sr64.data.params["sr64.training.steps"] == "4" and not any(k.startswith("sr128") for k in sr64.data.params)
+    assert {"loss", "grad_norm", "images_per_second"} <= set(sr64.data.metrics)
+    assert any("git" in tag and "commit" in tag for tag in sr64.data.tags)
+    assert any("sr64.safetensors" in tag for tag in sr64.data.tags)
+
+
+def test_nothing_to_do_from_either_door(project: Any) -> None:
+    lock = project.root / "dvc/test/dvc.lock"
+    before, runs = lock.read_bytes(), len(project.runs())
+    assert executed(project.kedro()) == []
+    assert "up to date" in project("dvc", "repro", "dvc/test/dvc.yaml")
+    assert lock.read_bytes() == before and len(project.runs()) == runs
+
+
+def test_a_parameter_reruns_what_depends_on_it_and_back_restores(project: Any) -> None:
+    models = project.root / "data/env/test/06_models"
+    first = {p.name: p.read_bytes() for p in models.glob("*.safetensors")}
+    project.edit(PARAMETERS, "training: {steps: 2,", "training: {lr: 2.0e-4, steps: 2,")
+    output = project.kedro()
+    assert executed(output) == ["sr256", "sample", "evaluate", "report"]
+    assert "params sr256.training.lr None → 0.0002" in output
+    assert "base32: fresh, skipped" in output
+    changed = {p.name for p in models.glob("*.safetensors") if p.read_bytes() != first[p.name]}
+    assert changed == {"sr256.safetensors"}
+    newest = project.runs()
+    parent = next(r for r in newest if "mlflow.parentRunId" not in r.data.tags)
+    assert any("base32" in key for key in parent.data.tags)  # links to the run that made what was skipped
+    project.edit(PARAMETERS, "training: {lr: 2.0e-4, steps: 2,", "training: {steps: 2,")
+    output = project("dvc", "repro", "dvc/test/dvc.yaml")  # the other door restores what this one made
+    assert "is cached - skipping run" in output and "Running stage" not in output
+    assert {p.name: p.read_bytes() for p in models.glob("*.safetensors")} == first
+
+
+def test_code_counts_for_those_who_reach_it(project: Any) -> None:
+    def stale_after_comment(path: str) -> set[str]:
+        file = project.root / "src/cdm_kedro" / path
+        text = file.read_text()
+        file.write_text(text + "# a comment\n")
+        try:
+            return {n for n, why in project.stale().items() if path in json.dumps(why)}
+        finally:
+            file.write_text(text)
+
+    trained = {"base32", "sr64", "sr128", "sr256"}
+    assert stale_after_comment("diffusion/samplers.py") == {"sample"}
+    assert stale_after_comment("model/unet.py") == trained | {"sample"}
+    assert stale_after_comment("training/trainer.py") == trained
+    assert stale_after_comment("evaluation/report.html.j2") == {"report"}
+    assert stale_after_comment("data/beton_writer.py") == {"preprocess"}
+    assert stale_after_comment("provenance/tracking.py") == set()
+
+
+def test_values_that_dvc_cannot_see_are_refused(project: Any) -> None:
+    lock = (project.root / "dvc/test/dvc.lock").read_bytes()
+    output = project.kedro("--params=report.title=Other", fails=True)
+    assert f"dvc exp run -S {PARAMETERS}:report.title=Other" in output and "Traceback" not in output
+    assert (project.root / "dvc/test/dvc.lock").read_bytes() == lock
+
+
+def test_experiments(project: Any) -> None:
+    project("git", "add", "-A")
+    project("git", "commit", "-qm", "lock")
+    output = project("dvc", "exp", "run", "dvc/test/dvc.yaml", "-n", "titled", "-S", f"{PARAMETERS}:report.title=Other")
+    assert "report" in output and "sr64" not in executed(output)
+    assert "Other" in (project.root / "data/env/test/08_reporting/report.html").read_text()
+    assert "titled" in project("dvc", "exp", "show", "--csv")
+    project("git", "checkout", "-q", "--", ".")
+    assert executed(project.kedro()) == []
+    assert "Other" not in (project.root / "data/env/test/08_reporting/report.html").read_text()
+    assert "loss" in project("dvc", "plots", "show", "--show-vega", "data/env/test/08_reporting/curves/base32.csv")
+    project("dvc", "metrics", "diff", "HEAD")
+
+
+def test_part_of_a_stage_is_not_recorded(project: Any) -> None:
+    project.edit(PARAMETERS, "Tiny cascade", "Tiny cascade, in part")
+    nodes = project("kedro", "registry", "describe", "sample")
+    assert "sample" in nodes
+    output = project("kedro", "run", "--env=test", "--pipelines=evaluate")
+    assert executed(output) == []
+    assert set(project.stale()) == {"report"}
+    output = project("kedro", "run", "--env=test", "--pipelines=report")
+    assert executed(output) == ["report"]
+    project.edit(PARAMETERS, "Tiny cascade, in part", "Tiny cascade")
+    assert "restored" in project.kedro()
+
+
+def test_force(project: Any) -> None:
+    assert executed(project("kedro", "run", "--env=test", "--pipelines=report", "--force")) == ["report"]
+
+
+def test_a_killed_run_ends_as_killed_and_the_next_one_goes_on(project: Any) -> None:
+    project.edit(PARAMETERS, "training: {steps: 6,", "training: {steps: 400, checkpoint_steps: 5,")
+    env = project.env
+    process = subprocess.Popen(
+        ["kedro", "run", "--pipelines=base32", "--env=test"], cwd=project.root, env=env, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list((project.root / ".scratch/test/base32").glob("*/checkpoints/step_*.json")):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    newest = next(r for r in project.runs() if r.info.run_name == "base32")
+    assert newest.info.status == "KILLED"
+    assert set(project.stale()) & {"base32"}
+    # A second command while one runs is refused, with the name of the first.
+    process = subprocess.Popen(
+        ["kedro", "run", "--pipelines=base32", "--env=test"], cwd=project.root, env=env, stdout=subprocess.DEVNULL
+    )
+    while (
+        not (project.root / ".dvc/tmp/rwlock").exists()
+        or "base32" not in (project.root / ".dvc/tmp/rwlock").read_text()
+    ):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    output = project("kedro", "run", "--env=test", "--pipelines=base32", fails=True)
+    assert "in use" in output and "Traceback" not in output
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    project.edit(PARAMETERS, "training: {steps: 400, checkpoint_steps: 5,", "training: {steps: 6,")
+    output = project.kedro()
+    assert executed(output) == []
+    assert not [r for r in project.runs() if r.info.status == "RUNNING"]
+
+
+def test_push_and_pull(project: Any, tmp_path: Path) -> None:
+    project("dvc", "remote", "add", "-d", "-f", "here", str(tmp_path / "remote"))
+    project("dvc", "push", "dvc/test/dvc.yaml:base32")
+    model = project.root / "data/env/test/06_models/base32.safetensors"
+    content = model.read_bytes()
+    model.unlink()
+    cache = project.root / ".dvc/cache/files/md5"
+    lock = yaml.safe_load((project.root / "dvc/test/dvc.lock").read_text())
+    outs = lock["stages"]["base32"]["outs"]
+    md5 = next(o["md5"] for o in outs if o["path"].endswith("base32.safetensors"))
+    (cache / md5[:2] / md5[2:]).unlink(missing_ok=True)
+    project("dvc", "pull", "dvc/test/dvc.yaml:base32")
+    assert model.read_bytes() == content
