@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,10 @@ class FreshRunner(SequentialRunner):
         return f"<FreshRunner, a kedro.runner.sequential_runner.SequentialRunner object at {id(self):#x}>"
 
     @property
+    def _logger(self) -> logging.Logger:  # Kedro's own remarks, at the level it is given in conf/logging.yml
+        return logging.getLogger("kedro.runner")
+
+    @property
     def tracking(self) -> Tracking:
         """MLflow, on first use."""
         if self._tracking is None:
@@ -69,12 +74,13 @@ class FreshRunner(SequentialRunner):
     def _run(
         self, pipeline: Pipeline, catalog: CatalogProtocol, hook_manager: Any = None, run_id: str | None = None
     ) -> None:
-        status = "FAILED"
+        status, started = "FAILED", time.monotonic()
         skipped: dict[str, str] = {}
         try:
             for name, nodes in by_stage(pipeline):
                 self._stage(name, nodes, catalog, hook_manager, run_id, skipped)
             status = "FINISHED"
+            log.info("done in %.0f s", time.monotonic() - started)
         except Exception:
             raise
         except BaseException:
@@ -165,7 +171,11 @@ class FreshRunner(SequentialRunner):
         shutil.rmtree(work, ignore_errors=True)  # outputs are saved
 
     def _hashes(self, part: Pipeline, catalog: CatalogProtocol) -> dict[str, str]:
-        paths = [Path(catalog[d]._filepath) for d in sorted(part.datasets()) if not d.startswith("params:")]
+        paths = [
+            Path(os.path.relpath(catalog[d]._filepath, self.truth.root))
+            for d in sorted(part.datasets())
+            if not d.startswith("params:")
+        ]
         return self.truth.file_hashes(paths)
 
     def _refuse_invisible(self, name: str) -> None:

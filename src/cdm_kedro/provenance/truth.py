@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -66,6 +67,9 @@ class Truth:
         from dvc.repo import Repo, lock_repo
         from dvc.scm import SCMError
 
+        talk = logging.getLogger("dvc")  # importing DVC gave it a handler of its own; the runner says what happens
+        talk.setLevel(logging.WARNING)
+        talk.propagate = False
         try:
             self.repo = Repo(str(root))
         except (DvcException, SCMError) as error:
@@ -104,7 +108,7 @@ class Truth:
         with self._locked():
             stage = self.stage(name)
             entries: list[Any] = next(iter(stage.status().values()), [])
-            return self._reasons(stage, entries)
+            return self._reasons(stage, entries) if entries else []
 
     @staticmethod
     def _reasons(stage: Any, entries: list[Any]) -> list[str]:
