@@ -115,6 +115,12 @@ def test_values_that_dvc_cannot_see_are_refused(project: Any) -> None:
     lock = (project.root / "dvc/test/dvc.lock").read_bytes()
     output = project.kedro("--params=report.title=Other", fails=True)
     assert f"dvc exp run -S {PARAMETERS}:report.title=Other" in output and "Traceback" not in output
+    local = project.root / "conf/local/parameters.yml"
+    local.parent.mkdir(exist_ok=True)
+    local.write_text("report: {title: Mine}\n")
+    output = project("kedro", "run", "--pipelines=report", fails=True)
+    local.unlink()
+    assert "-S conf/base/parameters_evaluate.yml:report.title=Mine" in output
     assert (project.root / "dvc/test/dvc.lock").read_bytes() == lock
 
 

@@ -115,6 +115,7 @@ class FreshRunner(SequentialRunner):
             )
             super()._run(part, catalog, hooks, run_id)
             return
+        self._refuse_invisible(name)
         why = self.truth.why_stale(name) if not self.force else ["forced"]
         if why == []:
             log.info("%s: fresh, skipped", name)
@@ -122,7 +123,6 @@ class FreshRunner(SequentialRunner):
             if self._tracking is not None:
                 self._tracking.skipped(name, skipped.pop(name))
             return
-        self._refuse_invisible(name)
         if self.force:
             self._forced(name, part, why, catalog, hooks, run_id)
             return

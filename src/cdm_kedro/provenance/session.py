@@ -46,7 +46,8 @@ class CascadeSession(KedroSession):
         truth = Truth(root, env)
         names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
         whole_cascade = names in ([], ["cascade"], ["__default__"]) and not any(kwargs.get(key) for key in _SELECTORS)
-        plain = not self.store.get("runtime_params") and not stage_of_dvc() and not force
+        overridden = bool(self.store.get("runtime_params")) or any((root / "conf/local").glob("**/parameters*"))
+        plain = not overridden and not stage_of_dvc() and not force
         if whole_cascade and plain and truth.all_fresh():
             log.info("Everything is fresh (dvc.lock): nothing to run.")
             return {}
