@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import click
@@ -20,6 +21,7 @@ def _run(force: bool, **options: Any) -> Any:
     if options.get("env"):
         os.environ["KEDRO_ENV"] = options["env"]  # the registry reads the cascade's shape from this environment
     assert kedro_run.callback is not None
+    warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")  # both spellings are fine here
     try:
         return kedro_run.callback(**options)
     except Exception as error:
