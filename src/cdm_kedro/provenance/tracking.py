@@ -95,7 +95,9 @@ class Deliverer:
             found = self.client.get_experiment_by_name(EXPERIMENT)
             if found is None:
                 location = self.artifacts.absolute().as_uri() if self.uri.startswith("sqlite") else None
-                self._experiment = self.client.create_experiment(EXPERIMENT, artifact_location=location)
+                self._experiment = self.client.create_experiment(
+                    EXPERIMENT, artifact_location=location, tags={"mlflow.experimentKind": "custom_model_development"}
+                )
             else:
                 self._experiment = found.experiment_id
         return self._experiment

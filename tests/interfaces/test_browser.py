@@ -1,0 +1,97 @@
+"""What a user sees: `kedro viz`, the MLflow UI and the report, in a real browser.
+
+With CDM_SCREENSHOTS=folder the pictures are kept there.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import browser, find
+
+pytestmark = pytest.mark.skipif(find() is None, reason="no Chromium or Chrome is installed")
+STAGES = ("embedded", "preprocess", "base32", "sr64", "sr128", "sr256", "sample", "reference", "evaluate", "report")
+
+
+def pictures(tmp_path: Path) -> Path:
+    folder = Path(os.environ.get("CDM_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def served(project: Any, *command: str) -> Iterator[str]:
+    """A server of the project, up and answering; {port} in the command is replaced."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = str(s.getsockname()[1])
+    words = [word.replace("{port}", port) for word in command]
+    log = (project.root / f"{words[0]}.log").open("w")
+    process = subprocess.Popen(words, cwd=project.root, env=project.env, stdout=log, stderr=log, start_new_session=True)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(url, timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < deadline, Path(log.name).read_text()
+                time.sleep(0.5)
+        yield url
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(20)
+
+
+def test_kedro_viz_shows_the_stages(project: Any, tmp_path: Path) -> None:
+    quiet = """localStorage.setItem('KedroViz', JSON.stringify({showFeatureHints: false, theme: 'light'}))"""
+    command = ("kedro", "viz", "run", "--no-browser", "--env=test", "--port={port}")
+    with served(project, *command) as url, browser(tmp_path / "profile") as page:
+        page.open(url, quiet)
+        shown = page.wait_for(*STAGES, "samples_256", "models", "model_input", "reporting")
+        page.evaluate("[...document.querySelectorAll('button')].find(b => b.innerText == 'Dismiss')?.click()")
+        assert "error" not in shown.lower()
+        time.sleep(2)  # the layout's animation
+        page.picture(pictures(tmp_path) / "kedro_viz.png")
+
+
+def test_mlflow_ui_shows_a_run_for_every_stage(project: Any, tmp_path: Path) -> None:
+    runs = project.runs()
+    experiment = runs[0].info.experiment_id
+    sr64 = next(r for r in runs if r.info.run_name == "sr64")
+    command = ("mlflow", "ui", "--backend-store-uri", "sqlite:///mlflow.db", "--port={port}")
+    with served(project, *command) as url, browser(tmp_path / "profile") as page:
+        page.open(f"{url}/#/experiments/{experiment}/runs")
+        page.wait_for("kedro run --pipeline=cascade --env=test", "sr64")
+        page.picture(pictures(tmp_path) / "mlflow_runs.png")
+        page.open(f"{url}/#/experiments/{experiment}/runs/{sr64.info.run_id}")
+        page.wait_for("sr64.training.lr", "grad_norm", "git.commit", "Finished")
+        page.picture(pictures(tmp_path) / "mlflow_run.png")
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_report_reads_well_and_needs_nothing_else(project: Any, tmp_path: Path, width: int) -> None:
+    file = project.root / "data/env/test/08_reporting/report.html"
+    with browser(tmp_path / "profile", width, 900) as page:
+        page.command(
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
+        )
+        page.open(file.as_uri())
+        page.wait_for("Tiny cascade", "efficientnet_lite0", *STAGES[2:6])
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert page.evaluate("document.images.length") >= 4
+        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+        assert (
+            page.evaluate("performance.getEntriesByType('resource').filter(e => e.name.startsWith('http')).length") == 0
+        )
+        page.picture(pictures(tmp_path) / f"report_{width}.png")
