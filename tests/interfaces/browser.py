@@ -14,12 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-
 # SVG labels are not part of innerText.
-_SHOWN = """
-document.body ? document.body.innerText + ' ' + [...document.querySelectorAll('svg text')].map(t => t.textContent).join(' ')
-: ''
-"""
+_SHOWN = """document.body ? document.body.innerText + ' '
++ [...document.querySelectorAll('svg text')].map(t => t.textContent).join(' ') : ''"""
 
 
 def find() -> str | None:
