@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from cdm_kedro.diffusion.augmentation import (
     Augmentation,
     BlurConditioning,
@@ -48,12 +50,16 @@ def build_unet(stage: StageParams, num_classes: int) -> UNet:
     }
     if unet.detail_std is None:
         return UNet(**settings)
-    augmentation, continuous = stage.augmentation, stage.diffusion.noise_conditioning == "continuous"
-    gaussian = build_process(augmentation) if isinstance(augmentation, GaussianAugmentation) else None
+    augmentation, levels, aug_levels = stage.augmentation, None, None
+    with torch.device("cpu"):  # tables have values even where the network is only counted
+        if stage.diffusion.noise_conditioning == "timestep":
+            levels = build_process(stage.diffusion).level_bounds()[1:]
+        if isinstance(augmentation, GaussianAugmentation):
+            aug_levels = build_process(augmentation).level_bounds()
     return DetailUNet(
         detail_std=unet.detail_std,
-        levels=None if continuous else build_process(stage.diffusion).level_bounds()[1:],
-        aug_levels=gaussian and gaussian.level_bounds(),
+        levels=levels,
+        aug_levels=aug_levels,
         **settings,
     )
 

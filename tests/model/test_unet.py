@@ -13,6 +13,7 @@ from cdm_kedro.build import build_unet
 from cdm_kedro.model.ema import EMA
 from cdm_kedro.model.embeddings import sinusoidal_embedding
 from cdm_kedro.model.layers import Attention, group_norm
+from cdm_kedro.model.sizes import model_size
 from cdm_kedro.model.unet import UNet
 from cdm_kedro.params.stage import StageParams
 
@@ -204,3 +205,28 @@ def test_ema_against_a_float64_recurrence() -> None:
     other = EMA(torch.nn.Linear(3, 2), 0.9)
     other.load_state_dict(ema.state_dict(), ema.updates)
     assert other.updates == 30 and all(torch.equal(a, b) for a, b in zip(ema.shadow, other.shadow, strict=True))
+
+
+def test_counted_flops_are_those_of_the_layers() -> None:
+    """Against 2 out in kernel pixels for a convolution, 2 in out for a linear layer, 4 C N^2 for attention."""
+    raw = yaml.safe_load((ROOT / "conf/base/parameters_base32.yml").read_text())["base32"]
+    params = StageParams.model_validate(raw)
+    net = build_unet(params, 10)
+    total = 0
+
+    def count(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        nonlocal total
+        if isinstance(module, torch.nn.Conv2d):
+            k = module.kernel_size[0] * module.kernel_size[1]
+            total += 2 * module.in_channels * module.out_channels * k * output.shape[-1] * output.shape[-2]
+        elif isinstance(module, torch.nn.Linear):
+            total += 2 * module.in_features * module.out_features
+        elif isinstance(module, Attention):
+            total += 4 * output.shape[1] * (output.shape[-1] * output.shape[-2]) ** 2
+
+    for module in net.modules():
+        module.register_forward_hook(count)
+    net(torch.zeros(1, 3, 32, 32), torch.zeros(1), torch.zeros(1, dtype=torch.int64))
+    size = model_size(params, 10)
+    assert size.forward_flops == total
+    assert size.training_flops == 3 * total * params.training.steps * params.training.batch_size

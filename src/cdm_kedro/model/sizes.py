@@ -1,0 +1,49 @@
+"""Parameters and floating-point operations of models, counted on the meta device: nothing is allocated or computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from cdm_kedro.build import build_unet
+from cdm_kedro.params.stage import StageParams
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What one model costs.
+
+    Attributes:
+        parameters: count.
+        forward_flops: of one evaluation on one image; a multiply-add counts as two.
+        training_flops: of all its training: three times forward, per image, for every step.
+    """
+
+    parameters: int
+    forward_flops: float
+    training_flops: float
+
+
+def model_size(params: StageParams, num_classes: int) -> ModelSize:
+    """Count one stage's model.
+
+    Args:
+        params: of the stage.
+        num_classes: of the data.
+    """
+    with torch.device("meta"):
+        net = build_unet(params, num_classes).to("meta")
+        side = params.training.crop or params.resolution
+        inputs: list[torch.Tensor | None] = [torch.empty(1, 3, side, side), torch.empty(1)]
+        inputs.append(torch.empty(1, dtype=torch.int64) if params.unet.class_cond else None)
+        if params.low_resolution is not None:
+            low = side * params.low_resolution // params.resolution
+            inputs.append(torch.empty(1, 3, low, low))
+            inputs.append(torch.empty(1) if net.aug_emb is not None else None)
+        with FlopCounterMode(display=False) as counter:
+            net(*inputs)
+    forward = float(counter.get_total_flops())
+    images = params.training.steps * params.training.batch_size
+    return ModelSize(sum(p.numel() for p in net.parameters()), forward, 3 * forward * images)
