@@ -53,7 +53,7 @@ def betons(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     return result["files"]
 
 
-COPIED = ("conf", "dvc", "src", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "pyproject.toml", ".telemetry")
+COPIED = ("conf", "src", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "pyproject.toml", ".telemetry")
 
 
 class Project:

@@ -50,31 +50,33 @@ cli.add_command(
 
 @cli.command("dvc-yaml")
 @click.option("--env", "-e", default=None, help="Environment; its file is dvc/<env>/dvc.yaml, base's is dvc.yaml.")
-@click.option("--check", is_flag=True, help="Change nothing; fail if the file is out of date.")
+@click.option("--check", is_flag=True, help="Change nothing; fail if the cascade's file is out of date.")
 @click.pass_obj
 def dvc_yaml(metadata: Any, env: str | None, check: bool) -> None:
-    """Write dvc.yaml from the pipeline, the catalog and the parameters."""
+    """Write dvc.yaml from the pipeline, the catalog and the parameters, as `kedro run` does when it is out of date."""
     if env:
         os.environ["KEDRO_ENV"] = env
     from kedro.framework.project import pipelines
     from kedro.framework.session import KedroSession
 
-    from cdm_kedro.provenance.dvcfile import dvc_file, render
-    from cdm_kedro.provenance.runner import by_stage
+    from cdm_kedro.pipeline_registry import stage_homes
+    from cdm_kedro.provenance.dvcfile import dvc_file, refresh, rendered
 
     root = metadata.project_path
     with KedroSession.create(root, env=env) as session:
         catalog = session.load_context().catalog  # type: ignore[attr-defined]
-        stages = [name for name, _ in by_stage(pipelines["__default__"])]
-        text = render(dict(pipelines), stages, catalog, root, env)
-    path = dvc_file(root, env)
-    if check:
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            raise click.ClickException(f"{path} is out of date; run `kedro dvc-yaml{f' --env={env}' if env else ''}`")
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    click.echo(f"wrote {path}")
+        if check:
+            path = dvc_file(root, env)
+            if (
+                not path.exists()
+                or path.read_text(encoding="utf-8") != rendered(pipelines, {}, catalog, root, env)[path]
+            ):
+                raise click.ClickException(
+                    f"{path} is out of date; run `kedro dvc-yaml{f' --env={env}' if env else ''}`"
+                )
+            return
+        for path in refresh(pipelines, stage_homes(), catalog, root, env):
+            click.echo(f"wrote {path}")
 
 
 @cli.command("model-sizes")

@@ -1,4 +1,4 @@
-"""The pipelines that `kedro registry list` shows: ``cascade``, and one for each of its stages."""
+"""The pipelines that `kedro registry list` shows: ``cascade``, one for each of its stages, and extra ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kedro.pipeline import Pipeline
 
-from cdm_kedro.cascade_spec import read_cascade
+from cdm_kedro.cascade_spec import CascadeSpec, read_cascade
 from cdm_kedro.pipelines.embedded.pipeline import create_pipeline as embedded
 from cdm_kedro.pipelines.evaluate.pipeline import create_pipeline as evaluate
 from cdm_kedro.pipelines.preprocess.pipeline import create_pipeline as preprocess
@@ -17,10 +17,24 @@ from cdm_kedro.pipelines.sample.pipeline import create_pipeline as sample
 from cdm_kedro.pipelines.train.pipeline import create_pipeline as train
 
 
+def extra_pipelines(spec: CascadeSpec) -> dict[str, dict[str, Pipeline]]:
+    """Pipelines beside the cascade, by name, each as its stages by name; `kedro run` runs them when asked to."""
+    return {}
+
+
+def stage_homes() -> dict[str, str]:
+    """Stage to the extra pipeline that it belongs to; stages of the cascade are not listed."""
+    return {stage: name for name, stages in extra_pipelines(_spec()).items() for stage in stages}
+
+
+def _spec() -> CascadeSpec:
+    root = Path(os.environ.get("CDM_PROJECT_ROOT", "."))
+    return read_cascade(root / "conf", os.environ.get("KEDRO_ENV"))
+
+
 def register_pipelines() -> dict[str, Pipeline]:
     """Pipelines of the environment in KEDRO_ENV; the stages come from its ``cascade`` parameters."""
-    root = Path(os.environ.get("CDM_PROJECT_ROOT", "."))
-    spec = read_cascade(root / "conf", os.environ.get("KEDRO_ENV"))
+    spec = _spec()
     stages: dict[str, Pipeline] = {}
     if spec.embedded:
         stages["embedded"] = embedded()
@@ -32,4 +46,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     stages["evaluate"] = evaluate(spec)
     stages["report"] = report(spec)
     cascade = sum(stages.values(), Pipeline([]))
-    return {"__default__": cascade, "cascade": cascade, **stages}
+    extras: dict[str, Pipeline] = {}
+    for name, parts in extra_pipelines(spec).items():
+        extras |= {**parts, name: sum(parts.values(), Pipeline([]))}
+    return {"__default__": cascade, "cascade": cascade, **stages, **extras}

@@ -11,13 +11,16 @@ from kedro.pipeline import Pipeline
 
 from cdm_kedro.cascade_spec import read_parameters
 from cdm_kedro.provenance.lineage import source_files
+from cdm_kedro.provenance.stages import by_stage
 
 HEADER = "# Written by `kedro dvc-yaml{option}` from the pipeline, the catalog and the parameters; do not edit.\n"
 
 
-def dvc_file(root: Path, env: str | None) -> Path:
-    """Where the environment's dvc.yaml lies."""
-    return root / "dvc.yaml" if env in (None, "base", "local") else root / "dvc" / str(env) / "dvc.yaml"
+def dvc_file(root: Path, env: str | None, extra: str | None = None) -> Path:
+    """Where the dvc.yaml of an environment's cascade, or of one of its extra pipelines, lies."""
+    if env in (None, "base", "local"):
+        return root / "dvc.yaml" if extra is None else root / "dvc" / "base" / extra / "dvc.yaml"
+    return root / "dvc" / str(env) / (extra or "") / "dvc.yaml"
 
 
 def _dvc_metadata(dataset: Any) -> dict[str, Any]:
@@ -31,10 +34,66 @@ def _path(dataset: Any, root: Path, name: str) -> str:
     return (path.relative_to(root) if path.is_absolute() and path.is_relative_to(root) else path).as_posix()
 
 
+def out_of_date(root: Path, env: str | None, homes: Mapping[str, str]) -> bool:
+    """Whether a dvc.yaml is missing, or older than a parameter, catalog or source file."""
+    files = [dvc_file(root, env), *(dvc_file(root, env, home) for home in set(homes.values()))]
+    if not all(file.exists() for file in files):
+        return True
+    oldest = min(file.stat().st_mtime_ns for file in files)
+    sources = (*(root / "conf").rglob("*.yml"), *(root / "src").rglob("*.py"), *(root / "src").rglob("*.j2"))
+    return any(path.stat().st_mtime_ns > oldest for path in sources)
+
+
+def refresh(
+    pipelines: Mapping[str, Pipeline], homes: Mapping[str, str], catalog: CatalogProtocol, root: Path, env: str | None
+) -> list[Path]:
+    """Write every dvc.yaml of an environment that differs from what it should be.
+
+    Args:
+        pipelines: registered pipelines.
+        homes: stage to extra pipeline.
+        catalog: see :func:`render`.
+        root: project folder.
+        env: environment.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    for path, text in rendered(pipelines, homes, catalog, root, env).items():
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            path.touch()  # newer than its sources again, see out_of_date
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name("dvc.yaml.part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+        written.append(path)
+    return written
+
+
+def rendered(
+    pipelines: Mapping[str, Pipeline], homes: Mapping[str, str], catalog: CatalogProtocol, root: Path, env: str | None
+) -> dict[Path, str]:
+    """Path to text of every dvc.yaml of an environment; see :func:`refresh`."""
+    groups: dict[str | None, list[str]] = {None: [name for name, _ in by_stage(pipelines["__default__"])]}
+    for stage, home in homes.items():
+        groups.setdefault(home, []).append(stage)
+    return {
+        dvc_file(root, env, home): render(pipelines, stages, catalog, root, env, home)
+        for home, stages in groups.items()
+    }
+
+
 def render(
-    pipelines: Mapping[str, Pipeline], stages: list[str], catalog: CatalogProtocol, root: Path, env: str | None
+    pipelines: Mapping[str, Pipeline],
+    stages: list[str],
+    catalog: CatalogProtocol,
+    root: Path,
+    env: str | None,
+    extra: str | None = None,
 ) -> str:
-    """The text of dvc.yaml.
+    """The text of one dvc.yaml.
 
     Args:
         pipelines: registered pipelines.
@@ -42,25 +101,25 @@ def render(
         catalog: resolves datasets to paths and DVC metadata (``metadata.dvc``: kind, x, y, cache).
         root: project folder.
         env: environment; None for base.
+        extra: name of the extra pipeline; None for the cascade.
 
     Raises:
         ValueError: a parameter that no file defines.
     """
     import yaml
 
-    own = dvc_file(root, env)
-    nested = own.parent != root
-    option = f" --env={env}" if nested else ""
-    _, origin = read_parameters(root / "conf", env if nested else None)
-    globals_env = env if nested and (root / "conf" / str(env) / "globals.yml").exists() else "base"
-    up = "../../" if nested else ""
+    other = dvc_file(root, env) != dvc_file(root, None)
+    option = f" --env={env}" if other else ""
+    _, origin = read_parameters(root / "conf", env if other else None)
+    globals_env = env if other and (root / "conf" / str(env) / "globals.yml").exists() else "base"
+    up = "../" * len(dvc_file(root, env, extra).parent.relative_to(root).parts)
     document: dict[str, Any] = {"vars": [f"{up}conf/{globals_env}/globals.yml"], "stages": {}}
     plots: list[Any] = []
     for name in stages:
         pipeline = pipelines[name]
         stage: dict[str, Any] = {"cmd": f"kedro run{option} --pipelines={name}"}
-        if nested:
-            stage["wdir"] = "../.."
+        if up:
+            stage["wdir"] = up.rstrip("/")
         code = {
             f.relative_to(root).as_posix() for node in pipeline.nodes for f in source_files(node.func, root / "src")
         }

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,18 +51,15 @@ class Truth:
     Args:
         root: project folder; becomes the working directory, which DVC resolves paths against.
         env: environment.
+        homes: stage to the extra pipeline that it belongs to; stages of the cascade are not listed.
 
     Raises:
-        ProvenanceError: the folder is not a DVC repository, or has no dvc.yaml for the environment.
+        ProvenanceError: the folder is not a DVC repository.
     """
 
-    def __init__(self, root: Path, env: str | None = None) -> None:
+    def __init__(self, root: Path, env: str | None = None, homes: Mapping[str, str] | None = None) -> None:
         os.chdir(root)
-        self.root, self.env, self.file = root, env, dvc_file(root, env)
-        if not self.file.exists():
-            raise ProvenanceError(
-                f"{self.file} does not exist; write it with `kedro dvc-yaml{f' --env={env}' if env else ''}`"
-            )
+        self.root, self.env, self.homes = root, env, homes or {}
         from dvc.exceptions import DvcException
         from dvc.repo import Repo, lock_repo
         from dvc.scm import SCMError
@@ -93,15 +90,11 @@ class Truth:
 
     def stage(self, name: str) -> Any:
         """DVC's stage, with the hashes of dvc.lock."""
-        return self.repo.stage.load_one(path=str(self.file), name=name)
-
-    def names(self) -> list[str]:
-        """Stages that dvc.yaml knows."""
-        return [s.name for s in self.repo.stage.load_all(path=str(self.file))]
+        return self.repo.stage.load_one(path=str(dvc_file(self.root, self.env, self.homes.get(name))), name=name)
 
     def all_fresh(self) -> bool:
-        """One look at the whole graph; unchanged files are not read again (DVC keeps their hashes by time and size)."""
-        return not self.repo.status(targets=[str(self.file)])
+        """One look at the whole cascade; unchanged files are not read again (DVC keeps their hashes)."""
+        return not self.repo.status(targets=[str(dvc_file(self.root, self.env))])
 
     def why_stale(self, name: str) -> list[str]:
         """Reasons, empty when fresh."""
