@@ -9,6 +9,8 @@ from typing import Any
 import click
 from kedro.framework.cli.project import run as kedro_run
 
+from cdm_kedro.commands.lineage import lineage
+
 
 @click.group(name="cdm_kedro")
 def cli() -> None:
@@ -46,6 +48,9 @@ cli.add_command(
         help="Run the stale stages of a pipeline and record them in dvc.lock; fresh ones are skipped.",
     )
 )
+
+
+cli.add_command(lineage)
 
 
 @cli.command("dvc-yaml")

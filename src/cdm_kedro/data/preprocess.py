@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
+import os
 from collections import Counter, deque
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -144,8 +145,13 @@ def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[s
         BadImagesError: broken images under ``on_bad_image: fail``, or a class left without images.
     """
     # FFCV's writer forks; a process that has run OpenCV's or torch's threads would hang in the fork.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _writes_by_forking) as fresh:
         return fresh.submit(_preprocess, root, out, params).result()
+
+
+def _writes_by_forking() -> None:
+    multiprocessing.set_start_method("fork", force=True)  # a spawned process would spawn, importing ffcv for each file
+    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # writing calls nothing that importing ffcv would compile
 
 
 def _preprocess(root: Path, out: Path, params: PreprocessParams) -> dict[str, Any]:
