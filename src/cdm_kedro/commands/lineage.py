@@ -19,7 +19,7 @@ def lineage(metadata: Any, file: Path, params: bool, as_json: bool) -> None:
     FILE is anything under data/. For it and everything it was made from: the stage, the MLflow run, the git commit, the
     parameters and the hash of the content.
     """
-    from cdm_kedro.provenance.trace import Lineage, TraceError, tree
+    from cdm_kedro.provenance.trace import Lineage, TraceError, describe
     from cdm_kedro.provenance.truth import Truth
 
     file = file.absolute()
@@ -34,5 +34,5 @@ def lineage(metadata: Any, file: Path, params: bool, as_json: bool) -> None:
 
         click.echo(json.dumps([{**o.as_dict(), "on_disk": o.path not in changed} for o in origins], indent=2))
         return
-    for line in tree(origins, changed, params):
+    for line in describe(origins, changed, params):
         click.echo(line)

@@ -65,11 +65,41 @@ def refresh(
             path.touch()  # newer than its sources again, see out_of_date
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name("dvc.yaml.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        if path.exists():
+            _forget_stages_with_fewer_inputs(path, text)
+        _write(path, text)
         written.append(path)
     return written
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _forget_stages_with_fewer_inputs(path: Path, text: str) -> None:
+    """DVC never asks whether an input was taken away; without its record in dvc.lock the stage counts as stale."""
+    import yaml
+
+    lock = path.with_name("dvc.lock")
+    if not lock.exists():
+        return
+    before, after = (yaml.safe_load(t)["stages"] for t in (path.read_text(encoding="utf-8"), text))
+    locked = yaml.safe_load(lock.read_text(encoding="utf-8"))
+    lost = [
+        name
+        for name in locked["stages"]
+        if name in before and name in after and _data(before[name]) - _data(after[name])
+    ]
+    for name in lost:
+        del locked["stages"][name]
+    if lost:
+        _write(lock, yaml.safe_dump(locked, sort_keys=False))
+
+
+def _data(stage: dict[str, Any]) -> set[str]:
+    return {path for path in stage["deps"] if not path.startswith("src/")}
 
 
 def rendered(

@@ -47,10 +47,12 @@ class CascadeSession(KedroSession):
 
         root, env, force = Path(self._project_path), self.store.get("env"), bool(os.environ.get(FORCE))
         homes = stage_homes()
-        if not stage_of_dvc() and out_of_date(root, env, homes):
-            for path in refresh(pipelines, homes, self.load_context().catalog, root, env):
-                log.info("wrote %s", path.relative_to(root))
         truth = Truth(root, env, homes)
+        if not stage_of_dvc() and out_of_date(root, env, homes):
+            catalog = self.load_context().catalog
+            with truth.locked():
+                for path in refresh(pipelines, homes, catalog, root, env):
+                    log.info("wrote %s", path.relative_to(root))
         names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
         whole_cascade = names in ([], ["cascade"], ["__default__"]) and not any(kwargs.get(key) for key in _SELECTORS)
         overridden = bool(self.store.get("runtime_params")) or any((root / "conf/local").glob("**/parameters*"))

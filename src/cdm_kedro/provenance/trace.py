@@ -104,7 +104,7 @@ class Lineage:
                 stage,
                 params,
                 len(deps) - len(data),
-                tuple(p for p, _ in data),
+                tuple(dict.fromkeys(p for p, _ in data)),
                 *self._run(stage, name, made),
             )
             waiting += data
@@ -128,8 +128,8 @@ class Lineage:
         return runs[0].info.run_id, tags.get("git.commit") or None, tags.get("git.dirty") == "True"
 
 
-def tree(origins: list[Origin], changed: set[str], params: bool = True) -> Iterator[str]:
-    """Lines of text for people.
+def describe(origins: list[Origin], changed: set[str], params: bool = True) -> Iterator[str]:
+    """Lines of text for people: one paragraph a stage, the newest first.
 
     Args:
         origins: of :meth:`Lineage.trace`.
@@ -137,30 +137,29 @@ def tree(origins: list[Origin], changed: set[str], params: bool = True) -> Itera
         params: list parameters.
     """
     by_path = {origin.path: origin for origin in origins}
-    shown: set[str] = set()
+    stages: dict[str, list[Origin]] = {}
+    for origin in origins:
+        stages.setdefault(origin.stage or "", []).append(origin)
 
-    def lines(path: str, indent: str) -> Iterator[str]:
-        origin = by_path[path]
-        note = "  NOT what is on disk now" if path in changed else ""
-        yield f"{indent}{path}  md5 {origin.md5}{note}"
-        if origin.stage is None:
-            yield f"{indent}  from outside the pipeline"
-            return
-        if origin.stage in shown:
-            yield f"{indent}  made by {origin.stage}, see above"
-            return
-        shown.add(origin.stage)
-        where = f"run {origin.run}" if origin.run else "no MLflow run found"
-        commit = (
-            f", commit {origin.commit[:12]}{' with uncommitted changes' if origin.dirty else ''}"
-            if origin.commit
-            else ""
-        )
-        yield f"{indent}  made by {origin.stage}: {where}{commit}, {origin.code} source files"
+    def line(mark: str, origin: Origin) -> str:
+        maker = f"  from {origin.stage}" if mark == "<" and origin.stage else ""
+        note = "  (NOT what is on disk now)" if origin.path in changed else ""
+        return f"  {mark} {origin.path}  {origin.md5}{maker}{note}"
+
+    for stage, made in stages.items():
+        if not stage:
+            continue
+        first = made[0]
+        yield f"{stage}"
+        yield f"  run     {first.run or 'none found in MLflow'}"
+        if first.commit:
+            yield f"  commit  {first.commit}{' with uncommitted changes' if first.dirty else ''}"
+        yield f"  code    {first.code} source files"
         if params:
-            for key, value in origin.params.items():
-                yield f"{indent}    {key} = {value}"
-        for name in origin.inputs:
-            yield from lines(name, indent + "    ")
-
-    yield from lines(origins[0].path, "")
+            for key, value in first.params.items():
+                yield f"  param   {key} = {value}"
+        yield from (line(">", origin) for origin in made)
+        yield from (line("<", by_path[name]) for name in first.inputs)
+        yield ""
+    for origin in stages.get("", []):
+        yield line("", origin).strip() + "  from outside the pipeline"

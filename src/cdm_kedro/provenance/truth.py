@@ -77,7 +77,12 @@ class Truth:
         self._lock_repo = lock_repo
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Within the block no other `kedro run` or `dvc` touches the project's records.
+
+        Raises:
+            ProvenanceError: another one does now.
+        """
         from dvc.lock import LockError
 
         try:
@@ -98,7 +103,7 @@ class Truth:
 
     def why_stale(self, name: str) -> list[str]:
         """Reasons, empty when fresh."""
-        with self._locked():
+        with self.locked():
             stage = self.stage(name)
             entries: list[Any] = next(iter(stage.status().values()), [])
             return self._reasons(stage, entries) if entries else []
@@ -166,7 +171,7 @@ class Truth:
         from dvc.stage.cache import RunCacheNotFoundError
 
         repo = self.repo
-        with self._locked():
+        with self.locked():
             stage = self.stage(name)
             read, written = [d.fs_path for d in stage.deps], [o.fs_path for o in stage.outs]
             try:
