@@ -279,29 +279,28 @@ def test_what_changes_while_a_stage_runs_is_not_recorded_with_its_output(project
         "source": "src/cdm_kedro/training/trainer.py",
     }
     steps = 61 + CASES.index((door, edited))  # no case may find another's result in the run cache
-    long = LONG.replace("60", str(steps))
-    project.edit(PARAMETERS, SHORT, long)
+    parameters, lock = project.root / PARAMETERS, project.root / "dvc/test/dvc.lock"
+    start, recorded = parameters.read_text(), lock.read_bytes()
+    project.edit(PARAMETERS, SHORT, LONG.replace("60", str(steps)))
     file = project.root / files[edited]
     before = file.read_text()
-    lock = project.root / "dvc/test/dvc.lock"
-    recorded = lock.read_bytes()
     command = TRAIN if door == "kedro" else ("dvc", "repro", "dvc/test/dvc.yaml:base32")
-    with training(project, *command) as process:
-        changed = (
-            before.replace(f"steps: {steps},", f"lr: 0.002, steps: {steps},")
-            if edited == "parameter"
-            else before + "\n"
-        )
-        assert changed != before
-        file.unlink()  # DVC may have linked it to its cache
-        file.write_text(changed)
-        assert process.wait(120) != 0
-    assert lock.read_bytes() == recorded
-    said = (project.root / "training.log").read_text()
-    assert "not recorded" in said or "lr: this run uses 0.0001, conf/test/parameters.yml says 0.002" in said, said
-    file.write_text(before)
-    project.edit(PARAMETERS, long, SHORT)
-    assert executed(project.kedro()) == []
+    try:
+        with training(project, *command) as process:
+            longer = before.replace(f"steps: {steps},", f"lr: 0.002, steps: {steps},")
+            changed = longer if edited == "parameter" else before + "\n"
+            assert changed != before
+            file.unlink()  # DVC may have linked it to its cache
+            file.write_text(changed)
+            assert process.wait(120) != 0
+        assert lock.read_bytes() == recorded
+        said = (project.root / "training.log").read_text()
+        assert "while stage base32 ran" in said and "not recorded; run again" in said, said
+        assert "base32" in project.stale()
+    finally:
+        file.write_text(before)
+        parameters.write_text(start)
+        assert executed(project.kedro()) == []
 
 
 def test_lineage(project: Any) -> None:

@@ -89,7 +89,8 @@ class FreshRunner(SequentialRunner):
             self._execute(name, part, key, ["dvc repro"], catalog, hooks, run_id)
             if self.truth.key(name) != key:
                 raise ProvenanceError(
-                    f"inputs, parameters or code of {name} changed while it ran; its outputs are not recorded"
+                    f"inputs, parameters or code changed while stage {name} ran. "
+                    "Its outputs are of the old version and are not recorded; run again."
                 )
             return
         if name not in self.whole or {n.name for n in nodes} != self.whole[name]:
@@ -145,7 +146,7 @@ class FreshRunner(SequentialRunner):
         try:
             with self.tracking.stage(name, key, why, params) as run:
                 super()._run(part, catalog, hooks, run_id)
-                self._refuse_invisible(name)
+                self._refuse_edited(name)
                 self.tracking.outputs(
                     run, {o: catalog.get(o) for o in sorted(part.all_outputs())}, self._hashes(part, catalog)
                 )
@@ -161,6 +162,15 @@ class FreshRunner(SequentialRunner):
         ]
         return self.truth.file_hashes(paths)
 
+    def _refuse_edited(self, name: str) -> None:
+        edited = self.truth.invisible(name, self.effective)
+        if edited:
+            changes = ", ".join(f"{key} {value} → {seen} in {file}" for file, key, value, seen in edited)
+            raise ProvenanceError(
+                f"changed while stage {name} ran: {changes}. "
+                "Its outputs are of the old version and are not recorded; run again."
+            )
+
     def _refuse_invisible(self, name: str) -> None:
         hidden = self.truth.invisible(name, self.effective)
         if hidden:
@@ -168,7 +178,5 @@ class FreshRunner(SequentialRunner):
             options = " ".join(f"-S {file}:{key}={value}" for file, key, value, _ in hidden)
             raise ProvenanceError(
                 f"{name} would run with parameters that DVC does not see "
-                "(--params, conf/local, or an edit since the start):\n"
-                + "\n".join(lines)
-                + f"\nEdit the file, or run: dvc exp run {options}"
+                "(--params or conf/local):\n" + "\n".join(lines) + f"\nEdit the file, or run: dvc exp run {options}"
             )
