@@ -66,5 +66,5 @@ class CascadeSession(KedroSession):
             for pipeline in (pipelines["__default__"], *(pipelines[home] for home in set(homes.values())))
             for name, nodes in by_stage(pipeline)
         }
-        title = " ".join(["kedro run", *(f"--pipeline={n}" for n in names), *([f"--env={env}"] if env else [])])
+        title = " ".join([*(names or ["cascade"]), *([f"--env={env}"] if env else [])])
         return super().run(*args, runner=FreshRunner(truth, effective, stages, title, force), **kwargs)  # type: ignore[misc]
