@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -79,6 +80,24 @@ def test_nothing_to_do_from_either_door(project: Any) -> None:
     assert executed(project.kedro()) == []
     assert "up to date" in project("dvc", "repro", "dvc/test/dvc.yaml")
     assert lock.read_bytes() == before and len(project.runs()) == runs
+
+
+def test_data_is_hashed_once_and_linked_not_copied(project: Any) -> None:
+    count = (
+        "import dvc_data.hashfile.hash as h, pathlib, sys\n"
+        "real, read = h._hash_file, []\n"
+        "h._hash_file = lambda path, *a, **k: (read.append(path), real(path, *a, **k))[1]\n"
+        "from cdm_kedro.provenance.truth import Truth\n"
+        "truth = Truth(pathlib.Path.cwd(), 'test')\n"
+        "beton = pathlib.Path('data/env/test/05_model_input/train_256.beton')\n"
+        "assert truth.all_fresh() and truth.file_hashes([beton])\n"
+        "print(len([p for p in read if p.endswith(('.beton', '.npz', '.safetensors', '.jpg'))]))\n"
+    )
+    assert project(sys.executable, "-c", count).strip() == "0"
+    beton = project.root / "data/env/test/05_model_input/train_256.beton"
+    os.utime(beton)
+    assert project(sys.executable, "-c", count).strip() == "1"
+    assert beton.is_symlink() or beton.stat().st_nlink > 1 or "reflink" in project("dvc", "doctor")
 
 
 def test_a_parameter_reruns_what_depends_on_it_and_back_restores(project: Any) -> None:
