@@ -8,6 +8,7 @@ from pathlib import Path
 from kedro.pipeline import Pipeline
 
 from cdm_kedro.cascade_spec import CascadeSpec, read_cascade
+from cdm_kedro.pipelines.convert.pipeline import create_pipeline as convert
 from cdm_kedro.pipelines.embedded.pipeline import create_pipeline as embedded
 from cdm_kedro.pipelines.evaluate.pipeline import create_pipeline as evaluate
 from cdm_kedro.pipelines.preprocess.pipeline import create_pipeline as preprocess
@@ -38,13 +39,15 @@ def register_pipelines() -> dict[str, Pipeline]:
     stages: dict[str, Pipeline] = {}
     if spec.embedded:
         stages["embedded"] = embedded()
-    stages["preprocess"] = preprocess(spec.embedded)
+    if spec.images:
+        stages["preprocess"] = preprocess(spec.embedded)
     for stage in spec.stages:
-        stages[stage.name] = train(stage)
+        stages[stage.name] = convert(stage) if stage.pretrained else train(stage)
     stages["sample"] = sample(spec)
-    stages["reference"] = reference(spec)
-    stages["evaluate"] = evaluate(spec)
-    stages["report"] = report(spec)
+    if spec.images:
+        stages["reference"] = reference(spec)
+        stages["evaluate"] = evaluate(spec)
+        stages["report"] = report(spec)
     cascade = sum(stages.values(), Pipeline([]))
     extras: dict[str, Pipeline] = {}
     for name, parts in extra_pipelines(spec).items():
