@@ -66,12 +66,22 @@ class DiffusionParams(Params):
     def _consistent(self) -> DiffusionParams:
         if self.beta_start >= self.beta_end:
             raise ValueError(f"beta_start {self.beta_start} must be below beta_end {self.beta_end}")
+        _check_linear(self)
         if self.learned_variances and self.noise_conditioning == "continuous":
             raise ValueError(
                 "learned_variances needs noise_conditioning: timestep; a continuous noise level has no discrete "
                 "neighbours to interpolate the variance between (Appendix B uses fixed variances there)"
             )
         return self
+
+
+def _check_linear(process: DiffusionParams | GaussianAugmentation) -> None:
+    last = process.beta_end * 1000 / process.timesteps
+    if process.schedule == "linear" and last >= 1:
+        raise ValueError(
+            f"timesteps {process.timesteps} are too few for a linear schedule: beta_end {process.beta_end} is stated "
+            f"for 1000 steps and becomes {last:.3g}, not below 1; take more steps or a smaller beta_end"
+        )
 
 
 class NoAugmentation(Params):
@@ -101,6 +111,7 @@ class GaussianAugmentation(Params):
                 raise ValueError(f"{name} {value} exceeds timesteps {self.timesteps}; s counts forward steps, 0..T")
         if self.s is not None and self.max_s is not None:
             raise ValueError("give either a fixed s or max_s for amortized training, not both")
+        _check_linear(self)
         return self
 
     @property
