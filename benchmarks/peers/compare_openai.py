@@ -12,6 +12,7 @@ noise (to 1e-4).
 from __future__ import annotations
 
 import argparse
+import gzip
 import importlib
 import json
 import sys
@@ -319,7 +320,7 @@ def main() -> int:
     parser.add_argument("--improved", type=Path, help="checkout of https://github.com/openai/improved-diffusion")
     parser.add_argument("--guided", type=Path, help="checkout of https://github.com/openai/guided-diffusion")
     parser.add_argument("--json", type=Path, help="write the comparisons there")
-    parser.add_argument("--shapes", type=Path, help="write names and shapes of the published networks' tensors there")
+    parser.add_argument("--shapes", type=Path, help="write tests/model/openai_shapes.json.gz anew there")
     arguments = parser.parse_args()
     if arguments.improved is None and arguments.guided is None:
         parser.error("give --improved, --guided or both")
@@ -345,7 +346,8 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps(report.rows, indent=1) + "\n", encoding="utf-8")
     if arguments.shapes:
-        arguments.shapes.write_text(json.dumps(shapes), encoding="utf-8")
+        text = json.dumps(shapes, separators=(",", ":"))
+        arguments.shapes.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
     print("agree" if report.agree else "DIFFER")
     return int(not report.agree)
 

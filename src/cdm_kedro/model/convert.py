@@ -125,7 +125,9 @@ def load_openai(path: Path, net: UNet, new_attention_order: bool = False) -> dic
     try:
         # Files of before PyTorch 1.6 are no zip archives and cannot be mapped into memory.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+    except FileNotFoundError:
+        raise ConversionError(f"{path} does not exist; download the published file there") from None
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError) as error:
         reason = str(error).partition("\n")[0]
         raise ConversionError(f"{path} is not a state dict saved by PyTorch ({reason}); is it complete?") from None
     if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
