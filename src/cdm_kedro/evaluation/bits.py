@@ -59,7 +59,7 @@ def cascade_bits(cascade: Cascade, images: Mapping[int, Path], params: Likelihoo
         total=count * sum(number + (key[1] == 0) for key, number in terms.items()), desc="likelihood", unit="term"
     ) as bar:
         for stage in stages:
-            number = cascade.stages.index(stage)
+            number = [s.name for s in cascade.stages].index(stage.name)
             for position, first in enumerate(starts[stage.name]):
                 bar.set_postfix_str(stage.name, refresh=False)
                 own[stage.name, first] = torch.cat(
