@@ -19,14 +19,22 @@ class StageSpec:
     name: str
     resolution: int
     low: str | None
+    pretrained: bool = False
+    """Converted from published weights instead of trained."""
 
 
 @dataclass(frozen=True)
 class CascadeSpec:
-    """Stages in an order in which each one's ``low`` comes first."""
+    """Stages in an order in which each one's ``low`` comes first.
+
+    Attributes:
+        embedded: whether the embedded data set is generated.
+        images: whether there are images to train on and to compare with; false needs every stage pretrained.
+    """
 
     stages: tuple[StageSpec, ...]
     embedded: bool
+    images: bool = True
 
     @cached_property
     def resolutions(self) -> tuple[int, ...]:
@@ -72,9 +80,10 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
     if not isinstance(cascade, dict) or not isinstance(cascade.get("stages"), list) or not cascade["stages"]:
         raise ValueError(f"{origin.get('cascade', conf / 'base')}: cascade.stages must be a list of stage names")
     where = origin["cascade"]
-    unknown = sorted(set(cascade) - {"stages", "embedded"})
+    unknown = sorted(set(cascade) - {"stages", "embedded", "images"})
     if unknown:
-        raise ValueError(f"{where}: cascade.{unknown[0]} is not a key; known are stages and embedded")
+        raise ValueError(f"{where}: cascade.{unknown[0]} is not a key; known are stages, embedded and images")
+    images = bool(cascade.get("images", True))
     known: dict[str, StageSpec] = {}
     for name in cascade["stages"]:
         if name in known:
@@ -101,5 +110,11 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
                 f"{origin[name]}: {name}.resolution is {resolution}, which {clash} has too; "
                 "samples are named by their size"
             )
-        known[name] = StageSpec(name, resolution, low)
-    return CascadeSpec(tuple(known.values()), bool(cascade.get("embedded", True)))
+        pretrained = params.get("pretrained") is not None
+        if not images and not pretrained:
+            raise ValueError(
+                f"{where}: cascade.images is false, but {name} would be trained; "
+                "give it `pretrained`, or set images: true"
+            )
+        known[name] = StageSpec(name, resolution, low, pretrained)
+    return CascadeSpec(tuple(known.values()), images and bool(cascade.get("embedded", True)), images)

@@ -93,7 +93,7 @@ def model_sizes(metadata: Any, env: str | None, num_classes: int, tflops: float)
     """Print parameters, FLOPs an image and training cost of every model."""
     from cdm_kedro.cascade_spec import read_cascade, read_parameters
     from cdm_kedro.model.sizes import model_size
-    from cdm_kedro.params.stage import StageParams
+    from cdm_kedro.params.stage import parse_model
 
     conf = metadata.project_path / "conf"
     values, _ = read_parameters(conf, env)
@@ -101,7 +101,7 @@ def model_sizes(metadata: Any, env: str | None, num_classes: int, tflops: float)
         f"{'stage':10}{'parameters':>15}{'GFLOPs/image':>15}{'training EFLOPs':>18}{f'days at {tflops:g} TFLOP/s':>24}"
     )
     for stage in read_cascade(conf, env).stages:
-        size = model_size(StageParams.model_validate(values[stage.name]), num_classes)
+        size = model_size(parse_model(values[stage.name]), num_classes)
         days = size.training_flops / (tflops * 1e12) / 86400
         click.echo(
             f"{stage.name:10}{size.parameters:>15,}{size.forward_flops / 1e9:>15,.1f}"

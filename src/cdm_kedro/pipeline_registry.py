@@ -8,8 +8,10 @@ from pathlib import Path
 from kedro.pipeline import Pipeline
 
 from cdm_kedro.cascade_spec import CascadeSpec, read_cascade
+from cdm_kedro.pipelines.convert.pipeline import create_pipeline as convert
 from cdm_kedro.pipelines.embedded.pipeline import create_pipeline as embedded
 from cdm_kedro.pipelines.evaluate.pipeline import create_pipeline as evaluate
+from cdm_kedro.pipelines.likelihood.pipeline import create_pipeline as likelihood
 from cdm_kedro.pipelines.preprocess.pipeline import create_pipeline as preprocess
 from cdm_kedro.pipelines.reference.pipeline import create_pipeline as reference
 from cdm_kedro.pipelines.report.pipeline import create_pipeline as report
@@ -19,7 +21,10 @@ from cdm_kedro.pipelines.train.pipeline import create_pipeline as train
 
 def extra_pipelines(spec: CascadeSpec) -> dict[str, dict[str, Pipeline]]:
     """Pipelines beside the cascade, by name, each as its stages by name; `kedro run` runs them when asked to."""
-    return {}
+    extras: dict[str, dict[str, Pipeline]] = {}
+    if spec.images:
+        extras["likelihood"] = {"likelihood": likelihood(spec)}
+    return extras
 
 
 def stage_homes() -> dict[str, str]:
@@ -38,13 +43,15 @@ def register_pipelines() -> dict[str, Pipeline]:
     stages: dict[str, Pipeline] = {}
     if spec.embedded:
         stages["embedded"] = embedded()
-    stages["preprocess"] = preprocess(spec.embedded)
+    if spec.images:
+        stages["preprocess"] = preprocess(spec.embedded)
     for stage in spec.stages:
-        stages[stage.name] = train(stage)
+        stages[stage.name] = convert(stage) if stage.pretrained else train(stage)
     stages["sample"] = sample(spec)
-    stages["reference"] = reference(spec)
-    stages["evaluate"] = evaluate(spec)
-    stages["report"] = report(spec)
+    if spec.images:
+        stages["reference"] = reference(spec)
+        stages["evaluate"] = evaluate(spec)
+        stages["report"] = report(spec)
     cascade = sum(stages.values(), Pipeline([]))
     extras: dict[str, Pipeline] = {}
     for name, parts in extra_pipelines(spec).items():

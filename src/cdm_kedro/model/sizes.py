@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cdm_kedro.build import build_unet
-from cdm_kedro.params.stage import StageParams
+from cdm_kedro.params.stage import ModelParams, StageParams
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ModelSize:
     Attributes:
         parameters: count.
         forward_flops: of one evaluation on one image; a multiply-add counts as two.
-        training_flops: of all its training: three times forward, per image, for every step.
+        training_flops: of all its training: three times forward, per image, for every step; 0 for published weights.
     """
 
     parameters: int
@@ -26,7 +26,7 @@ class ModelSize:
     training_flops: float
 
 
-def model_size(params: StageParams, num_classes: int) -> ModelSize:
+def model_size(params: ModelParams, num_classes: int) -> ModelSize:
     """Count one stage's model.
 
     Args:
@@ -35,7 +35,8 @@ def model_size(params: StageParams, num_classes: int) -> ModelSize:
     """
     with torch.device("meta"):
         net = build_unet(params, num_classes).to("meta")
-        side = params.training.crop or params.resolution
+        training = params.training if isinstance(params, StageParams) else None
+        side = (training.crop if training else None) or params.resolution
         inputs: list[torch.Tensor | None] = [torch.empty(1, 3, side, side), torch.empty(1)]
         inputs.append(torch.empty(1, dtype=torch.int64) if params.unet.class_cond else None)
         if params.low_resolution is not None:
@@ -45,5 +46,5 @@ def model_size(params: StageParams, num_classes: int) -> ModelSize:
         with FlopCounterMode(display=False) as counter:
             net(*inputs)
     forward = float(counter.get_total_flops())
-    images = params.training.steps * params.training.batch_size
+    images = training.steps * training.batch_size if training else 0
     return ModelSize(sum(p.numel() for p in net.parameters()), forward, 3 * forward * images)

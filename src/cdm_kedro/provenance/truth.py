@@ -174,6 +174,12 @@ class Truth:
         with self.locked():
             stage = self.stage(name)
             read, written = [d.fs_path for d in stage.deps], [o.fs_path for o in stage.outs]
+            missing = [os.path.relpath(path, self.root) for path in read if not os.path.lexists(path)]
+            if missing:
+                raise ProvenanceError(
+                    f"stage {name} reads {', '.join(missing)}, which does not exist; put it there, run the stage that "
+                    "makes it, or `dvc pull` (paths of files from outside are set in conf/*/globals.yml)"
+                )
             try:
                 lock = rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), read, written, False)
                 lock.__enter__()

@@ -18,7 +18,7 @@ from cdm_kedro.diffusion.process import DiffusionProcess
 from cdm_kedro.diffusion.samplers import SAMPLERS, Model, ReverseSchedule, guided
 from cdm_kedro.diffusion.schedules import inference_alphas_cumprod
 from cdm_kedro.params.sampling import SampleParams, StageSamplingParams
-from cdm_kedro.params.stage import GaussianAugmentation, StageParams
+from cdm_kedro.params.stage import GaussianAugmentation, ModelParams, parse_model
 from cdm_kedro.sampling.philox import normal
 
 _START, _AUGMENT, _REVERSE = 0, 1, 2  # first of the draws' step numbers: x_T, conditioning augmentation, reverse steps
@@ -33,7 +33,7 @@ class Stage:
     """One loaded model and how it is sampled."""
 
     name: str
-    params: StageParams
+    params: ModelParams
     sampling: StageSamplingParams
     net: nn.Module
     process: DiffusionProcess
@@ -41,21 +41,21 @@ class Stage:
     schedule: ReverseSchedule
 
 
-def read_description(weights: Path) -> tuple[StageParams, int]:
+def read_description(weights: Path) -> tuple[ModelParams, int]:
     """Stage parameters and number of classes that a weights file carries.
 
     Raises:
-        CascadeError: the file was not written by training.
+        CascadeError: the file is no model of this project.
     """
     with safe_open(weights, "pt") as file:
         metadata = file.metadata() or {}
     try:
-        return StageParams.model_validate(json.loads(metadata["params"])), int(metadata["num_classes"])
+        return parse_model(json.loads(metadata["params"])), int(metadata["num_classes"])
     except KeyError as error:
-        raise CascadeError(f"{weights}: its metadata lacks {error}; it was not written by a training stage") from None
+        raise CascadeError(f"{weights}: its metadata lacks {error}; it is no model of this project") from None
 
 
-def load_net(weights: Path, params: StageParams, num_classes: int, device: torch.device) -> nn.Module:
+def load_net(weights: Path, params: ModelParams, num_classes: int, device: torch.device) -> nn.Module:
     """The network with the file's weights, in eval mode."""
     net = build_unet(params, num_classes)
     with safe_open(weights, "pt") as file:
@@ -64,7 +64,7 @@ def load_net(weights: Path, params: StageParams, num_classes: int, device: torch
 
 
 def make_schedule(
-    name: str, params: StageParams, sampling: StageSamplingParams, process: DiffusionProcess, visit: set[int]
+    name: str, params: ModelParams, sampling: StageSamplingParams, process: DiffusionProcess, visit: set[int]
 ) -> ReverseSchedule:
     """Levels to visit for one stage.
 
@@ -272,7 +272,7 @@ class Cascade:
 
 
 def _check_conditioning(
-    name: str, stage: StageParams, sampling: StageSamplingParams, all_: Mapping[str, tuple[StageParams, int]]
+    name: str, stage: ModelParams, sampling: StageSamplingParams, all_: Mapping[str, tuple[ModelParams, int]]
 ) -> None:
     key = f"sample.stages.{name}"
     if stage.low is None:
@@ -281,7 +281,7 @@ def _check_conditioning(
         return
     if stage.low not in all_:
         raise CascadeError(f"{name} was trained on top of {stage.low}, which is not in the cascade {sorted(all_)}")
-    if sampling.guidance_scale != 1 and stage.training.class_dropout == 0:
+    if sampling.guidance_scale != 1 and stage.class_dropout == 0:
         raise CascadeError(f"{key}.guidance_scale is {sampling.guidance_scale}; train with class_dropout > 0 for that")
     if sampling.s == 0:
         return

@@ -12,7 +12,8 @@ def create_pipeline(spec: CascadeSpec) -> Pipeline:
     """Everything worth looking at, on one HTML page."""
     inputs = {"metrics": "metrics", "data_card": "data_card", "params": "params:report"}
     for stage in spec.stages:
-        inputs |= {f"{stage.name}_{part}": f"{stage.name}_{part}" for part in ("card", "curve")}
+        parts = ("card",) if stage.pretrained else ("card", "curve")
+        inputs |= {f"{stage.name}_{part}": f"{stage.name}_{part}" for part in parts}
     inputs |= {f"grid_{res}": f"grid_{res}" for res in spec.resolutions}
     return Pipeline(
         [Node(report, inputs=inputs, outputs="report", name="write_report", namespace="report", tags=["report"])]

@@ -24,7 +24,7 @@ def create_pipeline(spec: CascadeSpec) -> Pipeline:
             ),
             Node(
                 draw_grids,
-                inputs={"classes": "classes", "params": "params:sample", **samples},
+                inputs={"classes": "classes" if spec.images else "class_names", "params": "params:sample", **samples},
                 outputs={f"grid_{res}": f"grid_{res}" for res in spec.resolutions},
                 name="draw_grids",
                 namespace="sample",
