@@ -20,13 +20,25 @@ _CHUNK_STEPS = 256
 
 def preload() -> threading.Thread:
     """Start importing ffcv (about 4 s) in the background; joining is optional."""
-
-    def target() -> None:
-        import ffcv.loader  # noqa: F401
-
-    thread = threading.Thread(target=target, daemon=True, name="import-ffcv")
+    thread = threading.Thread(target=_import_ffcv, daemon=True, name="import-ffcv")
     thread.start()
     return thread
+
+
+def _import_ffcv() -> None:
+    """Import ffcv and leave torch's threads alone.
+
+    FFCV sets torch's (and MKL's, which is one for all threads) number of threads to its own number of workers: when
+    imported, when a loader is built, and from the thread that fills a loader's buffers, so at no particular moment.
+    """
+    from ffcv.pipeline import compiler
+
+    class OwnThreads:
+        @staticmethod
+        def set_num_threads(count: int) -> None:
+            return None
+
+    compiler.ch = OwnThreads  # the name that it knows torch by, used for nothing else
 
 
 def sample_positions(num_samples: int, seed: int, first: int, count: int) -> NDArray[np.int64]:
@@ -106,10 +118,9 @@ class BetonLoader:
             raise ValueError(f"training.batch_size {batch_size} is not divisible by {world_size} processes")
         self.info, self.device = info, torch.device(device)
         threads = torch.get_num_threads()
-        try:
-            self._loader = self._build(path, batch_size // world_size, workers)
-        finally:
-            torch.set_num_threads(threads)  # FFCV sets it to its own number of workers
+        _import_ffcv()
+        torch.set_num_threads(threads)  # the import has set it to one
+        self._loader = self._build(path, batch_size // world_size, workers)
         order = _Order(info.num_samples, batch_size, batch_size // world_size, rank, seed, start_step)
         # FFCV refuses orders of other classes in its constructor but takes any object here.
         self._loader.traversal_order = order
@@ -140,9 +151,7 @@ class BetonLoader:
         """Return (b, 3, H, W) uint8 images and (b,) int64 labels on the device."""
         batch = None if self._iterator is None else next(self._iterator, None)
         while batch is None:
-            threads = torch.get_num_threads()
             self._iterator = iter(self._loader)
-            torch.set_num_threads(threads)
             batch = next(self._iterator, None)
         images, labels = batch
         if self.device.type == "cuda":

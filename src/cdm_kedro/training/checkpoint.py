@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,17 @@ class Checkpoints:
 
     A checkpoint is ``step_<n>.safetensors`` with ``step_<n>.json`` beside it; the JSON comes last and holds the
     tensors' hash, so a checkpoint without it, or that does not match it, is not one.
+
+    Args:
+        folder: where they lie; created.
+        identity: of the job; a checkpoint of another identity is refused.
+        on_saved: called by the writing thread with the step once that step's checkpoint is on disk.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        self.folder, self.identity = folder, identity
+    def __init__(
+        self, folder: Path, identity: dict[str, Any], on_saved: Callable[[int], None] = lambda step: None
+    ) -> None:
+        self.folder, self.identity, self.on_saved = folder, identity, on_saved
         folder.mkdir(parents=True, exist_ok=True)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -109,6 +117,7 @@ class Checkpoints:
         for old in sorted(self.folder.glob("step_*.json"))[:-2]:
             old.unlink(missing_ok=True)
             old.with_suffix(".safetensors").unlink(missing_ok=True)
+        self.on_saved(step)
 
     def join(self) -> None:
         """Wait for the write in flight."""

@@ -50,11 +50,40 @@ def has_gpu() -> bool:
     return os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and Path("/proc/driver/nvidia/gpus").exists()
 
 
-def _command(job_file: Path, processes: int) -> list[str]:
+def nodes_wanted() -> int:
+    """Machines that train together, as torchrun's own variables say (PET_NNODES; docs/training.md).
+
+    Raises:
+        TrainingError: a range of nodes, or no meeting point.
+    """
+    nodes = os.environ.get("PET_NNODES", "1")
+    if not nodes.isdecimal() or nodes == "0":
+        raise TrainingError(
+            f"PET_NNODES is {nodes!r}; give the number of nodes, for the batch is shared by all of them"
+        )
+    if nodes != "1" and not os.environ.get("PET_RDZV_ENDPOINT"):
+        raise TrainingError(f"PET_NNODES is {nodes} but PET_RDZV_ENDPOINT is not set; give this node's host:port")
+    return int(nodes)
+
+
+def threads_wanted(processes: int) -> int:
+    """Threads of each process on the CPU: OMP_NUM_THREADS, or an equal share of the cores that may be used."""
+    import psutil
+
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(usable, psutil.cpu_count(logical=False) or usable) // processes)
+
+
+def _command(job_file: Path, processes: int, nodes: int) -> list[str]:
     module = ["-m", RUNS_MODULES[0], str(job_file)]
-    if processes == 1:
+    if processes == 1 and nodes == 1:
         return [sys.executable, *module]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--max-restarts=0"]
+    # On one node the loopback address serves whatever the host is called; on many, PET_* variables say the rest.
+    where = ["--standalone", "--local-addr=127.0.0.1"] if nodes == 1 else []
+    torchrun = ["-m", "torch.distributed.run", *where, f"--nproc-per-node={processes}", "--max-restarts=0"]
     return [sys.executable, *torchrun, *module]
 
 
@@ -96,15 +125,15 @@ def launch(job: TrainingJob, on_event: Callable[[dict[str, Any]], None]) -> Trai
     workdir.mkdir(parents=True, exist_ok=True)
     job_file = workdir / "job.json"
     job_file.write_text(job.model_dump_json(), encoding="utf-8")
-    processes = processes_wanted(job.params.training.devices)
-    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    processes, nodes = processes_wanted(job.params.training.devices), nodes_wanted()
+    env = {**os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(threads_wanted(processes))}
     if not has_gpu():
         # Compiling FFCV's readers costs seconds a start and saves microseconds a batch, which only a GPU notices.
         env.setdefault("NUMBA_DISABLE_JIT", "1")
-    if processes > 1:
-        env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    if nodes == 1 and processes > 1 and sys.platform == "linux":
+        env.setdefault("GLOO_SOCKET_IFNAME", "lo")  # else it asks the resolver for this host's name
     process = subprocess.Popen(
-        _command(job_file, processes),
+        _command(job_file, processes, nodes),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -36,11 +36,24 @@ class NonFiniteError(RuntimeError):
 
 @dataclass(frozen=True)
 class World:
-    """Where this process stands among all."""
+    """Where this process stands among all.
+
+    Attributes:
+        rank: decides its share of the batch.
+        size: number of processes.
+        device: of this process.
+        leader: rank of the process that reports, and reads and writes checkpoints.
+    """
 
     rank: int
     size: int
     device: torch.device
+    leader: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the leader."""
+        return self.rank == self.leader
 
 
 def mix_seed(*parts: int) -> int:
@@ -144,16 +157,18 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.training.lr, fused=True)
         self.process = build_process(self.params.diffusion)
         self.augmentation = build_augmentation(self.params.augmentation)
-        self.checkpoints = Checkpoints(Path(job.workdir) / "checkpoints", job.identity())
+        self.checkpoints = Checkpoints(
+            Path(job.workdir) / "checkpoints",
+            job.identity(),
+            on_saved=lambda step: emit({"event": "checkpoint", "step": step}),
+        )
         self.draws = Draws(self.training.seed, self.training.batch_size, world.device)
         self.meter = Meter(world.device)
-        self.nonfinite_run = torch.zeros((), device=world.device)
-        self.nonfinite_total = torch.zeros((), device=world.device)
+        self.nonfinite = torch.zeros(2, device=world.device)  # skipped steps: in a row, in all
         self.step = 0
         self.curve: list[dict[str, float]] = []
         self.stop_requested = False
         self.forward: Callable[..., Tensor] = self._wrap()
-        self.finite = torch.ones((), device=world.device)
 
     def _wrap(self) -> Callable[..., Tensor]:
         net: nn.Module = self.net
@@ -187,23 +202,30 @@ class Trainer:
         for name, parameter in zip(names, self.net.parameters(), strict=True):
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 out[f"adam/{key}/{name}"] = value
-        return out
+        return out | {"count/nonfinite": self.nonfinite}
 
     def save(self, wait: bool = False) -> None:
-        """Write a resume checkpoint (rank 0 only)."""
-        if self.world.rank == 0:
-            state = {
-                "curve": self.curve,
-                "ema_updates": self.ema.updates,
-                "nonfinite_total": int(self.nonfinite_total),
-                "nonfinite_run": int(self.nonfinite_run),
-            }
-            if self.checkpoints.save(self.step, self.tensors(), state, wait):
-                self.emit({"event": "checkpoint", "step": self.step})
+        """Write a resume checkpoint (leader only)."""
+        if self.world.leads:
+            state = {"curve": list(self.curve), "ema_updates": self.ema.updates, "threads": torch.get_num_threads()}
+            self.checkpoints.save(self.step, self.tensors(), state, wait)
 
     def resume(self) -> None:
-        """Continue from the newest sound checkpoint, if there is one."""
-        found = self.checkpoints.load(self.world.device)
+        """Continue from the newest sound checkpoint, if there is one; the leader reads it and shares it."""
+        found = self.checkpoints.load(self.world.device) if self.world.leads else None
+        if self.world.size > 1:
+            head: list[Any] = [found and (found[0], {k: (v.shape, v.dtype) for k, v in found[1].items()}, found[2])]
+            dist.broadcast_object_list(head, self.world.leader, device=self.world.device)
+            if head[0] is not None:
+                step, kinds, state = head[0]
+                tensors = (
+                    found[1]
+                    if found
+                    else {k: torch.empty(s, dtype=d, device=self.world.device) for k, (s, d) in kinds.items()}
+                )
+                for tensor in tensors.values():
+                    dist.broadcast(tensor, self.world.leader)
+                found = step, tensors, state
         if found is None:
             return
         self.step, tensors, state = found
@@ -216,9 +238,16 @@ class Trainer:
             if keys:
                 self.optimizer.state[parameter] = keys
         self.curve = state["curve"]
-        self.nonfinite_total.fill_(state["nonfinite_total"])
-        self.nonfinite_run.fill_(state["nonfinite_run"])
+        self.nonfinite.copy_(tensors["count/nonfinite"])
         self.emit({"event": "resumed", "step": self.step})
+        if self.world.device.type == "cpu" and state["threads"] != torch.get_num_threads():
+            self.emit(
+                {
+                    "event": "warning",
+                    "message": f"resumed with {torch.get_num_threads()} threads, begun with {state['threads']}: "
+                    "sums round differently, so the weights may differ in their last bits",
+                }
+            )
 
     # ---- one step ----
 
@@ -298,8 +327,8 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update()
-        self.nonfinite_run = (self.nonfinite_run + 1) * (1 - finite)
-        self.nonfinite_total += 1 - finite
+        self.nonfinite += 1 - finite
+        self.nonfinite[0] *= 1 - finite
         self.meter.sums += torch.nan_to_num(torch.stack((total, norm, finite)), 0.0, 0.0, 0.0) * finite
         self.step += 1
 
@@ -354,22 +383,22 @@ class Trainer:
 
     def _log(self, values: dict[str, float], seconds: float, steps: int, waited: float) -> None:
         rate = steps * self.training.batch_size / seconds
+        run, total = self.nonfinite.tolist()
         values |= {
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "images_per_second": rate,
             "loader_wait_share": waited / seconds,
             "memory_gib": memory_gib(self.world.device),
-            "nonfinite_steps": float(self.nonfinite_total),
+            "nonfinite_steps": total,
         }
         row = {"step": self.step, **values}
         self.curve.append(row)
         eta = (self.training.steps - self.step) * self.training.batch_size / rate
         self.emit({"event": "log", "step": self.step, "metrics": values, "eta_seconds": eta})
-        run = int(self.nonfinite_run)
         if run >= self.training.max_nonfinite:
             self.save(wait=True)
             raise NonFiniteError(
-                f"{run} steps in a row had a loss or gradient that is not finite (training.max_nonfinite "
+                f"{run:.0f} steps in a row had a loss or gradient that is not finite (training.max_nonfinite "
                 f"{self.training.max_nonfinite}); the state is kept. Lower training.lr or set training.grad_clip."
             )
 

@@ -1,7 +1,8 @@
 """The training process: ``python -m cdm_kedro.training.worker job.json``, alone or under torchrun.
 
-Rank 0 prints one JSON object a line on standard output. Exit codes: 0 done; 130 and 143 interrupted by SIGINT and
-SIGTERM with the state saved; 1 failed.
+One process, the leader, has the job, prints one JSON object a line on standard output and writes the files; nodes that
+run ``python -m cdm_kedro.training.worker -`` receive the job from it. Exit codes: 0 done; 130 and 143 interrupted by
+SIGINT and SIGTERM with the state saved; 1 failed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -21,47 +23,92 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def _emitter(rank: int) -> Any:
+def _emitter(leader: bool) -> Any:
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever libraries print goes to stderr
+    lock = threading.Lock()  # the checkpoint's thread emits too
 
     def emit(event: dict[str, Any]) -> None:
-        if rank == 0:
-            out.write(json.dumps(event) + "\n")
+        if leader:
+            with lock:
+                out.write(json.dumps(event) + "\n")
 
     return emit
 
 
+def _share_job(text: str | None, size: int) -> tuple[str, int]:
+    """The job, and the rank of the process that has it.
+
+    Args:
+        text: the job in the leader, None elsewhere.
+        size: number of processes; above 1 they talk to each other.
+
+    Raises:
+        RuntimeError: no process has it, or two do.
+    """
+    import torch.distributed as dist
+
+    texts: list[str | None] = [text]
+    if size > 1:
+        texts = [None] * size
+        dist.all_gather_object(texts, text)
+    leaders = [rank for rank, found in enumerate(texts) if found is not None]
+    if len(leaders) != 1:
+        raise RuntimeError(
+            f"{len(leaders)} nodes lead the training; start `kedro run` on exactly one node, "
+            "`python -m torch.distributed.run -m cdm_kedro.training.worker -` on the others"
+        )
+    found = texts[leaders[0]]
+    assert found is not None
+    return found, leaders[0]
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sort a safetensors file's metadata in place: the library writes them in another order in every process."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > length:
+            raise RuntimeError(f"{path}: the header grew from {length} to {len(text)} bytes when sorted")
+        file.seek(8)
+        file.write(text.ljust(length))  # trailing spaces are part of the format
+
+
 def write_weights(path: Path, tensors: dict[str, Any], metadata: dict[str, str]) -> None:
-    """Write a safetensors file atomically."""
+    """Write a safetensors file atomically; equal contents are equal bytes."""
     from safetensors.torch import save_file
 
     part = path.with_name(path.name + ".part")
     save_file({k: v.detach().float().cpu().contiguous() for k, v in tensors.items()}, part, metadata)
+    _sort_metadata(part)
     with part.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(part, path)
 
 
 def main(path: str) -> int:
-    """Run the job described in a file."""
+    """Run the job described in a file; "-" takes it from the leader."""
     _die_with_parent()
     rank, size, local = (
         int(os.environ.get(k, d)) for k, d in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
     )
-    emit = _emitter(rank)
+    leader = path != "-" and local == 0
+    emit = _emitter(leader)
 
     from cdm_kedro.data.loader import preload
-    from cdm_kedro.training.job import TrainingJob
 
     preload()
-    job = TrainingJob.model_validate_json(Path(path).read_text(encoding="utf-8"))
 
     import torch
     import torch.distributed as dist
 
+    from cdm_kedro.training.job import TrainingJob
     from cdm_kedro.training.trainer import Trainer, World
 
+    threads = int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads())
+    torch.set_num_threads(threads)  # said outright: bits depend on it
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:
@@ -70,12 +117,14 @@ def main(path: str) -> int:
         torch.backends.cudnn.benchmark = True
     if size > 1:
         dist.init_process_group("nccl" if cuda else "gloo")
-    trainer = Trainer(job, World(rank, size, device), emit)
+    text, source = _share_job(Path(path).read_text(encoding="utf-8") if leader else None, size)
+    job = TrainingJob.model_validate_json(text)
+    trainer = Trainer(job, World(rank, size, device, source), emit)
     received: list[int] = []
 
     def on_signal(number: int, _: Any) -> None:
         received.append(number)
-        if rank == 0:  # the others hold the same state and are ended by torchrun
+        if leader:  # the others hold the same state and are ended by torchrun
             trainer.stop_requested = True
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -87,6 +136,7 @@ def main(path: str) -> int:
             "parameters": parameters,
             "device": str(device),
             "processes": size,
+            "threads": threads,
             "steps": job.params.training.steps,
         }
     )
@@ -95,7 +145,7 @@ def main(path: str) -> int:
     if trainer.stop_requested and trainer.step < job.params.training.steps:
         emit({"event": "stopped", "step": trainer.step})
         return 128 + received[0]
-    if rank == 0:
+    if leader:
         seconds = time.monotonic() - started
         out = Path(job.workdir) / f"{job.stage}.safetensors"
         description = {"stage": job.stage, "num_classes": str(job.num_classes), "params": job.params.model_dump_json()}
@@ -104,6 +154,7 @@ def main(path: str) -> int:
             "parameters": parameters,
             "device": torch.cuda.get_device_name(device) if cuda else "cpu",
             "processes": size,
+            "threads": threads,
             "torch": str(torch.__version__),
             "seconds": round(seconds, 1),
             "steps_this_run": trainer.step - first,
@@ -116,6 +167,10 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:  # then torchrun shows the traceback of the process that failed first
+        from torch.distributed.elastic.multiprocessing.errors import record
+
+        main = record(main)
     code = main(sys.argv[1])
     sys.stdout.flush()
     os._exit(code)  # FFCV's daemon threads may not outlive the interpreter's clean-up
