@@ -16,44 +16,13 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from training_jobs import make_job
 
 from cdm_kedro.build import build_unet
 from cdm_kedro.training.checkpoint import CheckpointMismatch, Checkpoints
-from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.launch import TrainingError, TrainingInterrupted, launch
 from cdm_kedro.training.trainer import mix_seed
 from cdm_kedro.training.worker import write_weights
-
-
-def make_job(beton: Path, workdir: Path, **training: Any) -> TrainingJob:
-    return TrainingJob.model_validate(
-        {
-            "stage": "sr64",
-            "params": {
-                "resolution": 64,
-                "low": "base32",
-                "low_resolution": 32,
-                "unet": {"channels": 8, "channel_mult": [1, 2], "num_res_blocks": 1, "dropout": 0.1},
-                "diffusion": {"timesteps": 40, "schedule": "cosine", "learned_variances": True},
-                "augmentation": {"kind": "gaussian", "timesteps": 40},
-                "training": {
-                    "steps": 12,
-                    "batch_size": 4,
-                    "lr": 1e-3,
-                    "crop": 32,
-                    "ema_decay": 0.9,
-                    "class_dropout": 0.1,
-                    "log_every": 1,
-                    "checkpoint_steps": 1,
-                    **training,
-                },
-            },
-            "beton": str(beton),
-            "num_classes": 3,
-            "workdir": str(workdir),
-            "data": {"sha256": "of the test"},
-        }
-    )
 
 
 def quiet(event: dict[str, Any]) -> None:
