@@ -155,8 +155,9 @@ class Trainer:
         self.unet = build_unet(self.params, job.num_classes).to(world.device)
         self.net: nn.Module = self.unet
         cuda, local = world.device.type == "cuda", self.training.batch_size // world.size
-        if cuda or self.training.precision == "bf16":  # float32 on the CPU has no fast GroupNorm in this layout
-            self.net = self.net.to(memory_format=torch.channels_last)
+        fast = cuda or self.training.precision == "bf16"  # float32 on the CPU has no fast GroupNorm in channels_last
+        self.layout = torch.channels_last if fast else torch.contiguous_format
+        self.net = self.net.to(memory_format=self.layout)
         micro = min(self.training.microbatch or local, local)
         memory = torch.cuda.get_device_properties(world.device).total_memory if cuda else 1 << 62
         self.unet.checkpointing = needs_checkpointing(self.params, job.num_classes, micro, memory)
@@ -276,8 +277,7 @@ class Trainer:
             y = labels
             if self.training.class_dropout > 0:
                 y = torch.where(uniforms[:, 5] < self.training.class_dropout, self.job.num_classes, labels)
-        if self.world.device.type == "cuda":
-            x_t = x_t.contiguous(memory_format=torch.channels_last)
+        x_t = x_t.contiguous(memory_format=self.layout)
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
             output = self.forward(x_t, cond, y, low, aug_level)
         loss, mse = self.loss(output, x_start, x_t, t, cond, noise, aug_level)
