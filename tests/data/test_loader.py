@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,27 @@ def test_batches_are_the_samples_of_the_order(betons: dict[str, Path]) -> None:
         assert np.array_equal(x.permute(0, 2, 3, 1).numpy(), images[wanted]) and np.array_equal(
             y.numpy(), labels[wanted]
         )
+
+
+def test_batches_handed_out_are_not_overwritten(betons: dict[str, Path]) -> None:
+    loader = BetonLoader(betons["train_32"], 4, seed=1)
+    kept, at_once = [], []
+    for _ in range(40):
+        images, labels = next(loader)
+        kept.append((images, labels))
+        at_once.append((images.clone(), labels.clone()))
+        time.sleep(0.002)  # FFCV reads ahead as far as it can
+    assert all(torch.equal(a, b) for pair in zip(kept, at_once, strict=True) for a, b in zip(*pair, strict=True))
+    # FFCV's own buffers do not bear this: its batches, kept, end up with the contents of later ones.
+    raw = iter(loader._loader)
+    buffers, then = [], []
+    for _ in range(40):
+        images, _ = next(raw)
+        buffers.append(images)
+        then.append(images.clone())
+    assert not all(torch.equal(a, b) for a, b in zip(buffers, then, strict=True))
+    raw.close()
+    loader.close()
 
 
 def test_resume_at_any_step(betons: dict[str, Path]) -> None:

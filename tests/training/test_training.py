@@ -7,6 +7,8 @@ import os
 import random
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,44 +18,13 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from training_jobs import make_job
 
 from cdm_kedro.build import build_unet
 from cdm_kedro.training.checkpoint import CheckpointMismatch, Checkpoints
-from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.launch import TrainingError, TrainingInterrupted, launch
 from cdm_kedro.training.trainer import mix_seed
 from cdm_kedro.training.worker import write_weights
-
-
-def make_job(beton: Path, workdir: Path, **training: Any) -> TrainingJob:
-    return TrainingJob.model_validate(
-        {
-            "stage": "sr64",
-            "params": {
-                "resolution": 64,
-                "low": "base32",
-                "low_resolution": 32,
-                "unet": {"channels": 8, "channel_mult": [1, 2], "num_res_blocks": 1, "dropout": 0.1},
-                "diffusion": {"timesteps": 40, "schedule": "cosine", "learned_variances": True},
-                "augmentation": {"kind": "gaussian", "timesteps": 40},
-                "training": {
-                    "steps": 12,
-                    "batch_size": 4,
-                    "lr": 1e-3,
-                    "crop": 32,
-                    "ema_decay": 0.9,
-                    "class_dropout": 0.1,
-                    "log_every": 1,
-                    "checkpoint_steps": 1,
-                    **training,
-                },
-            },
-            "beton": str(beton),
-            "num_classes": 3,
-            "workdir": str(workdir),
-            "data": {"sha256": "of the test"},
-        }
-    )
 
 
 def quiet(event: dict[str, Any]) -> None:
@@ -127,15 +98,21 @@ def test_another_jobs_checkpoint_is_refused_with_the_difference(
     assert [r["step"] for r in longer.curve] == list(range(1, 15))
 
 
-def test_two_processes_and_accumulation_take_the_same_steps(betons: dict[str, Path], tmp_path: Path) -> None:
+def same_run(beton: Path, workdir: Path, **training: Any) -> Any:
     # Adam divides by gradients' sizes: those of weights behind zero-initialized ones begin near 1e-8 and turn rounding
     # errors into errors of the size of lr, hence a small lr, and weights compared on the whole.
-    def trained(name: str, **training: Any) -> Any:
-        return launch(
-            make_job(betons["train_64"], tmp_path / name, precision="fp32", steps=5, lr=1e-4, **training), quiet
-        )
+    return launch(make_job(beton, workdir, **{"precision": "fp32", "steps": 5, "lr": 1e-4, **training}), quiet)
 
-    one, *others = trained("1"), trained("2", devices=2), trained("3", microbatch=2)
+
+@pytest.fixture(scope="module")
+def one(betons: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return same_run(betons["train_64"], tmp_path_factory.mktemp("one"))
+
+
+def test_two_processes_and_accumulation_take_the_same_steps(betons: dict[str, Path], tmp_path: Path, one: Any) -> None:
+    same_run(betons["train_64"], tmp_path / "2", devices=2, steps=3)
+    two = same_run(betons["train_64"], tmp_path / "2", devices=2)  # goes on at step 3
+    others = two, same_run(betons["train_64"], tmp_path / "3", microbatch=2)
     weights = load_file(one.weights)
     torch.manual_seed(mix_seed(0, 1))
     begun = build_unet(make_job(betons["train_64"], tmp_path).params, 3).state_dict()
@@ -146,6 +123,54 @@ def test_two_processes_and_accumulation_take_the_same_steps(betons: dict[str, Pa
         again = load_file(other.weights)
         apart = torch.cat([(weights[name] - again[name]).flatten() for name in weights]).norm()
         assert apart < 0.25 * moved  # without synchronization it is above 1
+
+
+def test_two_nodes_take_the_same_steps_as_one_process(
+    betons: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one: Any
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for name, value in {
+        "PET_NNODES": "2",
+        "PET_RDZV_BACKEND": "c10d",
+        "PET_RDZV_ENDPOINT": f"127.0.0.1:{port}",
+        "PET_RDZV_ID": "test",
+        "PET_LOCAL_ADDR": "127.0.0.1",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "OMP_NUM_THREADS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    other = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=1",
+        "-m",
+        "cdm_kedro.training.worker",
+        "-",
+    ]
+    with subprocess.Popen(other, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as helper:
+        try:
+            two = same_run(betons["train_64"], tmp_path)
+            said, _ = helper.communicate(timeout=60)
+        finally:
+            helper.kill()
+    assert helper.returncode == 0, said
+    assert '"event"' not in said  # only the leader reports
+    assert two.card["processes"] == 2
+    assert [r["loss"] for r in two.curve] == pytest.approx([r["loss"] for r in one.curve], rel=1e-5)
+    assert [r["grad_norm"] for r in two.curve] == pytest.approx([r["grad_norm"] for r in one.curve], rel=1e-3)
+
+
+def test_incomplete_rendezvous_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job(tmp_path / "none", tmp_path / "w")
+    monkeypatch.setenv("PET_NNODES", "2")
+    with pytest.raises(TrainingError, match="PET_RDZV_ENDPOINT is not set"):
+        launch(job, quiet)
+    monkeypatch.setenv("PET_NNODES", "1:4")
+    with pytest.raises(TrainingError, match="give the number of nodes"):
+        launch(job, quiet)
 
 
 def test_the_process_that_failed_first_is_heard(betons: dict[str, Path], tmp_path: Path) -> None:

@@ -75,11 +75,42 @@ class _Order:
         return np.ascontiguousarray(share).reshape(-1)
 
 
+class _PinnedRing:
+    """Host batches to the GPU without waiting for it: copied into one of a few pinned buffers, sent on an own stream.
+
+    A buffer is filled anew only when the event behind its last transfer has passed, ``depth`` batches ago.
+    """
+
+    def __init__(self, device: torch.device, depth: int = 3) -> None:
+        self.device, self.stream = device, torch.cuda.Stream(device)
+        self._slots: list[tuple[Tensor, Tensor, torch.cuda.Event]] = []
+        self._depth, self._next = depth, 0
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if len(self._slots) < self._depth:
+            pinned = (torch.empty_like(x, pin_memory=True) for x in (images, labels))
+            self._slots.append((*pinned, torch.cuda.Event()))
+        *buffers, sent = self._slots[self._next]
+        self._next = (self._next + 1) % self._depth
+        sent.synchronize()  # returns at once before its first use
+        for buffer, source in zip(buffers, (images, labels), strict=True):
+            buffer.copy_(source)
+        consumer = torch.cuda.current_stream(self.device)
+        with torch.cuda.stream(self.stream):
+            out = [buffer.to(self.device, non_blocking=True) for buffer in buffers]
+            sent.record(self.stream)
+        consumer.wait_event(sent)
+        for tensor in out:
+            tensor.record_stream(consumer)
+        return out[0], out[1]
+
+
 class BetonLoader:
     """Endless iterator of training batches.
 
     Step n of all ranks together holds the samples at stream positions n * batch_size onward, whatever the number of
-    ranks and wherever the run was resumed. Batches handed out are the caller's: FFCV's ring buffers are copied.
+    ranks and wherever the run was resumed. Batches handed out are the caller's: FFCV's ring buffers are copied, and
+    nothing is done to the pixels, so flips and conversion to float are left to the device.
 
     Args:
         path: FFCV file of raw square images.
@@ -117,6 +148,7 @@ class BetonLoader:
         if batch_size % world_size:
             raise ValueError(f"training.batch_size {batch_size} is not divisible by {world_size} processes")
         self.info, self.device = info, torch.device(device)
+        self._ring = _PinnedRing(self.device) if self.device.type == "cuda" else None
         threads = torch.get_num_threads()
         _import_ffcv()
         torch.set_num_threads(threads)  # the import has set it to one
@@ -148,16 +180,17 @@ class BetonLoader:
         return self
 
     def __next__(self) -> tuple[Tensor, Tensor]:
-        """Return (b, 3, H, W) uint8 images and (b,) int64 labels on the device."""
+        """Return (b, 3, H, W) uint8 images, in channels_last memory, and (b,) int64 labels on the device."""
         batch = None if self._iterator is None else next(self._iterator, None)
         while batch is None:
             self._iterator = iter(self._loader)
             batch = next(self._iterator, None)
         images, labels = batch
-        if self.device.type == "cuda":
-            images, labels = (x.pin_memory().to(self.device, non_blocking=True) for x in (images, labels))
-        # permute + contiguous copies out of FFCV's ring buffer, which the next batch but one overwrites.
-        return images.permute(0, 3, 1, 2).contiguous(), labels.to(torch.int64, copy=True)
+        if self._ring is not None:
+            images, labels = self._ring(images, labels)
+        else:  # copied out of FFCV's ring buffer, which the next batch but one overwrites
+            images, labels = images.clone(), labels.clone()
+        return images.permute(0, 3, 1, 2), labels.long()
 
     def close(self) -> None:
         """Stop FFCV's thread; safe to call twice."""

@@ -26,6 +26,18 @@ class ModelSize:
     training_flops: float
 
 
+def network_inputs(params: ModelParams, batch: int, aug: bool) -> list[torch.Tensor | None]:
+    """Empty inputs of a stage's network in training, on the default device, in the order of its ``forward``."""
+    training = params.training if isinstance(params, StageParams) else None
+    side = (training.crop if training else None) or params.resolution
+    inputs: list[torch.Tensor | None] = [torch.empty(batch, 3, side, side), torch.empty(batch)]
+    inputs.append(torch.empty(batch, dtype=torch.int64) if params.unet.class_cond else None)
+    if params.low_resolution is not None:
+        low = side * params.low_resolution // params.resolution
+        inputs += [torch.empty(batch, 3, low, low), torch.empty(batch) if aug else None]
+    return inputs
+
+
 def model_size(params: ModelParams, num_classes: int) -> ModelSize:
     """Count one stage's model.
 
@@ -35,14 +47,7 @@ def model_size(params: ModelParams, num_classes: int) -> ModelSize:
     """
     with torch.device("meta"):
         net = build_unet(params, num_classes).to("meta")
-        training = params.training if isinstance(params, StageParams) else None
-        side = (training.crop if training else None) or params.resolution
-        inputs: list[torch.Tensor | None] = [torch.empty(1, 3, side, side), torch.empty(1)]
-        inputs.append(torch.empty(1, dtype=torch.int64) if params.unet.class_cond else None)
-        if params.low_resolution is not None:
-            low = side * params.low_resolution // params.resolution
-            inputs.append(torch.empty(1, 3, low, low))
-            inputs.append(torch.empty(1) if net.aug_emb is not None else None)
+        inputs = network_inputs(params, 1, net.aug_emb is not None)
         with FlopCounterMode(display=False) as counter:
             net(*inputs)
     forward = float(counter.get_total_flops())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cdm_kedro.model.embeddings import LEVEL_SCALE, ScalarEmbedding
-from cdm_kedro.model.layers import Attention, Resample, ResBlock, group_norm, zeros
+from cdm_kedro.model.layers import Attention, Resample, ResBlock, group_norm, norm_act, zeros
 
 
 class UNet(nn.Module):
@@ -173,7 +173,7 @@ class UNet(nn.Module):
         h = self._run(self.middle, h, emb)
         for layers in self.up:
             h = self._run(layers, torch.cat((h, skips.pop()), dim=1), emb)
-        return self.conv_out(F.silu(self.norm_out(h)))
+        return self.conv_out(norm_act(self.norm_out, h))
 
     def _run(self, layers: nn.ModuleList, h: Tensor, emb: Tensor) -> Tensor:
         for layer in layers:

@@ -34,7 +34,11 @@ class UNetParams(Params):
         description="start super-resolution from the best linear estimate, for images that differ from their upsampled "
         "input by this much (-1..1 units); null = plain eps prediction (the paper)",
     )
-    checkpointing: bool = Field(False, description="recompute activations in the backward pass to save memory")
+    checkpointing: bool | Literal["auto"] = Field(
+        "auto",
+        description="recompute activations in the backward pass to save memory; auto = on a GPU whose memory a step is "
+        "estimated not to fit",
+    )
 
     @model_validator(mode="after")
     def _channels_divide(self) -> UNetParams:

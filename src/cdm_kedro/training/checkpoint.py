@@ -74,9 +74,11 @@ class Checkpoints:
         folder.mkdir(parents=True, exist_ok=True)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        self._host: dict[str, Tensor] = {}
+        self._copied: torch.cuda.Event | None = None
 
     def save(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any], wait: bool = False) -> bool:
-        """Copy the tensors to the host and write them in the background.
+        """Copy the tensors to the host and write them in the background; see :meth:`before_change`.
 
         Args:
             step: optimizer steps done.
@@ -91,8 +93,8 @@ class Checkpoints:
             if not wait:
                 return False
             self._thread.join()
-        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-        self._thread = threading.Thread(target=self._write, args=(step, copies, state), name="checkpoint")
+        self._snapshot(tensors)
+        self._thread = threading.Thread(target=self._write, args=(step, state, self._copied), name="checkpoint")
         self._thread.start()
         if wait:
             self._thread.join()
@@ -100,7 +102,36 @@ class Checkpoints:
                 raise self._error
         return True
 
-    def _write(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    def _snapshot(self, tensors: dict[str, Tensor]) -> None:
+        """Copy into host memory kept for it; from a GPU on a stream of its own, beside the next step's gradients."""
+        for name, tensor in tensors.items():
+            if name not in self._host:
+                self._host[name] = torch.empty_like(
+                    tensor, device="cpu", pin_memory=tensor.is_cuda, requires_grad=False
+                )
+        cuda = next((t.device for t in tensors.values() if t.is_cuda), None)
+        if cuda is None:
+            for name, tensor in tensors.items():
+                self._host[name].copy_(tensor.detach())
+            return
+        stream = torch.cuda.Stream(cuda)
+        stream.wait_stream(torch.cuda.current_stream(cuda))
+        with torch.cuda.stream(stream):
+            for name, tensor in tensors.items():
+                self._host[name].copy_(tensor.detach(), non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record(stream)
+
+    def before_change(self) -> None:
+        """Call before changing the tensors last saved: the GPU then finishes copying them first; the host goes on."""
+        if self._copied is not None:
+            self._copied.wait()
+            self._copied = None
+
+    def _write(self, step: int, state: dict[str, Any], copied: torch.cuda.Event | None) -> None:
+        if copied is not None:
+            copied.synchronize()
+        tensors = {key: tensor.contiguous() for key, tensor in self._host.items()}
         name = self.folder / f"step_{step:09d}"
         data, meta = name.with_suffix(".safetensors"), name.with_suffix(".json")
         try:

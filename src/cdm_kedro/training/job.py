@@ -34,6 +34,7 @@ class TrainingJob(Params):
             "steps",
         ):
             params["training"].pop(key)
+        params["unet"].pop("checkpointing")
         return {"stage": self.stage, "num_classes": self.num_classes, "data": self.data, "params": params}
 
 

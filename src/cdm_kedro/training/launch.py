@@ -108,6 +108,16 @@ def _forward_signals(process: subprocess.Popen[str]) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def progress(metrics: dict[str, float]) -> dict[str, str]:
+    """What the progress bar says beside the images a second."""
+    shown = {"loss": f"{metrics.get('loss', float('nan')):.4f}", "TFLOP/s": f"{metrics['tflops']:.3g}"}
+    if "peak_share" in metrics:
+        shown["of peak"] = f"{metrics['peak_share']:.0%}"
+    shown |= {"wait": f"{metrics['loader_wait_share']:.0%}", "GiB": f"{metrics['memory_gib']:.1f}"}
+    minutes = metrics["eta_seconds"] / 60
+    return shown | {"left": f"{minutes / 60:.1f} h" if minutes >= 90 else f"{minutes:.0f} min"}
+
+
 def launch(job: TrainingJob, on_event: Callable[[dict[str, Any]], None]) -> TrainingResult:
     """Train, showing a progress bar.
 
@@ -160,7 +170,7 @@ def launch(job: TrainingJob, on_event: Callable[[dict[str, Any]], None]) -> Trai
                         bar.initial = bar.n
                         tqdm.write(f"{job.stage}: resuming at step {event['step']} of {total}", file=sys.stderr)
                     else:
-                        bar.set_postfix(loss=f"{event['metrics'].get('loss', float('nan')):.4f}", refresh=False)
+                        bar.set_postfix(progress(event["metrics"]), refresh=False)
                     bar.refresh()
                 elif kind == "warning":
                     log.warning("%s: %s", job.stage, event["message"])

@@ -22,8 +22,11 @@ from cdm_kedro.diffusion.losses import hybrid_loss, simple_loss
 from cdm_kedro.diffusion.process import q_sample_at_level
 from cdm_kedro.model.detail import DetailUNet
 from cdm_kedro.model.ema import EMA
+from cdm_kedro.model.sizes import model_size
 from cdm_kedro.training.checkpoint import Checkpoints
 from cdm_kedro.training.job import TrainingJob
+from cdm_kedro.training.memory import needs_checkpointing
+from cdm_kedro.training.speed import achieved, peak_tflops
 
 log = logging.getLogger(__name__)
 Emit = Callable[[dict[str, Any]], None]
@@ -151,8 +154,15 @@ class Trainer:
         torch.manual_seed(mix_seed(self.training.seed, 1))
         self.unet = build_unet(self.params, job.num_classes).to(world.device)
         self.net: nn.Module = self.unet
-        if world.device.type == "cuda":  # on the CPU channels_last slows GroupNorm's backward pass more than it helps
-            self.net = self.net.to(memory_format=torch.channels_last)
+        cuda, local = world.device.type == "cuda", self.training.batch_size // world.size
+        fast = cuda or self.training.precision == "bf16"  # float32 on the CPU has no fast GroupNorm in channels_last
+        self.layout = torch.channels_last if fast else torch.contiguous_format
+        self.net = self.net.to(memory_format=self.layout)
+        micro = min(self.training.microbatch or local, local)
+        memory = torch.cuda.get_device_properties(world.device).total_memory if cuda else 1 << 62
+        self.unet.checkpointing = needs_checkpointing(self.params, job.num_classes, micro, memory)
+        self.peak = peak_tflops(torch.cuda.get_device_name(world.device)) if cuda else None
+        self.forward_flops = model_size(self.params, job.num_classes).forward_flops
         self.ema = EMA(self.net, self.training.ema_decay)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.training.lr, fused=True)
         self.process = build_process(self.params.diffusion)
@@ -168,29 +178,14 @@ class Trainer:
         self.step = 0
         self.curve: list[dict[str, float]] = []
         self.stop_requested = False
-        self.forward: Callable[..., Tensor] = self._wrap()
-
-    def _wrap(self) -> Callable[..., Tensor]:
-        net: nn.Module = self.net
-        if self.world.size > 1:
-            ids = [self.world.device.index] if self.world.device.type == "cuda" else None
-            net = nn.parallel.DistributedDataParallel(net, device_ids=ids, gradient_as_bucket_view=True)
-        wanted = self.training.compile if self.training.compile is not None else self.world.device.type == "cuda"
-        if not wanted:
-            return net
-        compiled = torch.compile(net)
-
-        def forward(*args: Any) -> Tensor:
-            try:
-                return compiled(*args)
-            except Exception as error:  # the compiler's failures have no common type
-                if self.step or not isinstance(error, (RuntimeError, torch._dynamo.exc.TorchDynamoException)):
-                    raise
-                self.emit({"event": "warning", "message": f"torch.compile failed, going on without it: {error}"})
-                self.forward = net
-                return net(*args)
-
-        return forward
+        self.ddp: nn.parallel.DistributedDataParallel | None = None
+        if world.size > 1:
+            ids = [world.device.index] if cuda else None
+            self.ddp = nn.parallel.DistributedDataParallel(self.net, device_ids=ids, gradient_as_bucket_view=True)
+        self.forward: Callable[..., Tensor] = self.ddp or self.net
+        self.untried_compilation = cuda if self.training.compile is None else self.training.compile
+        if self.untried_compilation:
+            self.forward = torch.compile(self.forward)
 
     # ---- state ----
 
@@ -235,8 +230,11 @@ class Trainer:
         )
         for name, parameter in self.net.named_parameters():
             keys = {k.split("/")[1]: v for k, v in tensors.items() if k.startswith("adam/") and k.endswith("/" + name)}
-            if keys:
-                self.optimizer.state[parameter] = keys
+            if keys:  # in the parameter's own memory format, which the fused step takes for granted
+                self.optimizer.state[parameter] = {
+                    k: torch.empty_like(parameter, requires_grad=False).copy_(v) if v.shape == parameter.shape else v
+                    for k, v in keys.items()
+                }
         self.curve = state["curve"]
         self.nonfinite.copy_(tensors["count/nonfinite"])
         self.emit({"event": "resumed", "step": self.step})
@@ -279,22 +277,34 @@ class Trainer:
             y = labels
             if self.training.class_dropout > 0:
                 y = torch.where(uniforms[:, 5] < self.training.class_dropout, self.job.num_classes, labels)
-        if self.world.device.type == "cuda":
-            x_t = x_t.contiguous(memory_format=torch.channels_last)
+        x_t = x_t.contiguous(memory_format=self.layout)
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
             output = self.forward(x_t, cond, y, low, aug_level)
+        loss, mse = self.loss(output, x_start, x_t, t, cond, noise, aug_level)
+        self.meter.add_losses(t * 4 // timesteps, mse.detach())
+        return loss
+
+    def loss(
+        self,
+        output: Tensor,
+        x_start: Tensor,
+        x_t: Tensor,
+        t: Tensor,
+        cond: Tensor,
+        noise: Tensor,
+        aug_level: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """What is minimized and the mean squared error of eps, (B,) each, of the network's output."""
         weight = self.unet.loss_weight(cond, aug_level) if isinstance(self.unet, DetailUNet) else None
         if self.params.diffusion.learned_variances:
             scale = self.params.diffusion.vlb_weight
             loss, mse, _ = hybrid_loss(self.process, output, x_start, x_t, t, noise, scale, weight)
-        else:
-            mse = simple_loss(output, noise)
-            loss = mse if weight is None else weight * mse
-        self.meter.add_losses(t * 4 // timesteps, mse.detach())
-        return loss
+            return loss, mse
+        mse = simple_loss(output, noise)
+        return (mse if weight is None else weight * mse), mse
 
-    def train_step(self, images: Tensor, labels: Tensor) -> None:
-        """One optimizer step on this rank's share of the batch."""
+    def accumulate(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Gradients of this rank's share of the batch; returns its mean loss ()."""
         local = len(images)
         micro = min(self.training.microbatch or local, local)
         side = self.training.crop or self.params.resolution
@@ -303,15 +313,34 @@ class Trainer:
         total = torch.zeros((), device=self.world.device)
         for start in range(0, local, micro):
             rows = slice(start, min(start + micro, local))
-            count = rows.stop - rows.start
             shapes = [(3, side, side)] + ([(3, low, low)] if low is not None else [])
-            uniforms, noise, *rest = self.draws(self.step, self.world.rank * local + start, count, *shapes)
-            last = rows.stop == local
-            sync = contextlib.nullcontext() if last or self.world.size == 1 else self.forward.no_sync()  # type: ignore[attr-defined]
-            with sync:
+            first = self.world.rank * local + start
+            uniforms, noise, *rest = self.draws(self.step, first, rows.stop - rows.start, *shapes)
+            waits = self.ddp is not None and rows.stop < local  # for the last microbatch to average over ranks
+            with self.ddp.no_sync() if self.ddp is not None and waits else contextlib.nullcontext():
                 loss = self.losses(images[rows], labels[rows], uniforms, noise, rest[0] if rest else None).sum() / local
                 loss.backward()
             total += loss.detach()
+        return total
+
+    def first_accumulate(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The first step's: where compiling fails, forward or backward, go on without it."""
+        self.untried_compilation = False
+        try:
+            return self.accumulate(images, labels)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # the compiler's failures have no common type
+            message = f"torch.compile failed ({type(error).__name__}: {error}); going on without it"
+            self.emit({"event": "warning", "message": message})
+        self.forward = self.ddp or self.net
+        self.optimizer.zero_grad(set_to_none=True)
+        self.meter.read()
+        return self.accumulate(images, labels)
+
+    def train_step(self, images: Tensor, labels: Tensor) -> None:
+        """One optimizer step on this rank's share of the batch."""
+        total = (self.first_accumulate if self.untried_compilation else self.accumulate)(images, labels)
         gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.world.size > 1:
@@ -324,6 +353,7 @@ class Trainer:
             group["lr"] = self.learning_rate()
         # Fused Adam leaves parameters and moments alone where found_inf is 1: no round trip to the host.
         self.optimizer.grad_scale, self.optimizer.found_inf = None, 1 - finite
+        self.checkpoints.before_change()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update()
@@ -387,14 +417,15 @@ class Trainer:
         values |= {
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "images_per_second": rate,
+            **achieved(self.forward_flops, rate, self.world.size, self.peak),
             "loader_wait_share": waited / seconds,
             "memory_gib": memory_gib(self.world.device),
             "nonfinite_steps": total,
+            "eta_seconds": (self.training.steps - self.step) * self.training.batch_size / rate,
         }
         row = {"step": self.step, **values}
         self.curve.append(row)
-        eta = (self.training.steps - self.step) * self.training.batch_size / rate
-        self.emit({"event": "log", "step": self.step, "metrics": values, "eta_seconds": eta})
+        self.emit({"event": "log", "step": self.step, "metrics": values})
         if run >= self.training.max_nonfinite:
             self.save(wait=True)
             raise NonFiniteError(

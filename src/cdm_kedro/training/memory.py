@@ -1,0 +1,56 @@
+"""How much GPU memory a training step needs, estimated on the meta device, so that checkpointing can be chosen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cdm_kedro.build import build_unet
+from cdm_kedro.model.sizes import network_inputs
+from cdm_kedro.params.stage import StageParams
+
+STATE_BYTES = 22
+"""A parameter's: float32 weight, gradient, two Adam moments and EMA (20), and autocast's bfloat16 copy (2)."""
+_BF16_SHARE = (
+    0.85  # of float32's activations: in autocast GroupNorm and SiLU keep float32 inputs, convolutions bfloat16
+)
+_USABLE = 0.9  # of the device: the rest is workspaces, fragments and communication
+
+
+def saved_bytes(net: torch.nn.Module, inputs: list[Tensor | None]) -> int:
+    """Bytes that a forward pass keeps for its backward pass, parameters apart; each storage counts once."""
+    own = {p.untyped_storage()._cdata for p in net.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage()._cdata not in own:
+            kept[tensor.untyped_storage()._cdata] = tensor  # held, so that no other storage takes its address
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        out = net(*inputs)
+    del out
+    return sum(t.untyped_storage().nbytes() for t in kept.values())
+
+
+def step_bytes(params: StageParams, num_classes: int, microbatch: int) -> int:
+    """Estimate of the memory of one training step without activation checkpointing, in bytes."""
+    with torch.device("meta"):
+        net = build_unet(params, num_classes).to("meta")
+        one = saved_bytes(net, network_inputs(params, 1, net.aug_emb is not None))
+    activations = one * (_BF16_SHARE if params.training.precision == "bf16" else 1)
+    return int(STATE_BYTES * sum(p.numel() for p in net.parameters()) + activations * microbatch)
+
+
+def needs_checkpointing(params: StageParams, num_classes: int, microbatch: int, memory: int) -> bool:
+    """Whether activations must be recomputed to fit.
+
+    Args:
+        params: of the stage; an explicit ``unet.checkpointing`` is obeyed.
+        num_classes: of the data.
+        microbatch: images of one forward pass on one device.
+        memory: of the device, in bytes.
+    """
+    if params.unet.checkpointing != "auto":
+        return bool(params.unet.checkpointing)
+    return step_bytes(params, num_classes, microbatch) > _USABLE * memory

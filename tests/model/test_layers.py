@@ -1,0 +1,57 @@
+"""The channels_last norm for CPUs against PyTorch's GroupNorm in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cdm_kedro.model import layers
+
+
+@pytest.mark.parametrize(("channels", "film", "silu"), [(24, True, True), (64, False, True), (16, False, False)])
+def test_fused_norm_equals_group_norm_film_and_silu(
+    monkeypatch: pytest.MonkeyPatch, channels: int, film: bool, silu: bool
+) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(layers._FusedNorm, "BLOCK", 2 * channels * 33 * 17)  # two images a block, the last holds one
+    calls = []
+    fused = layers._FusedNorm.apply
+    monkeypatch.setattr(layers._FusedNorm, "apply", lambda *a: (calls.append(1), fused(*a))[1])
+    norm = layers.group_norm(channels)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    x = (3 * torch.randn(5, channels, 33, 17) + 1).bfloat16().contiguous(memory_format=torch.channels_last)
+    e, gradient = torch.randn(5, 2 * channels).bfloat16(), torch.randn(5, channels, 33, 17).bfloat16()
+
+    exact = layers.group_norm(channels).double()
+    exact.load_state_dict(norm.state_dict())
+    results = []
+    for module, value, embedding in ((norm, x, e), (exact, x.double(), e.double())):
+        leaves = [value.requires_grad_(), *module.parameters(), *([embedding.requires_grad_()] if film else [])]
+        out = layers.norm_act(module, value, embedding if film else None, silu)
+        results.append([out, *torch.autograd.grad(out, leaves, gradient.to(out.dtype))])
+    assert len(calls) == 1  # the float64 one went the plain way
+    assert results[0][0].is_contiguous(memory_format=torch.channels_last)
+    for got, wanted in zip(*results, strict=True):
+        rounding = 2e-2 if got.dtype == torch.bfloat16 else 1e-5  # of values up to the largest
+        torch.testing.assert_close(got.double(), wanted, rtol=rounding, atol=rounding * wanted.abs().max().item() / 4)
+
+
+def test_fused_norm_survives_a_constant_channel() -> None:
+    norm = layers.group_norm(8)
+    x = torch.full((2, 8, 4, 4), 300.0).bfloat16().contiguous(memory_format=torch.channels_last).requires_grad_()
+    out = layers.norm_act(norm, x, silu=False)
+    out.sum().backward()
+    assert torch.isfinite(out).all() and torch.isfinite(x.grad).all()
+
+
+def test_attention_is_the_same_with_and_without_gradients_and_in_both_layouts() -> None:
+    torch.manual_seed(0)
+    layer = layers.Attention(16, 4)
+    torch.nn.init.normal_(layer.proj.weight)
+    x, emb = torch.randn(2, 16, 5, 7), torch.zeros(2, 1)
+    wanted = layer(x, emb)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x, emb), wanted)
+    layer = layer.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(layer(x.contiguous(memory_format=torch.channels_last), emb), wanted)
