@@ -14,8 +14,9 @@ def report(metrics: dict[str, Any], data_card: dict[str, Any], params: ReportPar
     Args:
         metrics: what evaluation returned.
         data_card: what preprocessing recorded.
-        params: title.
-        parts: ``<stage>_card``, ``<stage>_curve`` and ``grid_<resolution>`` (paths).
+        params: title and price.
+        parts: ``<stage>_card``, ``<stage>_curve``, ``grid_<resolution>`` (paths), ``figure_<name>`` (paths of further
+            PNG files, which hold their captions) and, where it exists, ``cas`` (see the pipeline of that name).
 
     Returns:
         HTML.
@@ -25,4 +26,16 @@ def report(metrics: dict[str, Any], data_card: dict[str, Any], params: ReportPar
     cards = {key.removesuffix("_card"): value for key, value in parts.items() if key.endswith("_card")}
     curves = {key.removesuffix("_curve"): value for key, value in parts.items() if key.endswith("_curve")}
     grids = {key.removeprefix("grid_"): Path(value) for key, value in parts.items() if key.startswith("grid_")}
-    return render(params.title, metrics, data_card, cards, curves, grids)
+    figures = {key.removeprefix("figure_"): Path(value) for key, value in parts.items() if key.startswith("figure_")}
+    return render(
+        params.title,
+        metrics,
+        data_card,
+        cards,
+        curves,
+        grids,
+        figures,
+        parts.get("cas"),
+        params.price_per_device_hour,
+        params.currency,
+    )

@@ -8,12 +8,26 @@ from cdm_kedro.cascade_spec import CascadeSpec
 from cdm_kedro.pipelines.report.nodes import report
 
 
-def create_pipeline(spec: CascadeSpec) -> Pipeline:
-    """Everything worth looking at, on one HTML page."""
+def report_inputs(spec: CascadeSpec) -> dict[str, str]:
+    """What the cascade gives the report; pipelines beside it add their ``figure_<name>`` and write another page."""
     inputs = {"metrics": "metrics", "data_card": "data_card", "params": "params:report"}
     for stage in spec.stages:
         inputs |= {f"{stage.name}_{part}": f"{stage.name}_{part}" for part in ("card", "curve")}
     inputs |= {f"grid_{res}": f"grid_{res}" for res in spec.resolutions}
+    return inputs | {f"figure_{name}": name for name in ("neighbours", "best_worst")}
+
+
+def create_pipeline(spec: CascadeSpec) -> Pipeline:
+    """Everything worth looking at, on one HTML page."""
     return Pipeline(
-        [Node(report, inputs=inputs, outputs="report", name="write_report", namespace="report", tags=["report"])]
+        [
+            Node(
+                report,
+                inputs=report_inputs(spec),
+                outputs="report",
+                name="write_report",
+                namespace="report",
+                tags=["report"],
+            )
+        ]
     )
