@@ -26,7 +26,7 @@ def randomize(net: torch.nn.Module, seed: int = 0) -> None:
     with torch.no_grad():
         for name, tensor in sorted(net.state_dict().items()):
             values = rng.standard_normal(tensor.shape)
-            if name.endswith("gamma") or (name.startswith("norm") or ".norm" in name) and name.endswith("weight"):
+            if name.endswith("gamma") or ((name.startswith("norm") or ".norm" in name) and name.endswith("weight")):
                 values = 1 + 0.2 * values
             elif tensor.ndim == 2 and name.endswith("weight"):
                 values = values / np.sqrt(tensor.shape[1])

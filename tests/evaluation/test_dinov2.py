@@ -65,5 +65,7 @@ def test_weights_are_loaded_by_name_and_refused_otherwise(tmp_path: Path) -> Non
     path.write_bytes(b"not weights")
     with pytest.raises(ValueError, match="not a readable PyTorch weights file"):
         dinov2("dinov2_vits14", path, 224, cpu)
-    with pytest.raises(ValueError, match="does not exist; get it from https://dl.fbaipublicfiles.com/dinov2/dinov2_"):
+    with pytest.raises(
+        ValueError, match=r"does not exist; get it from https://dl\.fbaipublicfiles\.com/dinov2/dinov2_"
+    ):
         dinov2("dinov2_vits14", tmp_path / "none", 224, cpu)

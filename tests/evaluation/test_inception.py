@@ -31,7 +31,7 @@ def test_network_equals_torch_fidelitys(peer_script: Callable[[str], ModuleType]
     ("height", "width", "side"), [(5, 7, 9), (33, 61, 29), (1, 3, 7), (31, 64, 299), (301, 17, 299)]
 )
 def test_resize_follows_tensorflow1s_definition(height: int, width: int, side: int) -> None:
-    """out[i] samples the input at i * size / side, linearly, clamped at the last pixel; here by np.interp in float64."""
+    """out[i] is the input at i * size / side, linearly, clamped at the last pixel; here by np.interp in float64."""
     x = np.random.default_rng(0).random((height, width))
     columns = np.stack([np.interp(np.arange(side) * width / side, np.arange(width), row) for row in x])
     expected = np.stack([np.interp(np.arange(side) * height / side, np.arange(height), c) for c in columns.T], 1)

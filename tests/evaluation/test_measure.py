@@ -148,7 +148,7 @@ def test_extractor_recognizes_and_refuses(tmp_path: Path, pictures: np.ndarray, 
         extractor(pictures[:2].astype(np.float32))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"a\.npz: 3 image\(s\) are too few to score; at least 4"):
         measure(npz(tmp_path / "a.npz", pictures[:3]), extractor, PARAMS, "test")
-    with pytest.raises(ValueError, match="needs weights: the path of pt_inception-2015-12-05-6726825d.pth"):
+    with pytest.raises(ValueError, match=r"needs weights: the path of pt_inception-2015-12-05-6726825d\.pth"):
         EvaluateParams(extractor="inception2015")
     with pytest.raises(ValueError, match="100 is not divisible by DINOv2's patch of 14"):
         EvaluateParams(extractor="dinov2_vitl14", weights="w", input_side=100)

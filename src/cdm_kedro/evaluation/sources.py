@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,15 +71,15 @@ def map_npz_array(path: Path, name: str) -> NDArray[Any]:
                 if dtype.hasobject:
                     raise SourceError(f"{path}: {name} holds Python objects, which are never loaded")
                 header = member.tell()
-                order = "F" if fortran else "C"
+                order: Literal["C", "F"] = "F" if fortran else "C"
                 if int(np.prod(shape)) == 0:
                     return np.empty(shape, dtype)
                 if info.compress_type != zipfile.ZIP_STORED:
-                    unpacked = tempfile.TemporaryFile()
+                    unpacked = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the map)
                     while block := member.read(_COPY_BYTES):
                         unpacked.write(block)
                     unpacked.flush()
-                    return np.memmap(unpacked, dtype, "r", 0, shape, order)
+                    return np.memmap(cast(Any, unpacked), dtype, "r", 0, shape, order)
         with path.open("rb") as file:  # the local header may have other extra fields than the directory says
             file.seek(info.header_offset)
             local = file.read(_LOCAL_HEADER)

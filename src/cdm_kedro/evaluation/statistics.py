@@ -66,6 +66,8 @@ class MomentsAccumulator:
         self._rows: list[NDArray[np.floating]] = []
         self._waiting = 0
         self._shift: Float | None = None
+        self._sum: Float = np.zeros(0)
+        self._outer: Float = np.zeros((0, 0))
 
     def add(self, features: NDArray[np.floating]) -> None:
         """Add (B, D) features.
@@ -144,7 +146,7 @@ def moments(features: NDArray[np.floating]) -> Moments:
     return accumulator.moments()
 
 
-def _roots(eigenvalues: Float) -> Float:
+def _roots(eigenvalues: NDArray[np.floating]) -> Float:
     """Square roots of a positive semi-definite matrix's eigenvalues; those within rounding of 0 are 0.
 
     The root of a rounding error of 1e-16 is 1e-8, and a singular matrix has many of them.
