@@ -27,6 +27,7 @@ class CascadeSpec:
 
     stages: tuple[StageSpec, ...]
     embedded: bool
+    classified: tuple[int, ...] = ()  # sizes of the pipeline `cas`
 
     @cached_property
     def resolutions(self) -> tuple[int, ...]:
@@ -55,6 +56,17 @@ def read_parameters(conf: Path, env: str | None) -> tuple[dict[str, Any], dict[s
             for key, value in (content or {}).items():
                 values[key], origin[key] = value, path
     return values, origin
+
+
+def _classified(values: dict[str, Any], origin: dict[str, Path], known: dict[str, StageSpec]) -> tuple[int, ...]:
+    wanted = (values.get("cas") or {}).get("resolutions") or []
+    made = sorted(stage.resolution for stage in known.values())
+    for resolution in wanted:
+        if resolution not in made:
+            raise ValueError(
+                f"{origin['cas']}: cas.resolutions holds {resolution!r}; the cascade makes images of {made} pixels"
+            )
+    return tuple(wanted)
 
 
 def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
@@ -102,4 +114,4 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
                 "samples are named by their size"
             )
         known[name] = StageSpec(name, resolution, low)
-    return CascadeSpec(tuple(known.values()), bool(cascade.get("embedded", True)))
+    return CascadeSpec(tuple(known.values()), bool(cascade.get("embedded", True)), _classified(values, origin, known))

@@ -8,6 +8,7 @@ from pathlib import Path
 from kedro.pipeline import Pipeline
 
 from cdm_kedro.cascade_spec import CascadeSpec, read_cascade
+from cdm_kedro.pipelines.cas.pipeline import create_stages as cas
 from cdm_kedro.pipelines.embedded.pipeline import create_pipeline as embedded
 from cdm_kedro.pipelines.evaluate.pipeline import create_pipeline as evaluate
 from cdm_kedro.pipelines.preprocess.pipeline import create_pipeline as preprocess
@@ -19,7 +20,8 @@ from cdm_kedro.pipelines.train.pipeline import create_pipeline as train
 
 def extra_pipelines(spec: CascadeSpec) -> dict[str, dict[str, Pipeline]]:
     """Pipelines beside the cascade, by name, each as its stages by name; `kedro run` runs them when asked to."""
-    return {}
+    extras = {"cas": cas(spec)}
+    return {name: stages for name, stages in extras.items() if stages}
 
 
 def stage_homes() -> dict[str, str]:
