@@ -178,15 +178,19 @@ def test_table_comparison_and_class_grids(tmp_path: Path) -> None:
     np.testing.assert_array_equal(class_accuracies(fake), [25, 50, 75, np.nan])
     draw_comparison(real, fake, tmp_path / "c.png")
     assert "better on 1 of 4 classes" in read_caption(tmp_path / "c.png")
-    images = np.stack([np.full((128, 128, 3), 60 * c, np.uint8) for c in range(4) for _ in range(3)])
-    np.savez(tmp_path / "s.npz", images, np.arange(12) // 3)
+    images = np.stack([np.full((128, 128, 3), 25 * c, np.uint8) for c in range(8) for _ in range(2)])
+    np.savez(tmp_path / "s.npz", images, np.arange(16) // 2)
     paths = {kind: tmp_path / f"{kind}.png" for kind in ("best", "worst")}
-    draw_classes(fake, tmp_path / "s.npz", ["a", "b", "c", "d"], 2, 2, paths)
+    accuracies = {"images": [4] * 7 + [0], "top1": [0, 4, 1, 3, 2, 2, 1, 0]}
+    draw_classes(fake | {"per_class": accuracies}, tmp_path / "s.npz", list("abcdefgh"), paths)
     shown = {}
     for kind, path in paths.items():
         pixels = np.asarray(Image.open(path))
-        shown[kind] = [c for c in range(4) if (pixels == 60 * c).all(2).sum() > 10_000]
-    assert shown == {"best": [1, 2], "worst": [0, 1]}  # class 3 has no validation images: neither
+        sizes = {c: (pixels == 25 * c).all(2) for c in range(8)}
+        tops = {c: int(np.flatnonzero(area.any(1))[0]) for c, area in sizes.items() if area.sum() > 10_000}
+        shown[kind] = sorted(tops, key=lambda c: tops[c])
+    assert shown["best"][:2] == [1, 3] and shown["worst"][0] == 0 and len(shown["best"]) == 6
+    assert 7 not in shown["best"] + shown["worst"]  # a class without validation images has no accuracy
     assert "Figure 9" in read_caption(paths["best"]) and "Figure 10" in read_caption(paths["worst"])
 
 

@@ -23,6 +23,8 @@ MINIMUM = 4
 QUARTERS = 4
 """Parts whose Fréchet distances' spread is the uncertainty of the whole's."""
 
+_LEAST_SPLIT = 10  # images; the class score of a single image is always 1
+
 Row = Callable[[int, NDArray[np.float32]], None]
 
 
@@ -37,6 +39,7 @@ class Summary:
         features: (K, D) float32 of a seeded random subset, all of them where there are at most ``kept_features``.
         indices: (K,) their places in the source.
         class_score: mean and standard deviation of the Inception-style score over splits; None without logits.
+        splits: how many: fewer than asked for where a split would have fewer than ten images.
     """
 
     n: int
@@ -45,6 +48,7 @@ class Summary:
     features: NDArray[np.float32]
     indices: NDArray[np.int64]
     class_score: tuple[float, float] | None
+    splits: int
 
 
 class Collector:
@@ -60,13 +64,13 @@ class Collector:
     def __init__(self, count: int, params: EvaluateParams) -> None:
         self.count = count
         self.quarter = split_numbers(count, QUARTERS, params.seed)
-        splits = min(params.splits, count)
-        self.split = split_numbers(count, splits, params.seed + 1)
+        self.splits = max(1, min(params.splits, count // _LEAST_SPLIT))
+        self.split = split_numbers(count, self.splits, params.seed + 1)
         kept = np.random.default_rng([params.seed, 2]).permutation(count)[: params.kept_features]
         self.kept = np.zeros(count, bool)
         self.kept[kept] = True
         self.moments = [MomentsAccumulator() for _ in range(QUARTERS)]
-        self.classes = ClassScore(splits)
+        self.classes = ClassScore(self.splits)
         self.has_logits = True
         self.rows: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
 
@@ -113,6 +117,7 @@ class Collector:
             features=np.concatenate([f for _, f in rows]),
             indices=np.concatenate([i for i, _ in rows]),
             class_score=self.classes.score() if self.has_logits else None,
+            splits=self.splits,
         )
 
 

@@ -63,9 +63,11 @@ def score(summary: Summary, references: Mapping[str, Reference], extractor: str)
             for kind, judged in (("precision", fake), ("recall", real)):
                 share = shares[kind]
                 out[f"{names[kind]}{tail}"] = share
-                out[f"{names[kind]}{tail}_se"] = float(np.sqrt(share * (1 - share) / len(judged)))
+                smoothed = (share * len(judged) + 2) / (len(judged) + 4)  # Agresti and Coull 1998: right at 0 and 1 too
+                out[f"{names[kind]}{tail}_se"] = float(np.sqrt(smoothed * (1 - smoothed) / (len(judged) + 4)))
     if summary.class_score is not None:
         out[names["score"]], out[f"{names['score']}_std"] = summary.class_score
+        out[f"{names['score']}_splits"] = summary.splits
     dim = len(summary.moments.mu)
     if summary.n < PUBLISHED_N:
         notes.append(f"{summary.n} samples; published numbers use {PUBLISHED_N}, and fewer samples score worse")

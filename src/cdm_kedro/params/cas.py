@@ -30,8 +30,6 @@ class CasParams(Params):
     seed: int = Field(0, ge=0)
     log_every: int = Field(50, ge=1)
     checkpoint_seconds: float = Field(300.0, gt=0)
-    shown_classes: int = Field(6, ge=1, description="rows of the grids of best and worst classes (Figures 9 and 10)")
-    grid_columns: int = Field(8, ge=1, description="images a row there")
 
     @model_validator(mode="after")
     def _warm(self) -> CasParams:

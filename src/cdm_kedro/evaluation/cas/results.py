@@ -12,6 +12,7 @@ from cdm_kedro.evaluation.paper import TABLE_1B
 from cdm_kedro.evaluation.pictures import save_png, tile_rows
 from cdm_kedro.evaluation.sources import NpzSource
 
+_ROWS, _COLUMNS = 6, 8  # of the grids
 _REAL, _GENERATED = "#2563eb", "#dc2626"  # the colours of Figure 5
 
 
@@ -79,17 +80,13 @@ def draw_comparison(real: dict[str, Any], generated: dict[str, Any], path: Path)
     part.replace(path)
 
 
-def draw_classes(
-    scores: dict[str, Any], samples: Path, classes: list[str], rows: int, columns: int, paths: dict[str, Path]
-) -> None:
+def draw_classes(scores: dict[str, Any], samples: Path, classes: list[str], paths: dict[str, Path]) -> None:
     """Figures 9 and 10: samples of the classes with the best and the worst accuracy.
 
     Args:
         scores: of the classifier trained on the samples.
         samples: npz with labels.
         classes: names in index order.
-        rows: classes shown.
-        columns: samples of each.
         paths: ``best`` and ``worst`` PNG to write.
     """
     source = NpzSource(samples)
@@ -97,10 +94,10 @@ def draw_classes(
     accuracy = class_accuracies(scores)
     order = np.argsort(-accuracy, kind="stable")  # NaN sorts last
     order = order[np.isfinite(accuracy[order])]
-    for kind, chosen in (("best", order[:rows]), ("worst", order[::-1][:rows])):
+    for kind, chosen in (("best", order[:_ROWS]), ("worst", order[::-1][:_ROWS])):
         tiles = []
         for label in chosen.tolist():
-            images = source.read(np.flatnonzero(source.labels == label)[:columns].tolist())
+            images = source.read(np.flatnonzero(source.labels == label)[:_COLUMNS].tolist())
             tiles.append((f"{classes[label]}, {accuracy[label]:.0f} %", images, [""] * len(images)))
         caption = (
             f"Samples of the classes with the {kind} accuracy of the classifier trained on generated images, as in "

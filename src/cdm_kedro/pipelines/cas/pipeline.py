@@ -5,7 +5,8 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from cdm_kedro.cascade_spec import CascadeSpec
-from cdm_kedro.pipelines.cas.nodes import compare, make_classify
+from cdm_kedro.pipelines.cas.compare import compare
+from cdm_kedro.pipelines.cas.nodes import make_classify
 from cdm_kedro.pipelines.report.nodes import report
 from cdm_kedro.pipelines.report.pipeline import report_inputs
 
@@ -34,7 +35,7 @@ def create_stages(spec: CascadeSpec) -> dict[str, Pipeline]:
                 tags=["cas"],
             )
             stages[name] = Pipeline([node])
-    inputs = {"params": "params:cas", "classes": "classes"}
+    inputs = {"classes": "classes"}
     outputs, figures = {"table": "cas_table"}, {}
     for resolution in spec.classified:
         inputs |= {f"{kind}_{resolution}": f"cas_{kind}_{resolution}_scores" for kind in ("real", "generated")}

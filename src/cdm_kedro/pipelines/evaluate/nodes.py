@@ -1,4 +1,4 @@
-"""Evaluation nodes: scores of generated images, and pictures of what the features say about single ones."""
+"""Evaluation node: scores of generated images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def evaluate(
         ``metrics``: per resolution Fréchet distance (``fid`` with the canonical Inception network only, else
         ``fd_<extractor>``), kernel distance, Inception-style score, precision, recall, and ``n``; the extractor's
         identity; and at the largest size how near the samples come to training images. ``single_images``: npz for
-        :func:`draw_single_images`.
+        the report's pictures.
     """
     import time
 
@@ -64,32 +64,3 @@ def evaluate(
                 metrics["memorization"] = memorization
                 save_arrays(out, single)
     return {"metrics": metrics, "single_images": out}
-
-
-def draw_single_images(single_images: Path, samples: Path, train: Path, metrics: dict[str, Any]) -> dict[str, Path]:
-    """Draw samples beside their nearest training images, and the samples that the features find best and worst.
-
-    Args:
-        single_images: what :func:`evaluate` chose.
-        samples: npz of the samples at the largest size.
-        train: FFCV file of the training images at that size.
-        metrics: what :func:`evaluate` returned.
-
-    Returns:
-        ``neighbours`` and ``best_worst``: PNG files, whose captions are in their ``Description``.
-    """
-    import numpy as np
-
-    from cdm_kedro.evaluation.pictures import draw_best_worst, draw_neighbours
-    from cdm_kedro.evaluation.sources import BetonSource, NpzSource
-    from cdm_kedro.provenance.scratch import scratch_dir
-
-    folder = scratch_dir("evaluate")
-    out = {name: folder / f"{name}.png" for name in ("neighbours", "best_worst")}
-    with np.load(single_images, allow_pickle=False) as arrays:
-        chosen = {key: arrays[key] for key in arrays.files}
-    generated = NpzSource(samples)
-    name = metrics["extractor"]["name"]
-    draw_neighbours(chosen, generated, BetonSource(train), metrics["memorization"], name, out["neighbours"])
-    draw_best_worst(chosen, generated, name, out["best_worst"])
-    return out

@@ -1,4 +1,4 @@
-"""Report node."""
+"""Report nodes."""
 
 from __future__ import annotations
 
@@ -39,3 +39,32 @@ def report(metrics: dict[str, Any], data_card: dict[str, Any], params: ReportPar
         params.price_per_device_hour,
         params.currency,
     )
+
+
+def draw_single_images(single_images: Path, samples: Path, train: Path, metrics: dict[str, Any]) -> dict[str, Path]:
+    """Draw samples beside their nearest training images, and the samples that the features find best and worst.
+
+    Args:
+        single_images: what evaluation chose.
+        samples: npz of the samples at the largest size.
+        train: FFCV file of the training images at that size.
+        metrics: what evaluation returned.
+
+    Returns:
+        ``neighbours`` and ``best_worst``: PNG files, whose captions are in their ``Description``.
+    """
+    import numpy as np
+
+    from cdm_kedro.evaluation.pictures import draw_best_worst, draw_neighbours
+    from cdm_kedro.evaluation.sources import BetonSource, NpzSource
+    from cdm_kedro.provenance.scratch import scratch_dir
+
+    folder = scratch_dir("report")
+    out = {name: folder / f"{name}.png" for name in ("neighbours", "best_worst")}
+    with np.load(single_images, allow_pickle=False) as arrays:
+        chosen = {key: arrays[key] for key in arrays.files}
+    generated = NpzSource(samples)
+    name = metrics["extractor"]["name"]
+    draw_neighbours(chosen, generated, BetonSource(train), metrics["memorization"], name, out["neighbours"])
+    draw_best_worst(chosen, generated, name, out["best_worst"])
+    return out

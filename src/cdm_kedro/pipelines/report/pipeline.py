@@ -5,7 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from cdm_kedro.cascade_spec import CascadeSpec
-from cdm_kedro.pipelines.report.nodes import report
+from cdm_kedro.pipelines.report.nodes import draw_single_images, report
 
 
 def report_inputs(spec: CascadeSpec) -> dict[str, str]:
@@ -19,8 +19,22 @@ def report_inputs(spec: CascadeSpec) -> dict[str, str]:
 
 def create_pipeline(spec: CascadeSpec) -> Pipeline:
     """Everything worth looking at, on one HTML page."""
+    largest = spec.resolutions[-1]
     return Pipeline(
         [
+            Node(
+                draw_single_images,
+                inputs={
+                    "single_images": "single_images",
+                    "samples": f"samples_{largest}",
+                    "train": f"train_{largest}",
+                    "metrics": "metrics",
+                },
+                outputs={"neighbours": "neighbours", "best_worst": "best_worst"},
+                name="draw_single_images",
+                namespace="report",
+                tags=["report", "picture"],
+            ),
             Node(
                 report,
                 inputs=report_inputs(spec),
@@ -28,6 +42,6 @@ def create_pipeline(spec: CascadeSpec) -> Pipeline:
                 name="write_report",
                 namespace="report",
                 tags=["report"],
-            )
+            ),
         ]
     )
