@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cdm_kedro.evaluation.pictures import draw_best_worst, draw_neighbours, read_caption, save_png
+from cdm_kedro.evaluation.pictures import draw_neighbours, draw_realism, read_caption, save_png
 from cdm_kedro.evaluation.report import render, training_cost
 from cdm_kedro.evaluation.sources import NpzSource
 
@@ -70,6 +70,8 @@ def test_pictures_of_single_images_carry_their_captions(tmp_path: Path) -> None:
         "shown": np.array([2]),
         "neighbours": np.array([[5, 1]]),
         "distances": np.array([[1.0, 2.5]]),
+        "random": np.array([1, 2, 3, 4, 5]),
+        "random_realism": np.ones(5),
         "best": np.array([3]),
         "worst": np.array([4]),
         "best_realism": np.array([1.25]),
@@ -81,5 +83,7 @@ def test_pictures_of_single_images_carry_their_captions(tmp_path: Path) -> None:
     present = [(pixels == 40 * v).all(2).sum() > 112 * 100 for v in range(6)]
     assert present == [False, True, True, False, False, True]
     assert "nearest among 70 training images" in read_caption(tmp_path / "n.png")
-    draw_best_worst(chosen, source, NAME, tmp_path / "b.png")
+    draw_realism(chosen, source, NAME, tmp_path / "b.png")
     assert NAME in read_caption(tmp_path / "b.png")
+    with Image.open(tmp_path / "b.png") as picture:
+        assert picture.height == 4 * (112 + 18 + 3)  # five random ones take two rows

@@ -33,7 +33,7 @@ def judge_single_images(
     Returns:
         Numbers for the metrics file, and arrays for the pictures: ``shown`` (S,) places of samples in their file with
         their ``neighbours`` (S, k) places in the training file and ``distances`` (S, k), nearest ones of all first;
-        ``best`` and ``worst`` places of samples with ``best_realism`` and ``worst_realism``.
+        ``random``, ``best`` and ``worst`` places of samples with ``<name>_realism``.
     """
     assert train.features is not None and val.features is not None
 
@@ -63,6 +63,7 @@ def judge_single_images(
     }
     scores = realism(train.features, summary.features)
     order = np.argsort(-scores, kind="stable")
-    for name, part in (("best", order[:_EXTREMES]), ("worst", order[::-1][:_EXTREMES])):
+    at_random = rng.permutation(len(scores))[:_EXTREMES]
+    for name, part in (("random", at_random), ("best", order[:_EXTREMES]), ("worst", order[::-1][:_EXTREMES])):
         arrays[name], arrays[f"{name}_realism"] = summary.indices[part], scores[part]
     return numbers, arrays

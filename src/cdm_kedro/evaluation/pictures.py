@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _INK, _PAPER = (40, 40, 40), (255, 255, 255)
 _GAP = 3
+_COLUMNS = 4
 
 
 def save_png(picture: Image.Image, path: Path, caption: str) -> None:
@@ -88,8 +89,8 @@ def draw_neighbours(
     save_png(tile_rows(rows), path, caption)
 
 
-def draw_best_worst(chosen: Mapping[str, Any], samples: Source, extractor: str, path: Path) -> None:
-    """The most and the least realistic samples.
+def draw_realism(chosen: Mapping[str, Any], samples: Source, extractor: str, path: Path) -> None:
+    """Random samples, and the most and the least realistic ones.
 
     Args:
         chosen: arrays of :func:`~cdm_kedro.evaluation.memorization.judge_single_images`.
@@ -97,12 +98,15 @@ def draw_best_worst(chosen: Mapping[str, Any], samples: Source, extractor: str, 
         extractor: its name, for the caption.
         path: PNG to write.
     """
-    rows = [
-        (name, samples.read([int(i) for i in chosen[name]]), [f"{r:.2f}" for r in chosen[f"{name}_realism"]])
-        for name in ("best", "worst")
-    ]
+    rows = []
+    for name in ("random", "best", "worst"):
+        images = samples.read([int(i) for i in chosen[name]])
+        texts = [f"{r:.2f}" for r in chosen[f"{name}_realism"]]
+        for start in range(0, len(images), _COLUMNS):  # short rows can be read on a phone
+            part = slice(start, start + _COLUMNS)
+            rows.append(("" if start else name, images[part], texts[part]))
     caption = (
-        "Samples with the highest and the lowest realism (Kynkäänniemi et al. 2019): how deep they lie in the manifold "
-        f"of training images in {extractor} features; 1 is its edge."
+        "Samples at random, and those with the highest and the lowest realism (Kynkäänniemi et al. 2019): how deep "
+        f"they lie in the manifold of training images in {extractor} features; 1 is its edge."
     )
     save_png(tile_rows(rows), path, caption)

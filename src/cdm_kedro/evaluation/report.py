@@ -94,6 +94,15 @@ def metric_rows(metrics: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]
     return titles, rows
 
 
+def metric_notes(rows: list[dict[str, Any]]) -> list[str]:
+    """The remarks beside the numbers, each with the sizes that it holds for."""
+    notes: dict[str, list[str]] = {}
+    for row in rows:
+        against = "against {} training and {} validation images".format(*row["reference_n"])
+        notes.setdefault("; ".join(filter(None, (row["note"], against))), []).append(str(row["resolution"]))
+    return [f"{', '.join(sizes)} px: {note}." for note, sizes in notes.items()]
+
+
 def training_cost(cards: dict[str, dict[str, Any]], price: float | None) -> dict[str, float]:
     """Device hours of every stage, ``total`` of all, and ``price`` of it where an hour's price is given."""
     hours = {name: card["seconds"] * card["processes"] / 3600 for name, card in cards.items()}
@@ -144,6 +153,7 @@ def render(
         memorization=metrics.get("memorization"),
         titles=titles,
         rows=rows,
+        notes=metric_notes(rows),
         data=data_card,
         cards=cards,
         cost=training_cost(cards, price),

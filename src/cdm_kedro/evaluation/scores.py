@@ -66,8 +66,10 @@ def score(summary: Summary, references: Mapping[str, Reference], extractor: str)
                 smoothed = (share * len(judged) + 2) / (len(judged) + 4)  # Agresti and Coull 1998: right at 0 and 1 too
                 out[f"{names[kind]}{tail}_se"] = float(np.sqrt(smoothed * (1 - smoothed) / (len(judged) + 4)))
     if summary.class_score is not None:
-        out[names["score"]], out[f"{names['score']}_std"] = summary.class_score
+        out[names["score"]], spread = summary.class_score
         out[f"{names['score']}_splits"] = summary.splits
+        if summary.splits > 1:
+            out[f"{names['score']}_std"] = spread
     dim = len(summary.moments.mu)
     if summary.n < PUBLISHED_N:
         notes.append(f"{summary.n} samples; published numbers use {PUBLISHED_N}, and fewer samples score worse")

@@ -51,20 +51,20 @@ def draw_single_images(single_images: Path, samples: Path, train: Path, metrics:
         metrics: what evaluation returned.
 
     Returns:
-        ``neighbours`` and ``best_worst``: PNG files, whose captions are in their ``Description``.
+        ``neighbours`` and ``realism``: PNG files, whose captions are in their ``Description``.
     """
     import numpy as np
 
-    from cdm_kedro.evaluation.pictures import draw_best_worst, draw_neighbours
+    from cdm_kedro.evaluation.pictures import draw_neighbours, draw_realism
     from cdm_kedro.evaluation.sources import BetonSource, NpzSource
     from cdm_kedro.provenance.scratch import scratch_dir
 
     folder = scratch_dir("report")
-    out = {name: folder / f"{name}.png" for name in ("neighbours", "best_worst")}
+    out = {name: folder / f"{name}.png" for name in ("neighbours", "realism")}
     with np.load(single_images, allow_pickle=False) as arrays:
         chosen = {key: arrays[key] for key in arrays.files}
     generated = NpzSource(samples)
     name = metrics["extractor"]["name"]
     draw_neighbours(chosen, generated, BetonSource(train), metrics["memorization"], name, out["neighbours"])
-    draw_best_worst(chosen, generated, name, out["best_worst"])
+    draw_realism(chosen, generated, name, out["realism"])
     return out

@@ -14,7 +14,7 @@ def report_inputs(spec: CascadeSpec) -> dict[str, str]:
     for stage in spec.stages:
         inputs |= {f"{stage.name}_{part}": f"{stage.name}_{part}" for part in ("card", "curve")}
     inputs |= {f"grid_{res}": f"grid_{res}" for res in spec.resolutions}
-    return inputs | {f"figure_{name}": name for name in ("neighbours", "best_worst")}
+    return inputs | {f"figure_{name}": name for name in ("neighbours", "realism")}
 
 
 def create_pipeline(spec: CascadeSpec) -> Pipeline:
@@ -30,7 +30,7 @@ def create_pipeline(spec: CascadeSpec) -> Pipeline:
                     "train": f"train_{largest}",
                     "metrics": "metrics",
                 },
-                outputs={"neighbours": "neighbours", "best_worst": "best_worst"},
+                outputs={"neighbours": "neighbours", "realism": "realism"},
                 name="draw_single_images",
                 namespace="report",
                 tags=["report", "picture"],
