@@ -1,6 +1,6 @@
 """Feature extraction: one pass over a file against the bare network, and the peak memory of 50 000 x 2048.
 
-python benchmarks/features.py [--images 512] [--json benchmarks/results/features.json]
+python benchmarks/features.py [--images 512]
 
 Baseline of the rates: the same network on batches that already lie in memory, nothing kept. Both alternate in one run.
 The Inception network has random weights, which changes no time.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import resource
 import statistics
 import subprocess
@@ -30,6 +29,7 @@ from cdm_kedro.evaluation.reference import Reference
 from cdm_kedro.evaluation.scores import score
 from cdm_kedro.evaluation.sources import NpzSource
 from cdm_kedro.params.evaluation import EvaluateParams
+from results import record
 
 
 def write_images(path: Path, count: int, side: int) -> None:
@@ -105,7 +105,6 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "features.json")
     parser.add_argument("--peak-only", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak_only:
@@ -122,8 +121,8 @@ def main() -> int:
         ),
     }
     out: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, "
-        + (torch.cuda.get_device_name() if device.type == "cuda" else "no GPU"),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
         "extraction": {},
     }
@@ -142,8 +141,7 @@ def main() -> int:
     )  # its peak is its own
     out["memory"] = json.loads(child.stdout)
     print("two sets of {images} x {dimensions} measured and scored: peak {peak_gib} GiB".format(**out["memory"]))
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(out, indent=2) + "\n", encoding="utf-8")
+    record("features", out)
     return 0
 
 

@@ -32,6 +32,7 @@ def launch(
         Path(job.workdir),
         name=job.name,
         devices=job.params.devices,
+        nodes=1,
         steps=job.params.steps,
         batch_size=job.params.batch_size,
         on_event=on_event,

@@ -82,7 +82,11 @@ class ClassifierTrainer:
             lr=self.params.lr,
             momentum=self.params.momentum,
         )
-        self.checkpoints = Checkpoints(Path(job.workdir) / "checkpoints", job.identity())
+        self.checkpoints = Checkpoints(
+            Path(job.workdir) / "checkpoints",
+            job.identity(),
+            on_saved=lambda step: emit({"event": "checkpoint", "step": step}),
+        )
         self.generator = torch.Generator(device)
         self.curve: list[dict[str, float]] = []
         self.step = 0
@@ -109,8 +113,7 @@ class ClassifierTrainer:
             buffer = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
             if buffer is not None:
                 tensors[f"momentum/{name}"] = buffer
-        if self.checkpoints.save(self.step, tensors, {"curve": self.curve}, wait):
-            self.emit({"event": "checkpoint", "step": self.step})
+        self.checkpoints.save(self.step, tensors, {"curve": list(self.curve)}, wait)
 
     def resume(self) -> None:
         """Continue from the newest sound checkpoint, if there is one."""

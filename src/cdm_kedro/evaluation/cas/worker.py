@@ -21,7 +21,7 @@ def main(path: str) -> int:
     rank, size, local = (
         int(os.environ.get(k, d)) for k, d in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
     )
-    emit = emitter(rank)
+    emit = emitter(rank == 0)
 
     from cdm_kedro.data.loader import preload
     from cdm_kedro.evaluation.cas.job import ClassifierJob
@@ -34,6 +34,7 @@ def main(path: str) -> int:
 
     from cdm_kedro.evaluation.cas.trainer import ClassifierTrainer
 
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads()))
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:
@@ -72,6 +73,10 @@ def main(path: str) -> int:
 
 
 if __name__ == "__main__":
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:  # then torchrun shows the traceback of the process that failed first
+        from torch.distributed.elastic.multiprocessing.errors import record
+
+        main = record(main)
     code = main(sys.argv[1])
     sys.stdout.flush()
     os._exit(code)  # FFCV's daemon threads may not outlive the interpreter's clean-up
