@@ -35,6 +35,7 @@ class CascadeSpec:
     stages: tuple[StageSpec, ...]
     embedded: bool
     images: bool = True
+    classified: tuple[int, ...] = ()  # sizes of the pipeline `cas`
 
     @cached_property
     def resolutions(self) -> tuple[int, ...]:
@@ -63,6 +64,18 @@ def read_parameters(conf: Path, env: str | None) -> tuple[dict[str, Any], dict[s
             for key, value in (content or {}).items():
                 values[key], origin[key] = value, path
     return values, origin
+
+
+def _classified(values: dict[str, Any], origin: dict[str, Path], known: dict[str, StageSpec]) -> tuple[int, ...]:
+    wanted = (values.get("cas") or {}).get("resolutions") or []
+    made = sorted(stage.resolution for stage in known.values())
+    own = "cas" in origin and origin["cas"].parent == origin["cascade"].parent  # else it is base's, for base's cascade
+    for resolution in wanted:
+        if own and resolution not in made:
+            raise ValueError(
+                f"{origin['cas']}: cas.resolutions holds {resolution!r}; the cascade makes images of {made} pixels"
+            )
+    return tuple(resolution for resolution in wanted if resolution in made)
 
 
 def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
@@ -117,4 +130,5 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
                 "give it `pretrained`, or set images: true"
             )
         known[name] = StageSpec(name, resolution, low, pretrained)
-    return CascadeSpec(tuple(known.values()), images and bool(cascade.get("embedded", True)), images)
+    classified = _classified(values, origin, known) if images else ()
+    return CascadeSpec(tuple(known.values()), images and bool(cascade.get("embedded", True)), images, classified)

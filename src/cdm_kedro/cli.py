@@ -9,6 +9,7 @@ from typing import Any
 import click
 from kedro.framework.cli.project import run as kedro_run
 
+from cdm_kedro.commands import evaluation
 from cdm_kedro.commands.lineage import lineage
 
 
@@ -116,3 +117,7 @@ def replay_runs(metadata: Any) -> None:
     from cdm_kedro.provenance.tracking import replay
 
     click.echo(f"delivered {replay(metadata.project_path)} operations")
+
+
+cli.add_command(evaluation.evaluate_samples)
+cli.add_command(evaluation.reference_statistics)

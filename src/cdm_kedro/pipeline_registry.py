@@ -8,6 +8,7 @@ from pathlib import Path
 from kedro.pipeline import Pipeline
 
 from cdm_kedro.cascade_spec import CascadeSpec, read_cascade
+from cdm_kedro.pipelines.cas.pipeline import create_stages as cas
 from cdm_kedro.pipelines.convert.pipeline import create_pipeline as convert
 from cdm_kedro.pipelines.embedded.pipeline import create_pipeline as embedded
 from cdm_kedro.pipelines.evaluate.pipeline import create_pipeline as evaluate
@@ -21,10 +22,10 @@ from cdm_kedro.pipelines.train.pipeline import create_pipeline as train
 
 def extra_pipelines(spec: CascadeSpec) -> dict[str, dict[str, Pipeline]]:
     """Pipelines beside the cascade, by name, each as its stages by name; `kedro run` runs them when asked to."""
-    extras: dict[str, dict[str, Pipeline]] = {}
-    if spec.images:
-        extras["likelihood"] = {"likelihood": likelihood(spec)}
-    return extras
+    if not spec.images:
+        return {}
+    extras = {"cas": cas(spec), "likelihood": {"likelihood": likelihood(spec)}}
+    return {name: stages for name, stages in extras.items() if stages}
 
 
 def stage_homes() -> dict[str, str]:

@@ -51,5 +51,6 @@ def model_size(params: ModelParams, num_classes: int) -> ModelSize:
         with FlopCounterMode(display=False) as counter:
             net(*inputs)
     forward = float(counter.get_total_flops())
+    training = params.training if isinstance(params, StageParams) else None
     images = training.steps * training.batch_size if training else 0
     return ModelSize(sum(p.numel() for p in net.parameters()), forward, 3 * forward * images)
