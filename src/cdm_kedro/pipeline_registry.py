@@ -14,12 +14,14 @@ from cdm_kedro.pipelines.preprocess.pipeline import create_pipeline as preproces
 from cdm_kedro.pipelines.reference.pipeline import create_pipeline as reference
 from cdm_kedro.pipelines.report.pipeline import create_pipeline as report
 from cdm_kedro.pipelines.sample.pipeline import create_pipeline as sample
+from cdm_kedro.pipelines.search.pipeline import create_pipeline as search
 from cdm_kedro.pipelines.train.pipeline import create_pipeline as train
 
 
 def extra_pipelines(spec: CascadeSpec) -> dict[str, dict[str, Pipeline]]:
     """Pipelines beside the cascade, by name, each as its stages by name; `kedro run` runs them when asked to."""
-    return {}
+    searches = {name: {name: search(spec, name)} for name, _ in spec.searches}
+    return {**searches}
 
 
 def stage_homes() -> dict[str, str]:
@@ -38,7 +40,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     stages: dict[str, Pipeline] = {}
     if spec.embedded:
         stages["embedded"] = embedded()
-    stages["preprocess"] = preprocess(spec.embedded)
+    stages["preprocess"] = preprocess(spec)
     for stage in spec.stages:
         stages[stage.name] = train(stage)
     stages["sample"] = sample(spec)

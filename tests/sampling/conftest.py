@@ -18,8 +18,7 @@ def _two_threads() -> None:
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
     return {
-        name: write_model(folder / f"{name}.safetensors", raw, seed)
-        for seed, (name, raw) in enumerate(CASCADE.items())
+        name: write_model(folder / f"{name}.safetensors", raw, seed) for seed, (name, raw) in enumerate(CASCADE.items())
     }
 
 

@@ -139,7 +139,7 @@ def default_sampling(params: StageParams) -> StageSamplingParams:
     if isinstance(params.augmentation, GaussianAugmentation):
         fixed = params.augmentation.s
         s = fixed if fixed is not None else min(params.augmentation.timesteps // 8, params.augmentation.s_max)
-    return StageSamplingParams(steps=min(most, params.diffusion.timesteps), s=s)
+    return StageSamplingParams.model_validate({"steps": min(most, params.diffusion.timesteps), "s": s})
 
 
 def load_net(weights: Path, params: StageParams, num_classes: int, device: torch.device, precision: str) -> nn.Module:
@@ -196,6 +196,56 @@ def make_schedule(
     )
 
 
+def check_cascade(
+    models: Mapping[str, Path],
+    params: SamplingParams,
+    real: Mapping[str, Path] | None = None,
+    keep: Mapping[str, Iterable[int]] | None = None,
+) -> tuple[dict[str, tuple[StageParams, int]], int, dict[str, ReverseSchedule]]:
+    """Refuse models and settings that do not fit together; reads descriptions, no weights.
+
+    Args:
+        models: stage name to weights, lowest first.
+        params: one entry a stage.
+        real: FFCV files of real low-resolution images, by name.
+        keep: stage to values of s that its schedule must pass.
+
+    Returns:
+        Each stage's parameters and number of classes, the number of classes of all, and each stage's schedule.
+
+    Raises:
+        CascadeError: what does not fit.
+    """
+    descriptions = {name: read_description(path) for name, path in models.items()}
+    if set(descriptions) != set(params.stages):
+        raise CascadeError(
+            f"sample.stages has {sorted(params.stages)}, the cascade has {sorted(descriptions)}; give one entry a stage"
+        )
+    counts = {count for _, count in descriptions.values()}
+    if len(counts) != 1:
+        raise CascadeError(f"the models were trained on different numbers of classes: {sorted(counts)}")
+    visits = {name: {s - 1 for s in (keep or {}).get(name, ()) if s > 0} for name in descriptions}
+    for name, (stage, _) in descriptions.items():
+        sampling = params.stages[name]
+        _check(name, stage, sampling, descriptions)
+        _check_data(name, stage, models)
+        key = f"{sampling.conditioning}_{stage.low_resolution}"
+        if sampling.conditioning != "generated" and key not in (real or {}):
+            raise CascadeError(
+                f"sample.stages.{name}.conditioning is {sampling.conditioning}; it needs the images {key}, "
+                f"got {sorted(real or {})}"
+            )
+        if sampling.truncated and isinstance(sampling.s, int) and sampling.s > 0 and stage.low is not None:
+            visits[stage.low].add(sampling.s - 1)
+        if sampling.resample_from is not None:
+            visits[name].add(sampling.resample_from - 1)
+    schedules = {
+        name: make_schedule(name, stage, params.stages[name], build_process(stage.diffusion), visits[name])
+        for name, (stage, _) in descriptions.items()
+    }
+    return descriptions, counts.pop(), schedules
+
+
 class Cascade:
     """Models lowest first, ready to sample; build it with :meth:`from_files`."""
 
@@ -240,29 +290,11 @@ class Cascade:
         """
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         models = find_models(Path(models)) if isinstance(models, (str, Path)) else models
-        descriptions = {name: read_description(path) for name, path in models.items()}
         if params is None:
-            stages_params = {name: default_sampling(stage) for name, (stage, _) in descriptions.items()}
-            params = SamplingParams(num_samples=1, stages=stages_params)
-        if set(descriptions) != set(params.stages):
-            raise CascadeError(
-                f"sample.stages has {sorted(params.stages)}, the cascade has {sorted(descriptions)}; "
-                "give one entry a stage"
-            )
-        counts = {count for _, count in descriptions.values()}
-        if len(counts) != 1:
-            raise CascadeError(f"the models were trained on different numbers of classes: {sorted(counts)}")
-        num_classes = counts.pop()
-        kept = {name: frozenset((keep or {}).get(name, ())) for name in descriptions}
-        visits = {name: {s - 1 for s in kept[name] if s > 0} for name in descriptions}
-        for name, (stage, _) in descriptions.items():
-            sampling = params.stages[name]
-            _check(name, stage, sampling, descriptions)
-            _check_data(name, stage, models)
-            if sampling.truncated and isinstance(sampling.s, int) and sampling.s > 0 and stage.low is not None:
-                visits[stage.low].add(sampling.s - 1)
-            if sampling.resample_from is not None:
-                visits[name].add(sampling.resample_from - 1)
+            defaults = {name: default_sampling(read_description(path)[0]) for name, path in models.items()}
+            params = SamplingParams.model_validate({"num_samples": 1, "stages": defaults})
+        kept = {name: frozenset((keep or {}).get(name, ())) for name in models}
+        descriptions, num_classes, schedules = check_cascade(models, params, real or {}, kept)
         wanted = _needed(descriptions, only, stored.stage if stored else None, params)
         low: dict[str, RealImages | StoredSamples] = {}
         stages = []
@@ -271,11 +303,9 @@ class Cascade:
                 continue
             sampling = params.stages[name]
             if stage.low is not None and sampling.conditioning != "generated":
-                low[name] = _real_images(name, sampling.conditioning, stage, real or {}, num_classes)
+                low[name] = RealImages((real or {})[f"{sampling.conditioning}_{stage.low_resolution}"], num_classes)
             elif stored is not None and stage.low == stored.stage:
                 low[name] = stored
-            process = build_process(stage.diffusion)
-            schedule = make_schedule(name, stage, sampling, process, visits[name])
             net = load_net(models[name], stage, num_classes, device, params.precision)
             compile_it = params.compile if params.compile is not None else device.type == "cuda"
             stages.append(
@@ -286,9 +316,9 @@ class Cascade:
                     sampling,
                     net,
                     compiled(net, f"{name}'s network") if compile_it else net,
-                    process,
+                    build_process(stage.diffusion),
                     build_augmentation(stage.augmentation),
-                    schedule,
+                    schedules[name],
                     kept[name],
                 )
             )
@@ -495,15 +525,6 @@ def _needed(
     return needed
 
 
-def _real_images(
-    name: str, split: str, stage: StageParams, real: Mapping[str, Path], num_classes: int
-) -> RealImages:
-    key = f"{split}_{stage.low_resolution}"
-    if key not in real:
-        raise CascadeError(f"sample.stages.{name}.conditioning is {split}; it needs the images {key}, got {sorted(real)}")
-    return RealImages(real[key], num_classes)
-
-
 def _check(
     name: str, stage: StageParams, sampling: StageSamplingParams, all_: Mapping[str, tuple[StageParams, int]]
 ) -> None:
@@ -514,7 +535,9 @@ def _check(
         raise CascadeError(f"{key}.guidance_scale is {sampling.guidance_scale}; train with class_dropout > 0 for that")
     again = sampling.resample_from
     if again is not None and again > stage.diffusion.timesteps:
-        raise CascadeError(f"{key}.resample_from is {again}; the model was trained on {stage.diffusion.timesteps} steps")
+        raise CascadeError(
+            f"{key}.resample_from is {again}; the model was trained on {stage.diffusion.timesteps} steps"
+        )
     if stage.low is None:
         if sampling.s or sampling.truncated or sampling.conditioning != "generated":
             raise CascadeError(

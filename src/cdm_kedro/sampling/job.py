@@ -184,9 +184,7 @@ def make_shards(job: SamplingJob, cascade: Cascade, progress: Progress, rank: in
         if path.exists():
             progress("", stop - start)
             continue
-        batch = cascade.run(
-            torch.from_numpy(labels[start:stop]), torch.arange(start, stop), job.params.seed, on_step
-        )
+        batch = cascade.run(torch.from_numpy(labels[start:stop]), torch.arange(start, stop), job.params.seed, on_step)
         part = path.with_suffix(".part")
         with part.open("wb") as file:
             np.savez(file, **_arrays(cascade, batch))
@@ -195,8 +193,8 @@ def make_shards(job: SamplingJob, cascade: Cascade, progress: Progress, rank: in
     return made
 
 
-def _arrays(cascade: Cascade, batch: Sampled) -> dict[str, NDArray[Any]]:
-    arrays = {name: x.permute(0, 2, 3, 1).cpu().numpy() for name, x in batch.images.items()}
+def _arrays(cascade: Cascade, batch: Sampled) -> dict[str, Any]:
+    arrays: dict[str, Any] = {name: x.permute(0, 2, 3, 1).cpu().numpy() for name, x in batch.images.items()}
     for stage in cascade.stages:
         arrays |= {
             stopped_key(stage.name, s): batch.stopped[stage.name, s].permute(0, 2, 3, 1).cpu().numpy()
@@ -253,9 +251,7 @@ def merge(job: SamplingJob, made: int, seconds: float) -> SamplingResult:
     """
     folder = Path(job.folder)
     batch_size = int(json.loads((folder / BATCH_FILE).read_text(encoding="utf-8")))
-    shards = [
-        folder / "shards" / shard_name(start) for start, _ in shard_starts(job.params.num_samples, batch_size)
-    ]
+    shards = [folder / "shards" / shard_name(start) for start, _ in shard_starts(job.params.num_samples, batch_size)]
     with np.load(shards[0], allow_pickle=False) as arrays:
         stages = [name for name in job.models if name in arrays.files]
         faithful = [name.removeprefix("faithful/") for name in arrays.files if name.startswith("faithful/")]
