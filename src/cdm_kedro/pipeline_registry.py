@@ -14,13 +14,13 @@ from cdm_kedro.pipelines.preprocess.pipeline import create_pipeline as preproces
 from cdm_kedro.pipelines.reference.pipeline import create_pipeline as reference
 from cdm_kedro.pipelines.report.pipeline import create_pipeline as report
 from cdm_kedro.pipelines.sample.pipeline import create_pipeline as sample
-from cdm_kedro.pipelines.search.pipeline import create_pipeline as search
+from cdm_kedro.pipelines.search.pipeline import create_pipelines as search
 from cdm_kedro.pipelines.train.pipeline import create_pipeline as train
 
 
 def extra_pipelines(spec: CascadeSpec) -> dict[str, dict[str, Pipeline]]:
     """Pipelines beside the cascade, by name, each as its stages by name; `kedro run` runs them when asked to."""
-    searches = {name: {name: search(spec, name)} for name, _ in spec.searches}
+    searches = {name: search(spec, name) for name, _ in spec.searches}
     return {**searches}
 
 

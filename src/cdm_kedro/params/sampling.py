@@ -15,8 +15,8 @@ InferenceSchedule = Literal["linear", "cosine", "quadratic", "log"]
 class StageSamplingParams(Params):
     """How one stage of the cascade is sampled.
 
-    ``best`` takes what a search found: s and truncated of ``search_truncation``, steps of ``search_steps``, the
-    schedule with its end points and steps of ``search_schedule``.
+    ``best`` takes what a search found: ``s`` takes s and truncated of ``search_truncation``; ``steps`` and ``schedule``
+    take the number of steps, the schedule and its end points of ``search_steps`` and ``search_schedule``.
     """
 
     sampler: Literal["ancestral", "ddim", "dpmpp_2m"] = "ancestral"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from tqdm import tqdm
 
 from cdm_kedro.params.base import Params
@@ -36,11 +37,11 @@ class SamplingJob(Params):
     models: dict[str, str]
     """Stage to weights, lowest first."""
     params: SamplingParams
-    real: dict[str, str] = {}
+    real: dict[str, str] = Field(default_factory=dict)
     """``train_<resolution>`` and ``val_<resolution>`` FFCV files."""
     stored: tuple[str, str] | None = None
     """A stage, and the folder of the finished job whose samples of it are used."""
-    keep: dict[str, tuple[int, ...]] = {}
+    keep: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     """Stage to values of s whose z_s are stored beside its samples, as float32."""
     only: str | None = None
     """Sample this stage and what it needs; None samples all."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,22 @@ _LINES = {
     "train": ("ground truth, train", "#16a34a", "^"),
     "val": ("ground truth, validation", "#65a30d", "v"),
 }
+
+
+def read_table(text: str) -> list[Row]:
+    """Rows of a search's CSV; numbers as numbers, empty cells left out."""
+    rows = []
+    for row in csv.DictReader(io.StringIO(text)):
+        cells = {key: value for key, value in row.items() if value != ""}
+        rows.append({key: _number(value) for key, value in cells.items()})
+    return rows
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 @contextmanager

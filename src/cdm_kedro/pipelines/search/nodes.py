@@ -1,4 +1,4 @@
-"""Nodes of the searches: sweep one stage's sampling, score every point, write table, figure and best values."""
+"""Nodes of the searches: sweep one stage's sampling, score every point, write the table and the best values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def search_truncation(
             low resolution.
 
     Returns:
-        ``table`` (CSV; the paper's Table 3 beside), ``figure`` and ``best`` (s and truncated).
+        ``table`` (CSV; the paper's Table 3 beside) and ``best`` (s and truncated).
     """
     from cdm_kedro.evaluation.paper_ablations import TABLE_3
     from cdm_kedro.sampling.search import truncation_points
@@ -44,7 +44,7 @@ def search_steps(
     """Score the searched stage at every number of reverse steps (Figure 8).
 
     Returns:
-        ``table`` (CSV), ``figure`` and ``best`` (steps).
+        ``table`` (CSV) and ``best`` (steps, with the schedule they were found with).
     """
     from cdm_kedro.sampling.search import steps_points
 
@@ -57,7 +57,7 @@ def search_schedule(
     """Score the searched stage with every inference schedule (section 4.4).
 
     Returns:
-        ``table`` (CSV), ``figure`` and ``best`` (schedule, end points and steps).
+        ``table`` (CSV) and ``best`` (schedule, end points and steps).
     """
     from cdm_kedro.sampling.search import schedule_points
 
@@ -66,7 +66,7 @@ def search_schedule(
 
 _FOUND = {
     "search_truncation": ("s", "truncated"),
-    "search_steps": ("steps",),
+    "search_steps": ("steps", "schedule", "beta_start", "beta_end"),
     "search_schedule": ("schedule", "beta_start", "beta_end", "steps"),
 }
 
@@ -86,12 +86,11 @@ def _search(
     from cdm_kedro.provenance.tracking import commit, live
     from cdm_kedro.sampling.cascade import read_description
     from cdm_kedro.sampling.search import best_of, stored_bytes, sweep, table_csv
-    from cdm_kedro.sampling.search_figures import FIGURES
 
     models = {key.removesuffix("_model"): path for key, path in inputs.items() if key.endswith("_model")}
     real = {key: path for key, path in inputs.items() if key.startswith(("train_", "val_"))}
     stage, _ = read_description(models[params.stage])
-    folder, run = scratch_dir(name), live()
+    run = live()
 
     def on_point(point: Point, row: dict[str, Any], resumed: bool) -> None:
         with run.child(point.name, {**point.axes, **point.sampling.model_dump()}, {"cdm.resumed": str(resumed)}) as own:
@@ -101,15 +100,12 @@ def _search(
     if stage.low_resolution is not None:
         gib = stored_bytes(points, params.num_samples, stage.low_resolution) / 2**30
         run.log_metrics({"stored_gib": gib}, step=0)
-    rows = sweep(points, params, models, real, folder, score, on_point)
+    rows = sweep(points, params, models, real, scratch_dir(name), score, on_point)
     metric = f"{frechet_name(evaluate, rows[0])}_{params.select}"
     best = best_of(rows, metric)
     chosen = points[rows.index(best)].sampling.model_dump()
-    figure = folder / f"{name}.png"
-    FIGURES[name](rows, metric, figure)
     return {
         "table": table_csv([{**row, **(beside(row) if beside else {})} for row in rows]),
-        "figure": figure,
         "best": {
             "stage": params.stage,
             "values": {key: chosen[key] for key in _FOUND[name]},

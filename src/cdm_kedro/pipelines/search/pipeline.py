@@ -1,4 +1,4 @@
-"""Wiring of the searches: each is one stage, beside the cascade."""
+"""Wiring of the searches, beside the cascade: each is a stage that samples and scores, and one that draws."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from cdm_kedro.cascade_spec import CascadeSpec
+from cdm_kedro.pipelines.search.figure_nodes import make_draw
 from cdm_kedro.pipelines.search.nodes import search_schedule, search_steps, search_truncation
 
 _NODES: dict[str, Callable[..., Any]] = {
@@ -17,21 +18,26 @@ _NODES: dict[str, Callable[..., Any]] = {
 }
 
 
-def create_pipeline(spec: CascadeSpec, name: str) -> Pipeline:
-    """One search: models and reference statistics to table, figure and best values."""
+def create_pipelines(spec: CascadeSpec, name: str) -> dict[str, Pipeline]:
+    """The stages of one search, by name: the search itself, and its figure."""
     chain = spec.chain(dict(spec.searches)[name])
     inputs = {f"{stage.name}_model": f"{stage.name}_model" for stage in chain}
     if name == "search_truncation":
         inputs |= {f"{split}_{chain[-2].resolution}": f"{split}_{chain[-2].resolution}" for split in ("train", "val")}
-    return Pipeline(
-        [
-            Node(
-                _NODES[name],
-                inputs={"params": f"params:{name}", "evaluate": "params:evaluate", "reference": "reference", **inputs},
-                outputs={part: f"{name}_{part}" for part in ("table", "figure", "best")},
-                name=f"run_{name}",
-                namespace=name,
-                tags=["search"],
-            )
-        ]
+    search = Node(
+        _NODES[name],
+        inputs={"params": f"params:{name}", "evaluate": "params:evaluate", "reference": "reference", **inputs},
+        outputs={part: f"{name}_{part}" for part in ("table", "best")},
+        name=f"run_{name}",
+        namespace=name,
+        tags=["search"],
     )
+    figure = Node(
+        make_draw(name),
+        inputs={"table": f"{name}_table", "best": f"{name}_best"},
+        outputs=f"{name}_figure",
+        name=f"draw_{name}",
+        namespace=f"{name}_figure",
+        tags=["search", "picture"],
+    )
+    return {name: Pipeline([search]), f"{name}_figure": Pipeline([figure])}
