@@ -29,7 +29,7 @@ def create_pipelines(spec: CascadeSpec, name: str) -> dict[str, Pipeline]:
         inputs={"params": f"params:{name}", "evaluate": "params:evaluate", "reference": "reference", **inputs},
         outputs={part: f"{name}_{part}" for part in ("table", "best")},
         name=f"run_{name}",
-        namespace=name,
+        namespace=f"{name}_scores",
         tags=["search"],
     )
     figure = Node(
@@ -40,4 +40,4 @@ def create_pipelines(spec: CascadeSpec, name: str) -> dict[str, Pipeline]:
         namespace=f"{name}_figure",
         tags=["search", "picture"],
     )
-    return {name: Pipeline([search]), f"{name}_figure": Pipeline([figure])}
+    return {f"{name}_scores": Pipeline([search]), f"{name}_figure": Pipeline([figure])}
