@@ -10,6 +10,7 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 
 from cdm_kedro.commands.lineage import lineage
+from cdm_kedro.commands.sampling import sample_class
 
 
 @click.group(name="cdm_kedro")
@@ -51,6 +52,7 @@ cli.add_command(
 
 
 cli.add_command(lineage)
+cli.add_command(sample_class)
 
 
 @cli.command("dvc-yaml")

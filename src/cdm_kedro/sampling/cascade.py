@@ -369,7 +369,7 @@ class Cascade:
         labels: Tensor | Sequence[int],
         indices: Tensor | None = None,
         seed: int = 0,
-        progress: Callable[[str, int], None] | None = None,
+        progress: Callable[[str, int], object] | None = None,
     ) -> dict[int, Tensor]:
         """Sample every stage for some images.
 
@@ -393,7 +393,7 @@ class Cascade:
 
     @torch.no_grad()
     def run(
-        self, labels: Tensor, indices: Tensor, seed: int, progress: Callable[[str, int], None] | None = None
+        self, labels: Tensor, indices: Tensor, seed: int, progress: Callable[[str, int], object] | None = None
     ) -> Sampled:
         """Sample every loaded stage; see :meth:`sample` for the arguments."""
         result = Sampled()
@@ -457,7 +457,7 @@ class Cascade:
         low: Tensor | None,
         level: Tensor | None,
         wanted: set[int],
-        progress: Callable[[str, int], None] | None,
+        progress: Callable[[str, int], object] | None,
     ) -> tuple[Tensor, dict[int, Tensor]]:
         shape = (3, stage.params.resolution, stage.params.resolution)
         y = labels if stage.params.unet.class_cond else None
