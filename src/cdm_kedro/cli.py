@@ -11,6 +11,7 @@ from kedro.framework.cli.project import run as kedro_run
 
 from cdm_kedro.commands import evaluation
 from cdm_kedro.commands.lineage import lineage
+from cdm_kedro.commands.sampling import sample_class
 
 
 @click.group(name="cdm_kedro")
@@ -52,6 +53,7 @@ cli.add_command(
 
 
 cli.add_command(lineage)
+cli.add_command(sample_class)
 
 
 @cli.command("dvc-yaml")

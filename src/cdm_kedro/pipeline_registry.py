@@ -17,6 +17,7 @@ from cdm_kedro.pipelines.preprocess.pipeline import create_pipeline as preproces
 from cdm_kedro.pipelines.reference.pipeline import create_pipeline as reference
 from cdm_kedro.pipelines.report.pipeline import create_pipeline as report
 from cdm_kedro.pipelines.sample.pipeline import create_pipeline as sample
+from cdm_kedro.pipelines.search.pipeline import create_pipelines as search
 from cdm_kedro.pipelines.train.pipeline import create_pipeline as train
 
 
@@ -25,6 +26,7 @@ def extra_pipelines(spec: CascadeSpec) -> dict[str, dict[str, Pipeline]]:
     if not spec.images:
         return {}
     extras = {"cas": cas(spec), "likelihood": {"likelihood": likelihood(spec)}}
+    extras |= {name: search(spec, name) for name, _ in spec.searches}
     return {name: stages for name, stages in extras.items() if stages}
 
 
@@ -45,7 +47,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     if spec.embedded:
         stages["embedded"] = embedded()
     if spec.images:
-        stages["preprocess"] = preprocess(spec.embedded)
+        stages["preprocess"] = preprocess(spec)
     for stage in spec.stages:
         stages[stage.name] = convert(stage) if stage.pretrained else train(stage)
     stages["sample"] = sample(spec)

@@ -20,7 +20,7 @@ from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.data.crop import STORED_SIDE, BadImage, centre_crop, decode
 from cdm_kedro.data.image_folder import ImageFolder, Sample, scan
 from cdm_kedro.data.resample import downsample_numpy
-from cdm_kedro.params.data import RESOLUTIONS, PreprocessParams
+from cdm_kedro.params.data import PreprocessParams
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,7 +130,7 @@ def _source_hash(folder: ImageFolder) -> str:
 
 
 def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[str, Any]:
-    """Write ``{train,val}_{32,64,128,256}.beton``.
+    """Write ``{train,val}_<resolution>.beton`` for every one of ``params.resolutions``.
 
     Args:
         root: image folder in ImageNet layout.
@@ -203,7 +203,8 @@ def _preprocess(root: Path, out: Path, params: PreprocessParams) -> dict[str, An
         if check_beton(full).num_samples != len(good):
             log.warning("%s: leaving out %d broken image(s)", split, len(outcome.bad))
             write_beton(_Derived(full, good, STORED_SIDE), full, f"{split} without broken images")
-        for resolution in sorted(RESOLUTIONS, reverse=True):
+        source_sha256 = sha256(full)
+        for resolution in sorted(params.resolutions, reverse=True):
             name = f"{split}_{resolution}"
             path = out / f"{name}.beton"
             if not path.exists():
@@ -214,6 +215,7 @@ def _preprocess(root: Path, out: Path, params: PreprocessParams) -> dict[str, An
                 "num_samples": info.num_samples,
                 "resolution": info.resolution,
                 "sha256": sha256(path),
+                "source_sha256": source_sha256,  # of the crops that every size is made from
             }
         counts = np.bincount(read_labels(full), minlength=len(folder.classes))
         card["per_class"][split] = {name: int(n) for name, n in zip(folder.classes, counts, strict=True)}

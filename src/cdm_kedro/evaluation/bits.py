@@ -47,7 +47,7 @@ def cascade_bits(cascade: Cascade, images: Mapping[int, Path], params: Likelihoo
     count = min(available, params.images or available)
     highs = {stage.name: [s for s in stages if s.params.low == stage.name] for stage in stages}
     starts = {
-        stage.name: sorted({0} | {s.sampling.s for s in highs[stage.name] if s.sampling.truncated}) for stage in stages
+        stage.name: sorted({0} | {s.s for s in highs[stage.name] if s.sampling.truncated}) for stage in stages
     }
     terms = {}  # besides the decoder's, which a bound from 0 always has
     for stage in stages:
@@ -77,7 +77,7 @@ def cascade_bits(cascade: Cascade, images: Mapping[int, Path], params: Likelihoo
         bits, low = own[stage.name, first], stage.params.low
         if low is None:
             return bits
-        below = total(by_name[low], stage.sampling.s if stage.sampling.truncated else 0)
+        below = total(by_name[low], stage.s if stage.sampling.truncated else 0)
         sides = (by_name[low].params.resolution, stage.params.resolution)
         return truncated_cascade_bits(below, bits, 3 * sides[0] ** 2, 3 * sides[1] ** 2)
 
@@ -87,7 +87,7 @@ def cascade_bits(cascade: Cascade, images: Mapping[int, Path], params: Likelihoo
             **_mean("cascade_bits_per_dim", total(stage, 0)),
             "n": count,
             "terms": terms[stage.name, 0],
-            "s": stage.sampling.s,
+            "s": stage.s,
             "truncated": stage.sampling.truncated,
         }
         for stage in stages
@@ -138,7 +138,7 @@ def _batch_bits(
         if not np.array_equal(labels, same):
             raise ValueError(f"{file} and {images[stage.params.resolution]} do not hold the same images in order")
         noise = normal(params.seed, number, indices, 0, small.shape[3:] + small.shape[1:3])
-        low, level = stage.augmentation.sample(_to_tensor(small, device), stage.sampling.s, noise)
+        low, level = stage.augmentation.sample(_to_tensor(small, device), stage.s, noise)
     continuous = stage.params.diffusion.noise_conditioning == "continuous"
     levels = stage.process.alphas_cumprod.sqrt().float().to(device)
 

@@ -131,6 +131,7 @@ def main(path: str) -> int:
         seconds = time.monotonic() - started
         out = Path(job.workdir) / f"{job.stage}.safetensors"
         description = {"stage": job.stage, "num_classes": str(job.num_classes), "params": job.params.model_dump_json()}
+        description["data"] = json.dumps(job.data)  # sampling refuses a cascade of models trained on different images
         write_weights(out, trainer.ema.state_dict(), description)
         done = {
             "parameters": parameters,
