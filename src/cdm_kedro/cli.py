@@ -58,9 +58,12 @@ cli.add_command(sample_class)
 
 @cli.command("dvc-yaml")
 @click.option("--env", "-e", default=None, help="Environment; its file is dvc/<env>/dvc.yaml, base's is dvc.yaml.")
+@click.option(
+    "--pipeline", "-p", default=None, help="An extra pipeline; its file is dvc/<env or base>/<pipeline>/dvc.yaml."
+)
 @click.option("--check", is_flag=True, help="Change nothing; fail if the cascade's file is out of date.")
 @click.pass_obj
-def dvc_yaml(metadata: Any, env: str | None, check: bool) -> None:
+def dvc_yaml(metadata: Any, env: str | None, pipeline: str | None, check: bool) -> None:
     """Write dvc.yaml from the pipeline, the catalog and the parameters, as `kedro run` does when it is out of date."""
     if env:
         os.environ["KEDRO_ENV"] = env
@@ -83,7 +86,12 @@ def dvc_yaml(metadata: Any, env: str | None, check: bool) -> None:
                     f"{path} is out of date; run `kedro dvc-yaml{f' --env={env}' if env else ''}`"
                 )
             return
-        for path in refresh(pipelines, stage_homes(), catalog, root, env):
+        homes = stage_homes()
+        if pipeline is not None and pipeline not in homes.values():
+            raise click.ClickException(
+                f"--pipeline {pipeline} is no extra pipeline; those are {sorted(set(homes.values()))}"
+            )
+        for path in refresh(pipelines, homes, catalog, root, env, [pipeline] if pipeline else []):
             click.echo(f"wrote {path}")
 
 

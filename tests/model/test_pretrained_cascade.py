@@ -18,7 +18,7 @@ from cdm_kedro.model.convert import convert_openai, openai_shapes
 from cdm_kedro.params.stage import parse_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from conftest import COPIED, ROOT, Project
+from project import COPIED, ROOT, Project
 
 SMALL = {"channels": 8, "num_res_blocks": 1, "attention_resolutions": [8], "num_heads": 2, "resblock_updown": True}
 

@@ -46,9 +46,7 @@ def cascade_bits(cascade: Cascade, images: Mapping[int, Path], params: Likelihoo
     available = min(check_beton(images[stage.params.resolution]).num_samples for stage in stages)
     count = min(available, params.images or available)
     highs = {stage.name: [s for s in stages if s.params.low == stage.name] for stage in stages}
-    starts = {
-        stage.name: sorted({0} | {s.s for s in highs[stage.name] if s.sampling.truncated}) for stage in stages
-    }
+    starts = {stage.name: sorted({0} | {s.s for s in highs[stage.name] if s.sampling.truncated}) for stage in stages}
     terms = {}  # besides the decoder's, which a bound from 0 always has
     for stage in stages:
         for first in starts[stage.name]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,9 @@ def _path(dataset: Any, root: Path, name: str) -> str:
     return (path.relative_to(root) if path.is_absolute() and path.is_relative_to(root) else path).as_posix()
 
 
-def out_of_date(root: Path, env: str | None, homes: Mapping[str, str]) -> bool:
-    """Whether a dvc.yaml is missing, or older than a parameter, catalog or source file."""
-    files = [dvc_file(root, env), *(dvc_file(root, env, home) for home in set(homes.values()))]
+def out_of_date(root: Path, env: str | None, extras: Iterable[str]) -> bool:
+    """Whether the dvc.yaml of the cascade or of an extra pipeline is missing, or older than a file it follows from."""
+    files = [dvc_file(root, env), *(dvc_file(root, env, extra) for extra in extras)]
     if not all(file.exists() for file in files):
         return True
     oldest = min(file.stat().st_mtime_ns for file in files)
@@ -45,9 +45,16 @@ def out_of_date(root: Path, env: str | None, homes: Mapping[str, str]) -> bool:
 
 
 def refresh(
-    pipelines: Mapping[str, Pipeline], homes: Mapping[str, str], catalog: CatalogProtocol, root: Path, env: str | None
+    pipelines: Mapping[str, Pipeline],
+    homes: Mapping[str, str],
+    catalog: CatalogProtocol,
+    root: Path,
+    env: str | None,
+    extras: Iterable[str] = (),
 ) -> list[Path]:
-    """Write every dvc.yaml of an environment that differs from what it should be.
+    """Write the dvc.yaml files of an environment that differ from what they should be.
+
+    Those of extra pipelines come into being when they are asked for: before, `dvc status` need not speak of them.
 
     Args:
         pipelines: registered pipelines.
@@ -55,12 +62,16 @@ def refresh(
         catalog: see :func:`render`.
         root: project folder.
         env: environment.
+        extras: extra pipelines asked for.
 
     Returns:
         The files written.
     """
     written = []
+    asked = {dvc_file(root, env), *(dvc_file(root, env, extra) for extra in extras)}
     for path, text in rendered(pipelines, homes, catalog, root, env).items():
+        if path not in asked and not path.exists():
+            continue
         if path.exists() and path.read_text(encoding="utf-8") == text:
             path.touch()  # newer than its sources again, see out_of_date
             continue

@@ -48,12 +48,13 @@ class CascadeSession(KedroSession):
         root, env, force = Path(self._project_path), self.store.get("env"), bool(os.environ.get(FORCE))
         homes = stage_homes()
         truth = Truth(root, env, homes)
-        if not stage_of_dvc() and out_of_date(root, env, homes):
+        names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
+        extras = {homes.get(name, name) for name in names if name in homes or name in homes.values()}
+        if not stage_of_dvc() and out_of_date(root, env, extras):
             catalog = self.load_context().catalog
             with truth.locked():
-                for path in refresh(pipelines, homes, catalog, root, env):
+                for path in refresh(pipelines, homes, catalog, root, env, extras):
                     log.info("wrote %s", path.relative_to(root))
-        names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
         whole_cascade = names in ([], ["cascade"], ["__default__"]) and not any(kwargs.get(key) for key in _SELECTORS)
         overridden = bool(self.store.get("runtime_params")) or any((root / "conf/local").glob("**/parameters*"))
         plain = not overridden and not stage_of_dvc() and not force
