@@ -19,7 +19,7 @@ from cdm_kedro.params.data import EmbeddedParams, PreprocessParams
 from cdm_kedro.params.evaluation import EvaluateParams, ReportParams
 from cdm_kedro.params.sampling import SampleParams, StageSamplingParams
 from cdm_kedro.params.search import SearchScheduleParams, SearchStepsParams, SearchTruncationParams
-from cdm_kedro.params.stage import StageParams
+from cdm_kedro.params.stage import parse_model
 from cdm_kedro.sampling.cascade import Cascade, check_cascade
 from cdm_kedro.sampling.search import _job, schedule_points, steps_points, truncation_points
 from cdm_kedro.training.worker import write_weights
@@ -42,7 +42,7 @@ def described(folder: Path, spec: CascadeSpec, values: dict[str, Any]) -> dict[s
     """Weights files with descriptions and no weights."""
     out = {}
     for stage in spec.stages:
-        params = StageParams.model_validate(values[stage.name])
+        params = parse_model(values[stage.name])
         with torch.device("meta"):
             assert sum(p.numel() for p in build_unet(params, 10).parameters()) > 10_000
         out[stage.name] = folder / f"{stage.name}.safetensors"
@@ -144,7 +144,7 @@ def test_the_16_to_64_ablation_at_demo_size(image_folder: Path, tmp_path: Path) 
     assert abs(again.astype(int) - small.astype(int)).max() <= 1
     models = {}
     for seed, name in enumerate(("base16", "sr64")):
-        params = StageParams.model_validate(values[name])
+        params = parse_model(values[name])
         torch.manual_seed(seed)
         models[name] = tmp_path / f"{name}.safetensors"
         data = json.dumps(cards[f"train_{params.resolution}"])

@@ -142,7 +142,7 @@ def _batch_bits(
 
     def model(x_t: Tensor, t: Tensor) -> Tensor:
         progress(len(x_t))
-        with torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=cascade.params.precision == "bf16"):
             cond = levels[t] if continuous else t.float()
             return stage.net(x_t, cond, y if stage.params.unet.class_cond else None, low, level).float()
 
