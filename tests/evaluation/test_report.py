@@ -62,6 +62,15 @@ def test_report_shows_everything_and_loads_nothing(tmp_path: Path) -> None:
     assert training_cost({"a": CARD, "b": CARD}, None) == {"a": 1.0, "b": 1.0, "total": 2.0}
 
 
+def test_converted_model_is_reported_without_training(tmp_path: Path) -> None:
+    grid = tmp_path / "g.png"
+    Image.new("RGB", (32, 32), "red").save(grid)
+    converted = {"source": "published.pt", "parameters": 2e6, "num_classes": 2, "params": CARD["params"]}
+    data = {"classes": 2, "source": {"images": {"train": 10, "val": 4}}}
+    html = render("t", metrics(), data, {"a": converted, "b": CARD}, {}, {"32": grid})
+    assert "converted from published.pt" in html and "1.00 device hours in all" in html
+
+
 def test_pictures_of_single_images_carry_their_captions(tmp_path: Path) -> None:
     images = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(64, 1).repeat(64, 2).repeat(3, 3) * 40
     np.savez(tmp_path / "a.npz", images)

@@ -104,8 +104,8 @@ def metric_notes(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def training_cost(cards: dict[str, dict[str, Any]], price: float | None) -> dict[str, float]:
-    """Device hours of every stage, ``total`` of all, and ``price`` of it where an hour's price is given."""
-    hours = {name: card["seconds"] * card["processes"] / 3600 for name, card in cards.items()}
+    """Device hours of every trained stage, ``total`` of all, and ``price`` of it where an hour's price is given."""
+    hours = {name: card["seconds"] * card["processes"] / 3600 for name, card in cards.items() if "seconds" in card}
     total = sum(hours.values())
     return {**hours, "total": total, **({} if price is None else {"price": total * price})}
 
