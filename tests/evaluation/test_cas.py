@@ -197,3 +197,25 @@ def test_table_comparison_and_class_grids(tmp_path: Path) -> None:
 def test_parameters_are_checked() -> None:
     with pytest.raises(ValueError, match="warmup_steps 5 must be below steps 5"):
         CasParams(resolutions=[], steps=5, warmup_steps=5, batch_size=1)
+
+
+def test_the_pipeline_has_two_classifiers_a_size_and_its_own_report(tmp_path: Path) -> None:
+    from cdm_kedro.cascade_spec import read_cascade
+    from cdm_kedro.pipelines.cas.pipeline import create_stages
+
+    root = Path(__file__).parents[2]
+    stages = create_stages(read_cascade(root / "conf", "imagenet"))
+    kinds = [f"cas_{kind}_{size}" for size in (128, 256) for kind in ("real", "generated")]
+    assert list(stages) == [*kinds, "cas_report"]
+    for name, stage in stages.items():
+        assert {node.namespace for node in stage.nodes} == {name}
+    assert "samples_256" in stages["cas_generated_256"].inputs() and "train_256" in stages["cas_real_256"].inputs()
+    assert {"cas_table", "cas_page", "best_cas_128", "comparison_cas_256"} <= stages["cas_report"].all_outputs()
+    (tmp_path / "base").mkdir()
+    text = "cascade: {stages: [a]}\na: {resolution: 32}\ncas: {resolutions: [48]}\n"
+    (tmp_path / "base" / "parameters.yml").write_text(text)
+    with pytest.raises(
+        ValueError, match=r"parameters\.yml: cas\.resolutions holds 48; the cascade makes .*32"
+    ):
+        read_cascade(tmp_path, None)
+    assert create_stages(read_cascade(root / "conf", "test"))["cas_report"].nodes
