@@ -22,7 +22,7 @@ import torch
 from cdm_kedro.build import build_unet
 from cdm_kedro.cascade_spec import read_cascade, read_parameters
 from cdm_kedro.params.sampling import SampleParams
-from cdm_kedro.params.stage import StageParams
+from cdm_kedro.params.stage import parse_model
 from cdm_kedro.sampling.cascade import Cascade, Stage
 from cdm_kedro.sampling.philox import normal
 from cdm_kedro.training.worker import write_weights
@@ -55,7 +55,7 @@ def random_models(env: str | None, names: list[str], folder: Path) -> dict[str, 
     spec = read_cascade(conf, env)
     wanted = {below.name for name in names for below in spec.chain(name)}
     for stage in (stage for stage in spec.stages if not names or stage.name in wanted):
-        params = StageParams.model_validate(values[stage.name])
+        params = parse_model(values[stage.name])
         models[stage.name] = folder / f"{stage.name}.safetensors"
         metadata = {"num_classes": str(CLASSES), "params": params.model_dump_json()}
         write_weights(models[stage.name], build_unet(params, CLASSES).state_dict(), metadata)
