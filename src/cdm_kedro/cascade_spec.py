@@ -19,6 +19,8 @@ class StageSpec:
     name: str
     resolution: int
     low: str | None
+    selects: bool = False
+    """Whether training scores its samples and keeps the best weights."""
 
 
 @dataclass(frozen=True)
@@ -101,5 +103,7 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
                 f"{origin[name]}: {name}.resolution is {resolution}, which {clash} has too; "
                 "samples are named by their size"
             )
-        known[name] = StageSpec(name, resolution, low)
+        training = params.get("training")
+        selects = isinstance(training, dict) and training.get("selection") is not None
+        known[name] = StageSpec(name, resolution, low, selects)
     return CascadeSpec(tuple(known.values()), bool(cascade.get("embedded", True)))

@@ -15,7 +15,7 @@ from cdm_kedro.params.stage import StageParams
 from cdm_kedro.sampling.cascade import Cascade, CascadeError
 from cdm_kedro.sampling.grids import draw_grid
 from cdm_kedro.sampling.job import balanced_labels, sample_to_files
-from cdm_kedro.training.worker import write_weights
+from cdm_kedro.training.weights import write_weights
 
 CLASSES = 4
 BASE: dict[str, Any] = {
