@@ -20,7 +20,7 @@ demo: $(VENV)/.ready ## train the four demo models, sample the cascade, score it
 	@echo "Runs:    $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db      DAG: $(BIN)/kedro viz"
 
 test: $(VENV)/.ready ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.ready ## lint, types, and dvc.yaml against the pipeline
 	$(BIN)/ruff check .

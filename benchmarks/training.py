@@ -1,4 +1,4 @@
-"""Training step of our U-Net against diffusers' UNet2DModel and guided-diffusion's UNetModel, and the trainer's overhead.
+"""Training step of our U-Net against diffusers' UNet2DModel and guided-diffusion's, and the trainer's overhead.
 
 The models have the same shape, the same loss, optimizer and precision, and take turns in one process.
 

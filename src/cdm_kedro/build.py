@@ -21,11 +21,11 @@ from cdm_kedro.params.stage import (
     BlurAugmentation,
     DiffusionParams,
     GaussianAugmentation,
-    StageParams,
+    ModelParams,
 )
 
 
-def build_unet(stage: StageParams, num_classes: int) -> UNet:
+def build_unet(stage: ModelParams, num_classes: int) -> UNet:
     """The stage's network, freshly initialized."""
     unet = stage.unet
     settings: dict[str, Any] = {
@@ -35,10 +35,11 @@ def build_unet(stage: StageParams, num_classes: int) -> UNet:
         "num_res_blocks": unet.num_res_blocks,
         "attention_resolutions": unet.attention_resolutions,
         "num_heads": unet.num_heads,
+        "num_head_channels": unet.num_head_channels,
         "middle_attention": unet.middle_attention,
         "dropout": unet.dropout,
         "num_classes": num_classes if unet.class_cond else None,
-        "class_dropout": stage.training.class_dropout > 0,
+        "class_dropout": stage.class_dropout > 0,
         "scale_shift_norm": unet.scale_shift_norm,
         "resblock_updown": unet.resblock_updown,
         "low_res": stage.low is not None,

@@ -6,10 +6,15 @@ The registry needs it before Kedro has a context, so it reads the YAML files its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from cdm_kedro.params.data import RESOLUTIONS
+
+SEARCHES = ("search_truncation", "search_steps", "search_schedule")
+_BEST = {"s": "search_truncation", "steps": "search_steps", "schedule": "search_schedule"}
 
 
 @dataclass(frozen=True)
@@ -19,21 +24,50 @@ class StageSpec:
     name: str
     resolution: int
     low: str | None
+    low_resolution: int | None = None
+    pretrained: bool = False
+    """Converted from published weights instead of trained."""
     selects: bool = False
     """Whether training scores its samples and keeps the best weights."""
 
 
 @dataclass(frozen=True)
 class CascadeSpec:
-    """Stages in an order in which each one's ``low`` comes first."""
+    """Stages in an order in which each one's ``low`` comes first.
+
+    Attributes:
+        stages: the models.
+        embedded: whether the embedded data set is generated.
+        images: whether there are images to train on and to compare with; false needs every stage pretrained.
+        stored: sizes that preprocessing stores.
+        sample_inputs: datasets that sampling needs beside the models: FFCV files of real low-resolution images, and
+            the best values of searches.
+        searches: search to the stage that it searches.
+        classified: sizes of the pipeline `cas`.
+    """
 
     stages: tuple[StageSpec, ...]
     embedded: bool
+    images: bool = True
+    stored: tuple[int, ...] = RESOLUTIONS
+    sample_inputs: tuple[str, ...] = ()
+    searches: tuple[tuple[str, str], ...] = ()
+    classified: tuple[int, ...] = ()
 
     @cached_property
     def resolutions(self) -> tuple[int, ...]:
         """Sizes that the cascade makes, ascending."""
         return tuple(sorted(stage.resolution for stage in self.stages))
+
+    def chain(self, name: str) -> tuple[StageSpec, ...]:
+        """A stage and those below it, lowest first."""
+        known = {stage.name: stage for stage in self.stages}
+        stage: StageSpec | None = known[name]
+        found: list[StageSpec] = []
+        while stage is not None:
+            found.insert(0, stage)
+            stage = known.get(stage.low) if stage.low is not None else None
+        return tuple(found)
 
 
 def read_parameters(conf: Path, env: str | None) -> tuple[dict[str, Any], dict[str, Path]]:
@@ -59,6 +93,18 @@ def read_parameters(conf: Path, env: str | None) -> tuple[dict[str, Any], dict[s
     return values, origin
 
 
+def _classified(values: dict[str, Any], origin: dict[str, Path], known: dict[str, StageSpec]) -> tuple[int, ...]:
+    wanted = (values.get("cas") or {}).get("resolutions") or []
+    made = sorted(stage.resolution for stage in known.values())
+    own = "cas" in origin and origin["cas"].parent == origin["cascade"].parent  # else it is base's, for base's cascade
+    for resolution in wanted:
+        if own and resolution not in made:
+            raise ValueError(
+                f"{origin['cas']}: cas.resolutions holds {resolution!r}; the cascade makes images of {made} pixels"
+            )
+    return tuple(resolution for resolution in wanted if resolution in made)
+
+
 def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
     """The cascade of an environment.
 
@@ -74,9 +120,10 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
     if not isinstance(cascade, dict) or not isinstance(cascade.get("stages"), list) or not cascade["stages"]:
         raise ValueError(f"{origin.get('cascade', conf / 'base')}: cascade.stages must be a list of stage names")
     where = origin["cascade"]
-    unknown = sorted(set(cascade) - {"stages", "embedded"})
+    unknown = sorted(set(cascade) - {"stages", "embedded", "images"})
     if unknown:
-        raise ValueError(f"{where}: cascade.{unknown[0]} is not a key; known are stages and embedded")
+        raise ValueError(f"{where}: cascade.{unknown[0]} is not a key; known are stages, embedded and images")
+    images = bool(cascade.get("images", True))
     known: dict[str, StageSpec] = {}
     for name in cascade["stages"]:
         if name in known:
@@ -103,7 +150,69 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
                 f"{origin[name]}: {name}.resolution is {resolution}, which {clash} has too; "
                 "samples are named by their size"
             )
+        pretrained = params.get("pretrained") is not None
+        if not images and not pretrained:
+            raise ValueError(
+                f"{where}: cascade.images is false, but {name} would be trained; "
+                "give it `pretrained`, or set images: true"
+            )
         training = params.get("training")
         selects = isinstance(training, dict) and training.get("selection") is not None
-        known[name] = StageSpec(name, resolution, low, selects)
-    return CascadeSpec(tuple(known.values()), bool(cascade.get("embedded", True)))
+        known[name] = StageSpec(name, resolution, low, low_resolution, pretrained, selects)
+    spec = CascadeSpec(
+        tuple(known.values()),
+        images and bool(cascade.get("embedded", True)),
+        images,
+        sample_inputs=_sample_inputs(values.get("sample"), known),
+    )
+    if not images:
+        return spec
+    return replace(
+        spec,
+        stored=_stored(values.get("preprocess"), origin, known),
+        searches=_searches(values, origin, spec),
+        classified=_classified(values, origin, known),
+    )
+
+
+def _stored(preprocess: Any, origin: dict[str, Path], known: dict[str, StageSpec]) -> tuple[int, ...]:
+    stored = tuple((preprocess or {}).get("resolutions") or RESOLUTIONS)
+    missing = sorted({stage.resolution for stage in known.values() if not stage.pretrained} - set(stored))
+    if missing:
+        raise ValueError(
+            f"{origin.get('preprocess', 'parameters')}: preprocess.resolutions {list(stored)} lacks {missing}, which "
+            "the cascade is trained on"
+        )
+    return stored
+
+
+def _sample_inputs(sample: Any, known: dict[str, StageSpec]) -> tuple[str, ...]:
+    """What the node needs beyond models; wrong values are left to the typed parameters."""
+    names: dict[str, None] = {}
+    stages = sample.get("stages") if isinstance(sample, dict) else None
+    for name, settings in (stages or {}).items():
+        if not isinstance(settings, dict) or name not in known:
+            continue
+        if settings.get("conditioning") in ("train", "val") and known[name].low_resolution is not None:
+            names[f"{settings['conditioning']}_{known[name].low_resolution}"] = None
+        names |= {f"{search}_best": None for key, search in _BEST.items() if settings.get(key) == "best"}
+    return tuple(names)
+
+
+def _searches(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSpec) -> tuple[tuple[str, str], ...]:
+    """Searches whose stages this cascade has; one that an environment inherits for another cascade is left out."""
+    found = []
+    for search in SEARCHES:
+        params = values.get(search)
+        if not isinstance(params, dict):
+            continue
+        stage, stages = params.get("stage"), params.get("stages")
+        fits = any(s.name == stage for s in spec.stages) and isinstance(stages, dict)
+        if fits and set(stages or {}) == {s.name for s in spec.chain(str(stage))}:
+            found.append((search, str(stage)))
+        elif origin[search].parent == origin["cascade"].parent:
+            raise ValueError(
+                f"{origin[search]}: {search}.stages must hold {search}.stage ({stage!r}) and the stages below it, "
+                f"and no other; the cascade's are {[s.name for s in spec.stages]}"
+            )
+    return tuple(found)

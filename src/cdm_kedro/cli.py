@@ -9,6 +9,10 @@ from typing import Any
 import click
 from kedro.framework.cli.project import run as kedro_run
 
+from cdm_kedro.commands import evaluation
+from cdm_kedro.commands.lineage import lineage
+from cdm_kedro.commands.sampling import sample_class
+
 
 @click.group(name="cdm_kedro")
 def cli() -> None:
@@ -48,33 +52,47 @@ cli.add_command(
 )
 
 
+cli.add_command(lineage)
+cli.add_command(sample_class)
+
+
 @cli.command("dvc-yaml")
 @click.option("--env", "-e", default=None, help="Environment; its file is dvc/<env>/dvc.yaml, base's is dvc.yaml.")
-@click.option("--check", is_flag=True, help="Change nothing; fail if the file is out of date.")
+@click.option(
+    "--pipeline", "-p", default=None, help="An extra pipeline; its file is dvc/<env or base>/<pipeline>/dvc.yaml."
+)
+@click.option("--check", is_flag=True, help="Change nothing; fail if the cascade's file is out of date.")
 @click.pass_obj
-def dvc_yaml(metadata: Any, env: str | None, check: bool) -> None:
-    """Write dvc.yaml from the pipeline, the catalog and the parameters."""
+def dvc_yaml(metadata: Any, env: str | None, pipeline: str | None, check: bool) -> None:
+    """Write dvc.yaml from the pipeline, the catalog and the parameters, as `kedro run` does when it is out of date."""
     if env:
         os.environ["KEDRO_ENV"] = env
     from kedro.framework.project import pipelines
     from kedro.framework.session import KedroSession
 
-    from cdm_kedro.provenance.dvcfile import dvc_file, render
-    from cdm_kedro.provenance.runner import by_stage
+    from cdm_kedro.pipeline_registry import stage_homes
+    from cdm_kedro.provenance.dvcfile import dvc_file, refresh, rendered
 
     root = metadata.project_path
     with KedroSession.create(root, env=env) as session:
         catalog = session.load_context().catalog  # type: ignore[attr-defined]
-        stages = [name for name, _ in by_stage(pipelines["__default__"])]
-        text = render(dict(pipelines), stages, catalog, root, env)
-    path = dvc_file(root, env)
-    if check:
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            raise click.ClickException(f"{path} is out of date; run `kedro dvc-yaml{f' --env={env}' if env else ''}`")
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    click.echo(f"wrote {path}")
+        if check:
+            path = dvc_file(root, env)
+            if (
+                not path.exists()
+                or path.read_text(encoding="utf-8") != rendered(pipelines, {}, catalog, root, env)[path]
+            ):
+                raise click.ClickException(
+                    f"{path} is out of date; run `kedro dvc-yaml{f' --env={env}' if env else ''}`"
+                )
+            return
+        homes = stage_homes()
+        if pipeline is not None and pipeline not in homes.values():
+            raise click.ClickException(
+                f"--pipeline {pipeline} is no extra pipeline; those are {sorted(set(homes.values()))}"
+            )
+        for path in refresh(pipelines, homes, catalog, root, env, [pipeline] if pipeline else []):
+            click.echo(f"wrote {path}")
 
 
 @cli.command("model-sizes")
@@ -86,7 +104,7 @@ def model_sizes(metadata: Any, env: str | None, num_classes: int, tflops: float)
     """Print parameters, FLOPs an image and training cost of every model."""
     from cdm_kedro.cascade_spec import read_cascade, read_parameters
     from cdm_kedro.model.sizes import model_size
-    from cdm_kedro.params.stage import StageParams
+    from cdm_kedro.params.stage import parse_model
 
     conf = metadata.project_path / "conf"
     values, _ = read_parameters(conf, env)
@@ -94,7 +112,7 @@ def model_sizes(metadata: Any, env: str | None, num_classes: int, tflops: float)
         f"{'stage':10}{'parameters':>15}{'GFLOPs/image':>15}{'training EFLOPs':>18}{f'days at {tflops:g} TFLOP/s':>24}"
     )
     for stage in read_cascade(conf, env).stages:
-        size = model_size(StageParams.model_validate(values[stage.name]), num_classes)
+        size = model_size(parse_model(values[stage.name]), num_classes)
         days = size.training_flops / (tflops * 1e12) / 86400
         click.echo(
             f"{stage.name:10}{size.parameters:>15,}{size.forward_flops / 1e9:>15,.1f}"
@@ -109,3 +127,7 @@ def replay_runs(metadata: Any) -> None:
     from cdm_kedro.provenance.tracking import replay
 
     click.echo(f"delivered {replay(metadata.project_path)} operations")
+
+
+cli.add_command(evaluation.evaluate_samples)
+cli.add_command(evaluation.reference_statistics)

@@ -1,4 +1,4 @@
-"""The pipelines that `kedro registry list` shows: ``cascade``, and one for each of its stages."""
+"""The pipelines that `kedro registry list` shows: ``cascade``, one for each of its stages, and extra ones."""
 
 from __future__ import annotations
 
@@ -7,29 +7,56 @@ from pathlib import Path
 
 from kedro.pipeline import Pipeline
 
-from cdm_kedro.cascade_spec import read_cascade
+from cdm_kedro.cascade_spec import CascadeSpec, read_cascade
+from cdm_kedro.pipelines.cas.pipeline import create_stages as cas
+from cdm_kedro.pipelines.convert.pipeline import create_pipeline as convert
 from cdm_kedro.pipelines.embedded.pipeline import create_pipeline as embedded
 from cdm_kedro.pipelines.evaluate.pipeline import create_pipeline as evaluate
+from cdm_kedro.pipelines.likelihood.pipeline import create_pipeline as likelihood
 from cdm_kedro.pipelines.preprocess.pipeline import create_pipeline as preprocess
 from cdm_kedro.pipelines.reference.pipeline import create_pipeline as reference
 from cdm_kedro.pipelines.report.pipeline import create_pipeline as report
 from cdm_kedro.pipelines.sample.pipeline import create_pipeline as sample
+from cdm_kedro.pipelines.search.pipeline import create_pipelines as search
 from cdm_kedro.pipelines.train.pipeline import create_pipeline as train
+
+
+def extra_pipelines(spec: CascadeSpec) -> dict[str, dict[str, Pipeline]]:
+    """Pipelines beside the cascade, by name, each as its stages by name; `kedro run` runs them when asked to."""
+    if not spec.images:
+        return {}
+    extras = {"cas": cas(spec), "likelihood": {"likelihood": likelihood(spec)}}
+    extras |= {name: search(spec, name) for name, _ in spec.searches}
+    return {name: stages for name, stages in extras.items() if stages}
+
+
+def stage_homes() -> dict[str, str]:
+    """Stage to the extra pipeline that it belongs to; stages of the cascade are not listed."""
+    return {stage: name for name, stages in extra_pipelines(_spec()).items() for stage in stages}
+
+
+def _spec() -> CascadeSpec:
+    root = Path(os.environ.get("CDM_PROJECT_ROOT", "."))
+    return read_cascade(root / "conf", os.environ.get("KEDRO_ENV"))
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Pipelines of the environment in KEDRO_ENV; the stages come from its ``cascade`` parameters."""
-    root = Path(os.environ.get("CDM_PROJECT_ROOT", "."))
-    spec = read_cascade(root / "conf", os.environ.get("KEDRO_ENV"))
+    spec = _spec()
     stages: dict[str, Pipeline] = {}
     if spec.embedded:
         stages["embedded"] = embedded()
-    stages["preprocess"] = preprocess(spec.embedded)
+    if spec.images:
+        stages["preprocess"] = preprocess(spec)
     for stage in spec.stages:
-        stages[stage.name] = train(stage)
+        stages[stage.name] = convert(stage) if stage.pretrained else train(stage)
     stages["sample"] = sample(spec)
-    stages["reference"] = reference(spec)
-    stages["evaluate"] = evaluate(spec)
-    stages["report"] = report(spec)
+    if spec.images:
+        stages["reference"] = reference(spec)
+        stages["evaluate"] = evaluate(spec)
+        stages["report"] = report(spec)
     cascade = sum(stages.values(), Pipeline([]))
-    return {"__default__": cascade, "cascade": cascade, **stages}
+    extras: dict[str, Pipeline] = {}
+    for name, parts in extra_pipelines(spec).items():
+        extras |= {**parts, name: sum(parts.values(), Pipeline([]))}
+    return {"__default__": cascade, "cascade": cascade, **stages, **extras}

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -8,21 +10,33 @@ import torch
 
 from cdm_kedro.evaluation.inception import Inception2015, inception2015, resize_like_tensorflow1
 
+HERE = Path(__file__).parent
 
-def test_resize_follows_tensorflow1s_definition() -> None:
-    """out[i] samples the input at i * size / side, linearly, clamped at the last pixel; here as a loop in float64."""
-    x = np.random.default_rng(0).random((5, 7))
-    expected = np.zeros((9, 9))
-    for i in range(9):
-        for j in range(9):
-            v, u = i * 5 / 9, j * 7 / 9
-            a, b = int(v), int(u)
-            c, d = min(a + 1, 4), min(b + 1, 6)
-            top = x[a, b] * (1 - (u - b)) + x[a, d] * (u - b)
-            low = x[c, b] * (1 - (u - b)) + x[c, d] * (u - b)
-            expected[i, j] = top * (1 - (v - a)) + low * (v - a)
-    got = resize_like_tensorflow1(torch.from_numpy(x)[None, None], 9)[0, 0].numpy()
-    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+def test_network_equals_torch_fidelitys(peer_script: Callable[[str], ModuleType]) -> None:
+    """Stored answers of torch-fidelity's network for fixed random weights and images of odd sizes."""
+    script = peer_script("compare_inception")
+    net = Inception2015().eval()
+    script.randomize(net)
+    with torch.no_grad():
+        answers = [net(images.float()) for images in script.golden_images()]
+    with np.load(HERE / "golden_inception.npz") as golden:
+        for number, name in enumerate(("features", "logits")):
+            expected = golden[name]
+            got = torch.cat([answer[number] for answer in answers]).numpy()
+            assert np.abs(got - expected).max() / np.abs(expected).mean() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "side"), [(5, 7, 9), (33, 61, 29), (1, 3, 7), (31, 64, 299), (301, 17, 299)]
+)
+def test_resize_follows_tensorflow1s_definition(height: int, width: int, side: int) -> None:
+    """out[i] is the input at i * size / side, linearly, clamped at the last pixel; here by np.interp in float64."""
+    x = np.random.default_rng(0).random((height, width))
+    columns = np.stack([np.interp(np.arange(side) * width / side, np.arange(width), row) for row in x])
+    expected = np.stack([np.interp(np.arange(side) * height / side, np.arange(height), c) for c in columns.T], 1)
+    got = resize_like_tensorflow1(torch.from_numpy(x)[None, None], side)[0, 0].numpy()
+    np.testing.assert_allclose(got, expected, atol=2e-5)  # positions are float32, as TensorFlow's are
 
 
 def test_network_has_the_published_files_tensors() -> None:

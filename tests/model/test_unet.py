@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from cdm_kedro.model.embeddings import sinusoidal_embedding
 from cdm_kedro.model.layers import Attention, group_norm
 from cdm_kedro.model.sizes import model_size
 from cdm_kedro.model.unet import UNet
-from cdm_kedro.params.stage import StageParams
+from cdm_kedro.params.stage import StageParams, parse_model
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL: dict[str, Any] = {
@@ -125,6 +126,62 @@ def test_group_norm_never_normalizes_single_channels() -> None:
         assert channels // norm.num_groups >= 4 and (channels < 128 or norm.num_groups == 32)
 
 
+def test_noise_levels_are_embedded_as_wavegrad_does_and_timesteps_as_ddpm() -> None:
+    """WaveGrad and SR3: sinusoids of 5000 sqrt(alphas_cumprod) at frequencies 10^(-4 i / (dim / 2))."""
+    for conditioning, scale, value in (("continuous", 5000.0, 0.7312), ("timestep", 1.0, 3999.0)):
+        embedding = UNet(**SMALL, noise_conditioning=conditioning).noise_emb.double()
+        frequency = scale * 10 ** (-4 * torch.arange(4, dtype=torch.float64) / 4)
+        angle = torch.tensor([value], dtype=torch.float32).double()[:, None] * frequency
+        h = torch.cat((angle.cos(), angle.sin()), 1)
+        h = h @ embedding.fc1.weight.T + embedding.fc1.bias
+        expected = (h * torch.sigmoid(h)) @ embedding.fc2.weight.T + embedding.fc2.bias
+        embedding.float()
+        torch.testing.assert_close(embedding(torch.tensor([value])).double(), expected, atol=2e-4, rtol=1e-3)
+
+
+def test_the_ablation_s_16_to_64_model_is_the_baseline_with_one_input_and_s_more() -> None:
+    """Section 4.3: the architecture is the 64 px baseline's, with the low-resolution input; ours also receives s."""
+    baseline = 273_049_350  # of the published Improved DDPM network, tests/model/openai_shapes.json.gz
+    raw = yaml.safe_load((ROOT / "conf/iddpm/parameters_base64.yml").read_text())["base64"]
+    augmentation = {"kind": "gaussian", "timesteps": 4000, "s": 1001}
+    params = parse_model({**raw, "low": "base16", "low_resolution": 16, "augmentation": augmentation})
+    with torch.device("meta"):
+        net = build_unet(params, 1000)
+        out = net(
+            torch.empty(2, 3, 64, 64), torch.empty(2), torch.empty(2, dtype=torch.int64), torch.empty(2, 3, 16, 16),
+            torch.empty(2),
+        )  # fmt: skip
+    assert out.shape == (2, 6, 64, 64)
+    added = 3 * 192 * 9 + (192 * 768 + 768) + (768 * 768 + 768)
+    assert sum(p.numel() for p in net.parameters()) == baseline + added
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_low_resolution_input_is_upsampled_and_concatenated_to_the_noisy_image(mode: str) -> None:
+    """Against the interpolation kernels evaluated at half-pixel centres (cubic convolution with a = -0.75)."""
+    net = UNet(**SMALL, low_res=True, low_res_interpolation=mode)
+    x, low = torch.randn(1, 3, 16, 16), torch.rand(1, 3, 8, 8)
+    seen: list[torch.Tensor] = []
+    net.conv_in.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    net(x, torch.zeros(1), low_res=low)
+
+    def kernel(d: np.ndarray) -> np.ndarray:
+        d = np.abs(d)
+        if mode == "bilinear":
+            return np.clip(1 - d, 0, None)
+        a = -0.75
+        near, far = (a + 2) * d**3 - (a + 3) * d**2 + 1, a * (d**3 - 5 * d**2 + 8 * d - 4)
+        return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+
+    centres = (np.arange(16) + 0.5) / 2 - 0.5
+    weights = np.zeros((16, 8))
+    for tap in range(-3, 12):  # taps outside repeat the border
+        weights[:, min(max(tap, 0), 7)] += kernel(centres - tap)
+    expected = np.einsum("yi,xj,bcij->bcyx", weights, weights, low.numpy())
+    np.testing.assert_allclose(seen[0][:, 3:].numpy(), expected, atol=1e-6)
+    assert torch.equal(seen[0][:, :3], x)
+
+
 def test_sinusoids() -> None:
     got = sinusoidal_embedding(torch.tensor([3.0]), 6)[0].double()
     f = torch.tensor([1.0, 10000 ** (-1 / 3), 10000 ** (-2 / 3)], dtype=torch.float64) * 3
@@ -185,6 +242,7 @@ def test_appendix_b_models(stage: str, billions: float) -> None:
         params.diffusion.learned_variances,
     )
     assert count == hand
+    assert {m.num_groups for m in net.modules() if isinstance(m, torch.nn.GroupNorm)} == {32}
     assert count / 1e9 == pytest.approx(billions, abs=0.1), json.dumps(count)
 
 

@@ -11,7 +11,10 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +82,24 @@ def test_nothing_to_do_from_either_door(project: Any) -> None:
     assert lock.read_bytes() == before and len(project.runs()) == runs
 
 
+def test_data_is_hashed_once_and_linked_not_copied(project: Any) -> None:
+    count = (
+        "import dvc_data.hashfile.hash as h, pathlib, sys\n"
+        "real, read = h._hash_file, []\n"
+        "h._hash_file = lambda path, *a, **k: (read.append(path), real(path, *a, **k))[1]\n"
+        "from cdm_kedro.provenance.truth import Truth\n"
+        "truth = Truth(pathlib.Path.cwd(), 'test')\n"
+        "beton = pathlib.Path('data/env/test/05_model_input/train_256.beton')\n"
+        "assert truth.all_fresh() and truth.file_hashes([beton])\n"
+        "print(len([p for p in read if p.endswith(('.beton', '.npz', '.safetensors', '.jpg'))]))\n"
+    )
+    assert project(sys.executable, "-c", count).strip() == "0"
+    beton = project.root / "data/env/test/05_model_input/train_256.beton"
+    os.utime(beton)
+    assert project(sys.executable, "-c", count).strip() == "1"
+    assert beton.is_symlink() or beton.stat().st_nlink > 1 or "reflink" in project("dvc", "doctor")
+
+
 def test_a_parameter_reruns_what_depends_on_it_and_back_restores(project: Any) -> None:
     models = project.root / "data/env/test/06_models"
     first = {p.name: p.read_bytes() for p in models.glob("*.safetensors")}
@@ -99,6 +120,8 @@ def test_a_parameter_reruns_what_depends_on_it_and_back_restores(project: Any) -
 
 
 def test_a_sampling_parameter_by_the_other_door(project: Any) -> None:
+    project("git", "add", "-A")
+    project("git", "commit", "-qm", "lock")
     project.edit(PARAMETERS, "base32: {steps: 4}", "base32: {steps: 5}")
     assert set(project.stale()) == {"sample"}
     output = project("dvc", "repro", "dvc/test/dvc.yaml")
@@ -107,6 +130,9 @@ def test_a_sampling_parameter_by_the_other_door(project: Any) -> None:
     parent = next(r for r in project.runs() if "mlflow.parentRunId" not in r.data.tags)
     children = [r for r in project.runs() if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert {r.info.run_name for r in children} == {"sample", "evaluate", "report"}  # one parent for the whole repro
+    assert "64px.fd_efficientnet_lite0" in project("dvc", "metrics", "diff", "HEAD", "--md")
+    curve = "data/env/test/08_reporting/curves/base32.csv"
+    assert "vega" in project("dvc", "plots", "diff", "HEAD", "--show-vega", "--targets", curve)
     project.edit(PARAMETERS, "base32: {steps: 5}", "base32: {steps: 4}")
     assert executed(project.kedro()) == []
 
@@ -164,12 +190,13 @@ def test_another_folder_and_another_image(project: Any) -> None:
     assert executed(project.kedro()) == ["preprocess"]
     picture = next((own / "val").rglob("*.jpg"))
     shutil.copy(picture, own / "train" / picture.parent.name / "added.jpg")
-    output = project("dvc", "repro", "dvc/test/dvc.yaml")
-    assert ran_by_dvc(output) == list(STAGES)
+    assert set(project.stale()) == {"preprocess"}
+    assert set(executed(project.kedro())) == set(STAGES)
     card = json.loads((project.root / "data/env/test/05_model_input/data_card.json").read_text())
     assert card["per_class"]["train"][picture.parent.name] == 4
     globals_.write_text(before)
-    assert executed(project.kedro()) == []
+    output = project("dvc", "repro", "dvc/test/dvc.yaml")
+    assert ran_by_dvc(output) == [] and "is cached - skipping run" in output
 
 
 def test_values_that_dvc_cannot_see_are_refused(project: Any) -> None:
@@ -186,8 +213,6 @@ def test_values_that_dvc_cannot_see_are_refused(project: Any) -> None:
 
 
 def test_experiments(project: Any) -> None:
-    project("git", "add", "-A")
-    project("git", "commit", "-qm", "lock")
     output = project("dvc", "exp", "run", "dvc/test/dvc.yaml", "-n", "titled", "-S", f"{PARAMETERS}:report.title=Other")
     assert "report" in output and "sr64" not in executed(output)
     assert "Other" in (project.root / "data/env/test/08_reporting/report.html").read_text()
@@ -195,8 +220,8 @@ def test_experiments(project: Any) -> None:
     project("git", "checkout", "-q", "--", ".")
     assert executed(project.kedro()) == []
     assert "Other" not in (project.root / "data/env/test/08_reporting/report.html").read_text()
-    assert "loss" in project("dvc", "plots", "show", "--show-vega", "data/env/test/08_reporting/curves/base32.csv")
-    project("dvc", "metrics", "diff", "HEAD")
+    curve = "data/env/test/08_reporting/curves/base32.csv"
+    assert "loss" in project("dvc", "plots", "show", "--show-vega", curve)
 
 
 def test_part_of_a_stage_is_not_recorded(project: Any) -> None:
@@ -216,51 +241,164 @@ def test_force(project: Any) -> None:
     assert executed(project("kedro", "run", "--env=test", "--pipelines=report", "--force")) == ["report"]
 
 
-def test_a_killed_run_ends_as_killed_and_the_next_one_goes_on(project: Any) -> None:
-    project.edit(PARAMETERS, "training: {steps: 6,", "training: {steps: 400, checkpoint_steps: 5,")
-    env = project.env
+@contextmanager
+def training(project: Any, *command: str) -> Iterator[subprocess.Popen[str]]:
+    """A long training of base32 in the background, with its first checkpoint on disk; ended on the way out."""
+    saved = project.root / ".scratch/test/base32"
+    shutil.rmtree(saved, ignore_errors=True)
+    log = (project.root / "training.log").open("w+")
     process = subprocess.Popen(
-        ["kedro", "run", "--pipelines=base32", "--env=test"], cwd=project.root, env=env, stdout=subprocess.DEVNULL
+        command, cwd=project.root, env=project.env, text=True, stdout=log, stderr=log, start_new_session=True
     )
-    deadline = time.monotonic() + 120
-    while not list((project.root / ".scratch/test/base32").glob("*/checkpoints/step_*.json")):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
-    newest = next(r for r in project.runs() if r.info.run_name == "base32")
-    assert newest.info.status == "KILLED"
-    assert set(project.stale()) & {"base32"}
-    # A second command while one runs is refused, with the name of the first.
-    process = subprocess.Popen(
-        ["kedro", "run", "--pipelines=base32", "--env=test"], cwd=project.root, env=env, stdout=subprocess.DEVNULL
-    )
-    while (
-        not (project.root / ".dvc/tmp/rwlock").exists()
-        or "base32" not in (project.root / ".dvc/tmp/rwlock").read_text()
-    ):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
-    output = project("kedro", "run", "--env=test", "--pipelines=base32", fails=True)
-    assert "in use" in output and "Traceback" not in output
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    project.edit(PARAMETERS, "training: {steps: 400, checkpoint_steps: 5,", "training: {steps: 6,")
-    output = project.kedro()
-    assert executed(output) == []
+    try:
+        deadline = time.monotonic() + 120
+        while not list(saved.glob("*/checkpoints/step_*.json")):
+            assert time.monotonic() < deadline and process.poll() is None, Path(log.name).read_text()
+            time.sleep(0.1)
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        log.close()
+
+
+SHORT, LONG = "training: {steps: 6,", "training: {steps: 60, checkpoint_steps: 5,"
+TRAIN = ("kedro", "run", "--pipelines=base32", "--env=test")
+
+
+def test_killed_at_work_and_started_again(project: Any) -> None:
+    project.edit(PARAMETERS, SHORT, LONG)
+    with training(project, *TRAIN) as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    assert next(r for r in project.runs() if r.info.run_name == "base32").info.status == "KILLED"
+    assert "base32" in project.stale()
+    with training(project, *TRAIN) as process:
+        refused = project(*TRAIN, fails=True)  # a second command meanwhile is refused, with the name of the first
+        assert "Traceback" not in refused and "kedro run --pipelines=base32" in refused
+        assert "is busy" in project("dvc", "repro", "dvc/test/dvc.yaml:base32", fails=True)
+        os.killpg(process.pid, signal.SIGKILL)
+    output = project("dvc", "repro", "dvc/test/dvc.yaml:base32")  # the other door goes on from the checkpoint
+    step = re.search(r"base32: resuming at step (\d+) of 60", output)
+    assert step is not None and int(step[1]) >= 5
+    project.edit(PARAMETERS, LONG, SHORT)
+    assert executed(project.kedro()) == []
     assert not [r for r in project.runs() if r.info.status == "RUNNING"]
 
 
-def test_push_and_pull(project: Any, tmp_path: Path) -> None:
+CASES = [("kedro", "parameter"), ("kedro", "input"), ("kedro", "source"), ("dvc", "parameter")]
+
+
+@pytest.mark.parametrize(("door", "edited"), CASES)
+def test_what_changes_while_a_stage_runs_is_not_recorded_with_its_output(project: Any, door: str, edited: str) -> None:
+    files = {
+        "parameter": PARAMETERS,
+        "input": "data/env/test/05_model_input/classes.json",
+        "source": "src/cdm_kedro/training/trainer.py",
+    }
+    steps = 61 + CASES.index((door, edited))  # no case may find another's result in the run cache
+    parameters, lock = project.root / PARAMETERS, project.root / "dvc/test/dvc.lock"
+    start, recorded = parameters.read_text(), lock.read_bytes()
+    project.edit(PARAMETERS, SHORT, LONG.replace("60", str(steps)))
+    file = project.root / files[edited]
+    before = file.read_text()
+    command = TRAIN if door == "kedro" else ("dvc", "repro", "dvc/test/dvc.yaml:base32")
+    try:
+        with training(project, *command) as process:
+            longer = before.replace(f"steps: {steps},", f"lr: 0.002, steps: {steps},")
+            changed = longer if edited == "parameter" else before + "\n"
+            assert changed != before
+            file.unlink()  # DVC may have linked it to its cache
+            file.write_text(changed)
+            assert process.wait(120) != 0
+        assert lock.read_bytes() == recorded
+        said = (project.root / "training.log").read_text()
+        assert "while stage base32 ran" in said and "not recorded; run again" in said, said
+        assert "base32" in project.stale()
+    finally:
+        file.write_text(before)
+        parameters.write_text(start)
+        assert executed(project.kedro()) == []
+
+
+def test_lineage(project: Any) -> None:
+    output = project("kedro", "lineage", "data/env/test/08_reporting/samples_64.png")
+    runs = {r.info.run_id: r.info.run_name for r in project.runs()}
+    shown = re.findall(r"^(\w+)\n  run     (\w+)\n  commit  (\w+)", output, re.M)
+    assert {stage for stage, *_ in shown} == {"embedded", "preprocess", "base32", "sr64", "sr128", "sr256", "sample"}
+    assert all(runs[run] == stage and len(commit) == 40 for stage, run, commit in shown)
+    assert "sr64.training.steps = 4" in output and "evaluate" not in output
+    image = next((project.root / "data/env/test/01_raw/embedded").rglob("*.jpg"))
+    found = json.loads(project("kedro", "lineage", "--json", str(image)))
+    assert [o["stage"] for o in found] == ["embedded"] and found[0]["on_disk"]
+    assert "is recorded in no dvc.lock" in project("kedro", "lineage", "pyproject.toml", fails=True)
+
+
+def test_trained_models_are_registered_with_the_best_one_marked(project: Any) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{project.root}/mlflow.db")
+    versions = client.search_model_versions("name = 'cdm-kedro-sr256'")
+    best = min(versions, key=lambda v: float(v.tags["final_loss"]))
+    assert client.get_model_version_by_alias("cdm-kedro-sr256", "champion").version == best.version
+    newest = max(versions, key=lambda v: int(v.version))
+    assert client.get_model_version_by_alias("cdm-kedro-sr256", "latest-trained").version == newest.version
+    run = client.get_run(newest.run_id)
+    assert run.info.run_name == "sr256" and newest.source.endswith("06_models/sr256.safetensors")
+
+
+def test_a_tracking_server_that_is_away_costs_nothing(project: Any) -> None:
+    before = len(project.runs())
+    away = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    output = project("kedro", "run", "--env=test", "--pipelines=report", "--force", **away)
+    assert output.count("does not answer") == 1 and "kedro replay-runs" in output
+    assert len(project.runs()) == before
+    assert "delivered" in project("kedro", "replay-runs")
+    new = project.runs()[:-before]
+    assert {r.info.run_name: r.info.status for r in new}.get("report") == "FINISHED" and len(new) == 2
+    assert project("kedro", "replay-runs").strip() == "delivered 0 operations"
+
+
+def test_environments_share_no_output(project: Any) -> None:
+    made: dict[str, set[str]] = {}
+    for env, file in (("base", "dvc.yaml"), ("test", "dvc/test/dvc.yaml"), ("imagenet", "dvc/imagenet/dvc.yaml")):
+        if env == "imagenet":
+            project("kedro", "dvc-yaml", "--env=imagenet")
+        stages = yaml.safe_load((project.root / file).read_text())["stages"]
+        outs = [o for s in stages.values() for kind in ("outs", "metrics", "plots") for o in s.get(kind, [])]
+        made[env] = {o if isinstance(o, str) else next(iter(o)) for o in outs}
+        assert len(made[env]) > 20
+    assert not made["base"] & made["test"] and not made["imagenet"] & (made["base"] | made["test"])
+    shutil.rmtree(project.root / "dvc/imagenet")
+
+
+def test_a_pipeline_that_changed_is_written_to_dvc_yaml(project: Any) -> None:
+    project.edit(PARAMETERS, "stages: [base32, sr64, sr128, sr256]", "stages: [base32, sr64, sr128]")
+    project.edit(PARAMETERS, "    sr256: {steps: 2, schedule: linear, beta_start: 0.01, beta_end: 0.7}\n", "")
+    output = project.kedro()
+    assert "wrote dvc/test/dvc.yaml" in output and set(executed(output)) == {
+        "sample",
+        "reference",
+        "evaluate",
+        "report",
+    }
+    assert "sr256" not in yaml.safe_load((project.root / "dvc/test/dvc.yaml").read_text())["stages"]
+    project("git", "checkout", "-q", "--", PARAMETERS)
+    output = project.kedro()
+    assert "wrote dvc/test/dvc.yaml" in output and executed(output) == []
+
+
+def test_clone_and_pull(project: Any, tmp_path: Path) -> None:
+    """What one machine pushed, another pulls: nothing is run there, from either door."""
     project("dvc", "remote", "add", "-d", "-f", "here", str(tmp_path / "remote"))
-    project("dvc", "push", "dvc/test/dvc.yaml:base32")
-    model = project.root / "data/env/test/06_models/base32.safetensors"
-    content = model.read_bytes()
-    model.unlink()
-    cache = project.root / ".dvc/cache/files/md5"
-    lock = yaml.safe_load((project.root / "dvc/test/dvc.lock").read_text())
-    outs = lock["stages"]["base32"]["outs"]
-    md5 = next(o["md5"] for o in outs if o["path"].endswith("base32.safetensors"))
-    (cache / md5[:2] / md5[2:]).unlink(missing_ok=True)
-    project("dvc", "pull", "dvc/test/dvc.yaml:base32")
-    assert model.read_bytes() == content
+    project("dvc", "push", "--run-cache", "dvc/test/dvc.yaml")
+    project("git", "add", "-A")
+    project("git", "commit", "-qm", "pushed")
+    project("git", "clone", "-q", ".", str(tmp_path / "clone"))
+    clone = type(project)(tmp_path / "clone")
+    clone("dvc", "pull", "--run-cache", "dvc/test/dvc.yaml")
+    assert "Everything is fresh" in clone.kedro()
+    assert "up to date" in clone("dvc", "repro", "dvc/test/dvc.yaml")
+    model = "data/env/test/06_models/base32.safetensors"
+    assert (clone.root / model).read_bytes() == (project.root / model).read_bytes()

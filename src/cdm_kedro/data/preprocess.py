@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import multiprocessing
+import os
 from collections import Counter, deque
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.data.crop import STORED_SIDE, BadImage, centre_crop, decode
 from cdm_kedro.data.image_folder import ImageFolder, Sample, scan
 from cdm_kedro.data.resample import downsample_numpy
-from cdm_kedro.params.data import RESOLUTIONS, PreprocessParams
+from cdm_kedro.params.data import PreprocessParams
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -129,7 +130,7 @@ def _source_hash(folder: ImageFolder) -> str:
 
 
 def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[str, Any]:
-    """Write ``{train,val}_{32,64,128,256}.beton``.
+    """Write ``{train,val}_<resolution>.beton`` for every one of ``params.resolutions``.
 
     Args:
         root: image folder in ImageNet layout.
@@ -144,8 +145,13 @@ def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[s
         BadImagesError: broken images under ``on_bad_image: fail``, or a class left without images.
     """
     # FFCV's writer forks; a process that has run OpenCV's or torch's threads would hang in the fork.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _writes_by_forking) as fresh:
         return fresh.submit(_preprocess, root, out, params).result()
+
+
+def _writes_by_forking() -> None:
+    multiprocessing.set_start_method("fork", force=True)  # a spawned process would spawn, importing ffcv for each file
+    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # writing calls nothing that importing ffcv would compile
 
 
 def _preprocess(root: Path, out: Path, params: PreprocessParams) -> dict[str, Any]:
@@ -197,7 +203,8 @@ def _preprocess(root: Path, out: Path, params: PreprocessParams) -> dict[str, An
         if check_beton(full).num_samples != len(good):
             log.warning("%s: leaving out %d broken image(s)", split, len(outcome.bad))
             write_beton(_Derived(full, good, STORED_SIDE), full, f"{split} without broken images")
-        for resolution in sorted(RESOLUTIONS, reverse=True):
+        source_sha256 = sha256(full)
+        for resolution in sorted(params.resolutions, reverse=True):
             name = f"{split}_{resolution}"
             path = out / f"{name}.beton"
             if not path.exists():
@@ -208,6 +215,7 @@ def _preprocess(root: Path, out: Path, params: PreprocessParams) -> dict[str, An
                 "num_samples": info.num_samples,
                 "resolution": info.resolution,
                 "sha256": sha256(path),
+                "source_sha256": source_sha256,  # of the crops that every size is made from
             }
         counts = np.bincount(read_labels(full), minlength=len(folder.classes))
         card["per_class"][split] = {name: int(n) for name, n in zip(folder.classes, counts, strict=True)}

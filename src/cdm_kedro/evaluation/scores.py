@@ -1,70 +1,101 @@
-"""All scores of one set of samples against stored reference statistics."""
+"""All scores of one set of samples against one or more references."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cdm_kedro.evaluation.metrics import classifier_score, kernel_distance, precision_recall
-from cdm_kedro.evaluation.statistics import Moments, frechet_distance, frechet_distance_of_features, moments
-from cdm_kedro.params.evaluation import EvaluateParams
+from cdm_kedro.evaluation.features import Extractor
+from cdm_kedro.evaluation.measure import Summary
+from cdm_kedro.evaluation.metrics import kernel_distance, precision_recall
+from cdm_kedro.evaluation.reference import Reference
+from cdm_kedro.evaluation.statistics import frechet_distance
 
 PUBLISHED_N = 50_000
-_SPREAD_SPLITS = 4
+CANONICAL = "inception2015"
+_K = 3  # neighbours of precision and recall
 
 
-def _frechet(features: NDArray[np.float32], stored: dict[str, Any], name: str) -> float:
-    if f"{name}/sigma" in stored:
-        real = Moments(stored[f"{name}/mu"], stored[f"{name}/sigma"], int(stored[f"{name}/n"]))
-        return frechet_distance(moments(features), real)
-    return frechet_distance_of_features(features, stored[f"{name}/features"])
+def metric_names(extractor: str) -> dict[str, str]:
+    """Names of the Fréchet distance, the class score, precision and recall; only the canonical network's are bare."""
+    if extractor == CANONICAL:
+        return {"fd": "fid", "score": "inception_score", "precision": "precision", "recall": "recall"}
+    return {
+        "fd": f"fd_{extractor}",
+        "score": f"score_{extractor}",
+        "precision": f"precision_{extractor}",
+        "recall": f"recall_{extractor}",
+    }
 
 
-def score_features(
-    features: NDArray[np.float32],
-    logits: NDArray[np.float32],
-    stored: dict[str, Any],
-    resolution: str,
-    extractor: str,
-    params: EvaluateParams,
-) -> dict[str, Any]:
-    """Scores of one resolution.
+def score(summary: Summary, references: Mapping[str, Reference], extractor: str) -> dict[str, Any]:
+    """Scores of one set of samples.
 
     Args:
-        features: (N, D) of the samples.
-        logits: (N, classes) of the samples.
-        stored: arrays of the reference file.
-        resolution: as in the reference's names.
+        summary: of the samples.
+        references: by the suffix of their metrics' names, such as ``train`` and ``val``; "" for no suffix.
         extractor: name, for the metrics' names.
-        params: splits and seed.
 
     Returns:
-        Metric names to values; ``_std`` is over splits of the samples, ``_se`` a standard error.
+        Metric names to values, with ``n``; ``_std`` is over parts of the samples (the class score's over its splits,
+        the Fréchet distance's half of that over quarters, as a quarter varies twice as much), ``_se`` a standard error
+        (precision's and recall's over the judged images alone).
     """
-    canonical = extractor == "inception2015"
-    out: dict[str, Any] = {"n": len(features)}
-    short = "fid" if canonical else f"fd_{extractor}"
-    for split in ("train", "val"):
-        name = f"{split}_{resolution}"
-        out[f"{short}_{split}"] = _frechet(features, stored, name)
-        parts = [p for p in np.array_split(features, _SPREAD_SPLITS) if len(p) >= 2]
-        if len(parts) == _SPREAD_SPLITS:
-            # Smaller sets score higher: the spread of quarters, not their mean, is of use; a quarter varies twice.
-            spread = np.std([_frechet(p, stored, name) for p in parts], ddof=1) / 2
-            out[f"{short}_{split}_std"] = float(spread)
-        real = stored[f"{name}/features"]
-        kd, se = kernel_distance(features, real, seed=params.seed)
-        out[f"kd_{extractor}_{split}"], out[f"kd_{extractor}_{split}_se"] = kd, se
-    mean, std = classifier_score(logits, min(params.splits, len(logits)), params.seed)
-    score = "inception_score" if canonical else f"score_{extractor}"
-    out[score], out[f"{score}_std"] = mean, std
-    if min(len(features), len(stored[f"train_{resolution}/features"])) > 3:
-        out["precision"], out["recall"] = precision_recall(stored[f"train_{resolution}/features"], features)
-    if len(features) < PUBLISHED_N:
-        note = f"{len(features)} samples; published numbers use {PUBLISHED_N}, and fewer samples score worse"
-        if len(features) < features.shape[1]:
-            note += f". Fewer samples than the {features.shape[1]} feature dimensions: the covariance is singular"
-        out["note"] = note
+    names = metric_names(extractor)
+    out: dict[str, Any] = {"n": summary.n}
+    notes = []
+    for suffix, reference in references.items():
+        tail = f"_{suffix}" if suffix else ""
+        out[f"reference_n{tail}"] = reference.moments.n
+        out[f"{names['fd']}{tail}"] = frechet_distance(summary.moments, reference.moments)
+        if summary.quarters:
+            # Smaller sets score higher: the spread of quarters, not their mean, is of use.
+            quarters = [frechet_distance(quarter, reference.moments) for quarter in summary.quarters]
+            out[f"{names['fd']}{tail}_std"] = float(np.std(quarters, ddof=1) / np.sqrt(len(quarters)))
+        real, fake = reference.features, summary.features
+        if real is not None:
+            value, error = kernel_distance(fake, real)
+            out[f"kd_{extractor}{tail}"], out[f"kd_{extractor}{tail}_se"] = value, error
+        if real is not None and min(len(real), len(fake)) > _K:
+            shares = dict(zip(("precision", "recall"), precision_recall(real, fake, _K), strict=True))
+            for kind, judged in (("precision", fake), ("recall", real)):
+                share = shares[kind]
+                out[f"{names[kind]}{tail}"] = share
+                smoothed = (share * len(judged) + 2) / (len(judged) + 4)  # Agresti and Coull 1998: right at 0 and 1 too
+                out[f"{names[kind]}{tail}_se"] = float(np.sqrt(smoothed * (1 - smoothed) / (len(judged) + 4)))
+    if summary.class_score is not None:
+        out[names["score"]], spread = summary.class_score
+        out[f"{names['score']}_splits"] = summary.splits
+        if summary.splits > 1:
+            out[f"{names['score']}_std"] = spread
+    dim = len(summary.moments.mu)
+    if summary.n < PUBLISHED_N:
+        notes.append(f"{summary.n} samples; published numbers use {PUBLISHED_N}, and fewer samples score worse")
+    if summary.n <= dim:
+        notes.append(f"Not more samples than the {dim} feature dimensions: the covariance is singular")
+    if notes:
+        out["note"] = ". ".join(notes)
     return out
+
+
+def absent_classes(labels: Any, num_classes: int) -> str | None:
+    """A remark where some classes have no sample."""
+    if labels is None:
+        return None
+    present = np.unique(np.asarray(labels))
+    missing = sorted(set(range(num_classes)) - set(present.tolist()))
+    if not missing:
+        return None
+    return f"{len(missing)} of {num_classes} classes have no sample (class {', '.join(map(str, missing[:5]))}…)"
+
+
+def describe(extractor: Extractor) -> dict[str, Any]:
+    """What made the features, for the metrics file."""
+    return {
+        "name": extractor.name,
+        "weights_sha256": extractor.weights_sha256,
+        "preprocessing": extractor.preprocessing,
+        "dim": extractor.dim,
+    }

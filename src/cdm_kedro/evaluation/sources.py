@@ -1,41 +1,238 @@
-"""Where judged images come from: npz files in the ADM evaluator's convention, and FFCV files."""
+"""Where judged images come from: npz files in the ADM evaluator's convention, FFCV files, folders of images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cdm_kedro.data.beton import check_beton, read_beton, read_labels
+
+Images = NDArray[np.uint8]
+_LOCAL_HEADER = 30  # bytes of a zip entry's local header before its name
+_COPY_BYTES = 1 << 24
 
 
 class SourceError(ValueError):
     """A file that does not hold judgeable images; the message names it."""
 
 
-def open_npz(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
-    """Images (N, H, W, 3) uint8 and labels of an ADM-convention npz.
+class Source(Protocol):
+    """Images of one size with random access; nothing is in memory before it is read.
+
+    Attributes:
+        path: where they lie.
+        count: how many.
+        labels: (count,) class indices, or None.
+    """
+
+    path: Path
+    count: int
+    labels: NDArray[np.int64] | None
+
+    def read(self, indices: Sequence[int]) -> Images:
+        """(B, H, W, 3) uint8."""
+        ...
+
+
+def map_npz_array(path: Path, name: str) -> NDArray[Any]:
+    """Map one array of an npz file into memory instead of loading it.
+
+    A compressed array is unpacked into a temporary file first, which goes with the array.
+
+    Args:
+        path: npz file.
+        name: of the array.
 
     Raises:
-        SourceError: missing array, wrong shape, or not uint8.
+        SourceError: not an npz file, no such array, or an array of Python objects.
     """
-    with np.load(path, allow_pickle=False) as file:
-        if "arr_0" not in file:
-            raise SourceError(f"{path}: has no array arr_0; it holds {file.files}")
-        images = file["arr_0"]
-        labels = file.get("arr_1")
-    if images.ndim != 4 or images.shape[3] != 3 or len(images) == 0:
-        raise SourceError(f"{path}: arr_0 has shape {images.shape}; expected (N, H, W, 3) with N > 0")
-    if images.dtype != np.uint8:
-        finite = bool(np.isfinite(images).all()) if np.issubdtype(images.dtype, np.floating) else True
-        raise SourceError(
-            f"{path}: arr_0 is {images.dtype}{'' if finite else ' with NaN or infinity'}; "
-            "convert it to uint8 0 .. 255 first"
-        )
-    return images, labels
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if f"{name}.npy" not in archive.namelist():
+                found = [entry.removesuffix(".npy") for entry in archive.namelist()]
+                raise SourceError(f"{path}: has no array {name}; it holds {found}")
+            info = archive.getinfo(f"{name}.npy")
+            with archive.open(info) as member:
+                version = np.lib.format.read_magic(member)
+                reader = {
+                    (1, 0): np.lib.format.read_array_header_1_0,
+                    (2, 0): np.lib.format.read_array_header_2_0,
+                }.get(version)
+                if reader is None:
+                    raise SourceError(f"{path}: {name} has npy version {version}; save it again with NumPy's savez")
+                shape, fortran, dtype = reader(member)
+                if dtype.hasobject:
+                    raise SourceError(f"{path}: {name} holds Python objects, which are never loaded")
+                header = member.tell()
+                order: Literal["C", "F"] = "F" if fortran else "C"
+                if int(np.prod(shape)) == 0:
+                    return np.empty(shape, dtype)
+                if info.compress_type != zipfile.ZIP_STORED:
+                    unpacked = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the map)
+                    while block := member.read(_COPY_BYTES):
+                        unpacked.write(block)
+                    unpacked.flush()
+                    return np.memmap(cast(Any, unpacked), dtype, "r", 0, shape, order)
+        with path.open("rb") as file:  # the local header may have other extra fields than the directory says
+            file.seek(info.header_offset)
+            local = file.read(_LOCAL_HEADER)
+        lengths = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
+        return np.memmap(path, dtype, "r", info.header_offset + _LOCAL_HEADER + lengths + header, shape, order)
+    except (OSError, zipfile.BadZipFile, ValueError) as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(f"{path}: not a readable npz file: {error}") from None
 
 
-def batches(images: NDArray[np.uint8], batch_size: int) -> Iterator[NDArray[np.uint8]]:
-    """Consecutive slices."""
-    for start in range(0, len(images), batch_size):
-        yield images[start : start + batch_size]
+def _describe_floats(images: NDArray[Any]) -> str:
+    if not np.issubdtype(images.dtype, np.number):
+        return ""
+    low, high, finite = np.inf, -np.inf, True
+    for start in range(0, len(images), 64):
+        part = images[start : start + 64]
+        finite = finite and bool(np.isfinite(part).all())
+        low, high = min(low, float(np.nanmin(part))), max(high, float(np.nanmax(part)))
+    return f" with values from {low:g} to {high:g}{'' if finite else ' and NaN or infinity'}"
+
+
+class NpzSource:
+    """``arr_0`` (N, H, W, 3) uint8 and, optionally, ``arr_1`` (N,) labels.
+
+    Raises:
+        SourceError: missing array, wrong shape, not uint8, or labels of another number.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise SourceError(f"{path}: no such file")
+        images = map_npz_array(path, "arr_0")
+        if images.ndim != 4 or images.shape[3] != 3 or len(images) == 0:
+            raise SourceError(f"{path}: arr_0 has shape {images.shape}; expected (N, H, W, 3) with N > 0")
+        if images.dtype != np.uint8:
+            raise SourceError(
+                f"{path}: arr_0 is {images.dtype}{_describe_floats(images)}; convert it to uint8 0 .. 255 first"
+            )
+        self.path, self.count, self._images = path, len(images), images
+        with zipfile.ZipFile(path) as archive:
+            labelled = "arr_1.npy" in archive.namelist()
+        self.labels: NDArray[np.int64] | None = None
+        if labelled:
+            labels = np.asarray(map_npz_array(path, "arr_1"))
+            if labels.shape != (self.count,) or not np.issubdtype(labels.dtype, np.integer):
+                raise SourceError(
+                    f"{path}: arr_1 is {labels.dtype} {labels.shape}; expected ({self.count},) integer class labels"
+                )
+            self.labels = labels.astype(np.int64)
+
+    def __reduce__(self) -> Any:
+        return NpzSource, (self.path,)
+
+    def read(self, indices: Sequence[int]) -> Images:
+        """(B, H, W, 3) uint8."""
+        return np.asarray(self._images[np.asarray(indices)])
+
+
+class BetonSource:
+    """An FFCV file of the preprocess stage.
+
+    Raises:
+        BetonError: the file is not sound.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.count = path, check_beton(path).num_samples
+        self.labels: NDArray[np.int64] | None = read_labels(path)
+
+    def __reduce__(self) -> Any:
+        return BetonSource, (self.path,)
+
+    def read(self, indices: Sequence[int]) -> Images:
+        """(B, H, W, 3) uint8."""
+        return read_beton(self.path, indices)[0]
+
+
+class FolderSource:
+    """Images anywhere below a folder, in a seeded random order, so that a limited number is a fair sample.
+
+    Args:
+        path: folder.
+        size: centre-crop and resize to this side, by the project's one definition (``data/crop.py``,
+            ``data/resample.py``); None takes the files' pixels, which then must all have one size.
+
+    Raises:
+        SourceError: no folder, no images, or (when read) an unreadable file or another size.
+    """
+
+    def __init__(self, path: Path, size: int | None = None) -> None:
+        from cdm_kedro.data.crop import STORED_SIDE
+        from cdm_kedro.data.image_folder import EXTENSIONS
+
+        if not path.is_dir():
+            raise SourceError(f"{path}: no such folder")
+        if size is not None and (size < 1 or STORED_SIDE % size):
+            raise SourceError(f"size {size} does not divide {STORED_SIDE}, the side of the crops; use 32, 64, 128, 256")
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS and not p.name.startswith("."))
+        if not files:
+            raise SourceError(f"{path}: holds no images ({', '.join(EXTENSIONS)})")
+        order = np.random.Generator(np.random.Philox(key=0)).permutation(len(files))
+        self.path, self.size, self.count = path, size, len(files)
+        self.files = [files[i] for i in order]
+        self.labels: NDArray[np.int64] | None = None
+        self._shape: tuple[int, ...] | None = None
+
+    def __reduce__(self) -> Any:
+        return FolderSource, (self.path, self.size)
+
+    def _one(self, index: int) -> Images:
+        from cdm_kedro.data.crop import BadImage, centre_crop, decode
+        from cdm_kedro.data.resample import downsample_numpy
+
+        path = self.files[index]
+        try:
+            image = decode(path, True)
+        except BadImage as error:
+            raise SourceError(f"{path}: {error}") from None
+        if self.size is None:
+            return image.pixels
+        return downsample_numpy(centre_crop(image, "area")[None], self.size)[0]
+
+    def read(self, indices: Sequence[int]) -> Images:
+        """(B, H, W, 3) uint8."""
+        with ThreadPoolExecutor() as pool:
+            images = list(pool.map(self._one, indices))
+        self._shape = self._shape or images[0].shape
+        for index, image in zip(indices, images, strict=True):
+            if image.shape != self._shape:
+                raise SourceError(
+                    f"{self.files[index]}: is {image.shape[1]} x {image.shape[0]}, another image in {self.path} is "
+                    f"{self._shape[1]} x {self._shape[0]}; give a size to crop and resize all of them to"
+                )
+        return np.stack(images)
+
+
+def open_source(path: Path, size: int | None = None) -> Source:
+    """An npz of images, an FFCV file, or a folder, by what the path is.
+
+    Args:
+        path: file or folder.
+        size: for folders, see :class:`FolderSource`.
+
+    Raises:
+        SourceError: none of them, or a size for a file whose images have theirs.
+    """
+    if path.is_dir():
+        return FolderSource(path, size)
+    if size is not None:
+        raise SourceError(f"{path}: a size is for folders; images in npz and beton files are taken as they are")
+    if path.suffix == ".beton":
+        return BetonSource(path)
+    if path.suffix == ".npz":
+        return NpzSource(path)
+    raise SourceError(f"{path}: expected an .npz or .beton file, or a folder of images")

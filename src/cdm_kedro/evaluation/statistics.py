@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,39 +13,113 @@ Float = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean (D,) and covariance (D, D), float64, with the number of samples behind them."""
+    """Mean and unbiased covariance of a set of features, float64.
+
+    Exactly one of ``sigma`` and ``factor`` is given; a factor is the smaller and more precise form where there are
+    fewer samples than dimensions.
+
+    Attributes:
+        mu: (D,) mean.
+        n: samples behind them; None where a file of others does not say.
+        sigma: (D, D) covariance.
+        factor: (R, D) with sigma = factor.T @ factor.
+    """
 
     mu: Float
-    sigma: Float
-    n: int
+    n: int | None
+    sigma: Float | None = None
+    factor: Float | None = None
+
+    def covariance(self) -> Float:
+        """(D, D), whichever form is held."""
+        if self.sigma is not None:
+            return self.sigma
+        assert self.factor is not None
+        return self.factor.T @ self.factor
+
+    @cached_property
+    def trace(self) -> float:
+        """Of the covariance."""
+        if self.sigma is not None:
+            return float(np.trace(self.sigma))
+        assert self.factor is not None
+        return float((self.factor**2).sum())
+
+    @cached_property
+    def root(self) -> Float:
+        """(R, D) or (D, D) matrix F with sigma = F.T @ F; costs an eigendecomposition once."""
+        if self.factor is not None:
+            return self.factor
+        assert self.sigma is not None
+        return psd_sqrt(self.sigma)
 
 
 class MomentsAccumulator:
-    """Moments of a stream at bounded memory, float64.
+    """Moments of a stream at bounded memory: about D x D numbers, whatever the length.
 
-    Sums are kept relative to the first batch's mean, so that a large common offset costs no precision.
+    Rows are kept as they are while there are at most D of them; beyond that they are folded into sums relative to the
+    first fold's mean, so that a large common offset costs no precision.
     """
 
     def __init__(self) -> None:
         self.n = 0
+        self._rows: list[NDArray[np.floating]] = []
+        self._waiting = 0
         self._shift: Float | None = None
+        self._sum: Float = np.zeros(0)
+        self._outer: Float = np.zeros((0, 0))
 
     def add(self, features: NDArray[np.floating]) -> None:
         """Add (B, D) features.
 
         Raises:
-            ValueError: values that are not finite.
+            ValueError: not two-dimensional, another D than before, or values that are not finite.
         """
-        x = np.asarray(features, np.float64)
+        x = np.array(features)
+        if x.ndim != 2:
+            raise ValueError(f"features must be (N, D); got {x.shape}")
+        dim = self._dim()
+        if dim is not None and x.shape[1] != dim:
+            raise ValueError(f"features have {x.shape[1]} dimensions, those before have {dim}")
         if not np.isfinite(x).all():
             raise ValueError("features hold NaN or infinity; the images or the extractor's weights are damaged")
+        if len(x) == 0:
+            return
+        self._rows.append(x)
+        self._waiting += len(x)
+        self.n += len(x)
+        if self._waiting > x.shape[1]:
+            self._fold()
+
+    def merge(self, other: MomentsAccumulator) -> None:
+        """Add what another accumulator (of another process, say) has seen; the other is left as it was."""
+        if other._shift is not None:
+            self._fold()
+            if self._shift is None:
+                self._shift = other._shift.copy()
+                self._sum, self._outer = np.zeros_like(other._sum), np.zeros_like(other._outer)
+            count, d = other.n - other._waiting, other._shift - self._shift
+            cross = np.outer(d, other._sum)
+            self._outer += other._outer + cross + cross.T + count * np.outer(d, d)
+            self._sum += other._sum + count * d
+            self.n += count
+        for rows in other._rows:
+            self.add(rows)
+
+    def _dim(self) -> int | None:
+        return len(self._shift) if self._shift is not None else self._rows[0].shape[1] if self._rows else None
+
+    def _fold(self) -> None:
+        if not self._rows:
+            return
+        x = np.concatenate(self._rows).astype(np.float64)
+        self._rows, self._waiting = [], 0
         if self._shift is None:
             self._shift = x.mean(0)
             self._sum, self._outer = np.zeros(x.shape[1]), np.zeros((x.shape[1], x.shape[1]))
-        x = x - self._shift
+        x -= self._shift
         self._sum += x.sum(0)
         self._outer += x.T @ x
-        self.n += len(x)
 
     def moments(self) -> Moments:
         """Mean and unbiased covariance.
@@ -52,11 +127,16 @@ class MomentsAccumulator:
         Raises:
             ValueError: fewer than two samples.
         """
-        if self.n < 2 or self._shift is None:
+        if self.n < 2:
             raise ValueError(f"{self.n} image(s) have no covariance; at least 2 are needed")
+        if self._shift is None:
+            x = np.concatenate(self._rows).astype(np.float64)
+            mu = x.mean(0)
+            return Moments(mu, self.n, factor=(x - mu) / np.sqrt(self.n - 1))
+        self._fold()
         mean = self._sum / self.n
         sigma = (self._outer - self.n * np.outer(mean, mean)) / (self.n - 1)
-        return Moments(mean + self._shift, (sigma + sigma.T) / 2, self.n)
+        return Moments(mean + self._shift, self.n, sigma=(sigma + sigma.T) / 2)
 
 
 def moments(features: NDArray[np.floating]) -> Moments:
@@ -66,31 +146,47 @@ def moments(features: NDArray[np.floating]) -> Moments:
     return accumulator.moments()
 
 
+def _roots(eigenvalues: NDArray[np.floating]) -> Float:
+    """Square roots of a positive semi-definite matrix's eigenvalues; those within rounding of 0 are 0.
+
+    The root of a rounding error of 1e-16 is 1e-8, and a singular matrix has many of them.
+    """
+    floor = 8 * np.finfo(np.float64).eps * max(float(eigenvalues.max(initial=0)), 0.0)
+    return np.sqrt(np.where(eigenvalues > floor, eigenvalues, 0))
+
+
 def psd_sqrt(matrix: Float) -> Float:
-    """Symmetric square root of a symmetric positive semi-definite matrix; negative eigenvalues count as 0."""
+    """Symmetric square root of a symmetric positive semi-definite matrix."""
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    half = vectors * np.sqrt(_roots(values))
+    return half @ half.T
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
     """Fréchet distance of two Gaussians: |mu_a - mu_b|^2 + tr(A + B - 2 (A B)^(1/2)) (Heusel et al. 2017).
 
-    The trace of the product's root is taken as that of the symmetric (A^1/2 B A^1/2)^(1/2): stable when singular.
+    With A = F.T F, the trace of the product's root is the sum of the square roots of the eigenvalues of the symmetric
+    F B F.T, and with B = G.T G the nuclear norm of F G.T: stable where A or B is singular, unlike a root of A B.
+
+    Raises:
+        ValueError: different dimensions, or values that are not finite.
     """
-    root = psd_sqrt(a.sigma)
-    values = np.linalg.eigvalsh(root @ b.sigma @ root)
-    cross = np.sqrt(np.clip(values, 0, None)).sum()
+    if a.mu.shape != b.mu.shape:
+        raise ValueError(
+            f"the statistics have {len(a.mu)} and {len(b.mu)} dimensions; they come from different extractors"
+        )
+    if b.factor is None and a.factor is not None:
+        a, b = b, a
+    # b is now the one with a factor, if either has one; else its root is cached on it (pass the reference second).
+    f = b.root
+    if a.factor is not None:
+        cross = np.linalg.svd(f @ a.factor.T, compute_uv=False).sum()
+    else:
+        assert a.sigma is not None
+        product = f @ a.sigma @ f.T
+        cross = _roots(np.linalg.eigvalsh((product + product.T) / 2)).sum()
     difference = a.mu - b.mu
-    return float(difference @ difference + np.trace(a.sigma) + np.trace(b.sigma) - 2 * cross)
-
-
-def frechet_distance_of_features(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """The same from features directly; cheap when there are fewer samples than dimensions.
-
-    With centred and scaled A = Xa / sqrt(n - 1), the trace of the root is the nuclear norm of A B^T.
-    """
-    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    mu_x, mu_y = x.mean(0), y.mean(0)
-    x, y = (x - mu_x) / np.sqrt(len(x) - 1), (y - mu_y) / np.sqrt(len(y) - 1)
-    cross = np.linalg.svd(x @ y.T, compute_uv=False).sum()
-    return float(((mu_x - mu_y) ** 2).sum() + (x**2).sum() + (y**2).sum() - 2 * cross)
+    value = float(difference @ difference + a.trace + b.trace - 2 * cross)
+    if not np.isfinite(value):
+        raise ValueError("the statistics hold NaN or infinity")
+    return max(value, 0.0)

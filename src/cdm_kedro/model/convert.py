@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +63,19 @@ def _reorder_heads(rows: Tensor, heads: int) -> Tensor:
     return split.transpose(0, 1).reshape(rows.shape)
 
 
-def convert_openai(state: dict[str, Tensor], net: UNet, new_attention_order: bool = False) -> dict[str, Tensor]:
+def openai_shapes(net: UNet) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors that the peer's network of this structure has."""
+    shapes = {}
+    for _, theirs, module in _layers(net):
+        for kind, tensor in module.named_parameters(recurse=False):
+            shape = tuple(tensor.shape)
+            # Their attention uses 1-D convolutions.
+            one_dimensional = theirs.endswith((".qkv", ".proj_out")) and kind == "weight"
+            shapes[f"{theirs}.{kind}"] = shape[:-1] if one_dimensional else shape
+    return shapes
+
+
+def convert_openai(state: Mapping[str, Tensor], net: UNet, new_attention_order: bool = False) -> dict[str, Tensor]:
     """Rename and reorder a peer's tensors.
 
     Args:
@@ -72,35 +87,52 @@ def convert_openai(state: dict[str, Tensor], net: UNet, new_attention_order: boo
         A state dict for ``net``, float32.
 
     Raises:
-        ConversionError: a tensor is missing, left over, or of another shape.
+        ConversionError: tensors are missing, left over, or of another shape; the message lists them.
     """
-    wanted, left = net.state_dict(), dict(state)
-    heads = {name: module.num_heads for name, module in net.named_modules() if isinstance(module, Attention)}
+    wanted = openai_shapes(net)
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    differences = [
+        *_listed("are missing", [f"{name} {wanted[name]}" for name in wanted.keys() - found.keys()]),
+        *_listed("are not asked for", [f"{name} {found[name]}" for name in found.keys() - wanted.keys()]),
+        *_listed(
+            "have another shape",
+            [f"{n} {found[n]}, asked for {wanted[n]}" for n in wanted.keys() & found.keys() if wanted[n] != found[n]],
+        ),
+    ]
+    if differences:
+        raise ConversionError("its network has another structure than the parameters:\n  " + "\n  ".join(differences))
     out: dict[str, Tensor] = {}
     for ours, theirs, module in _layers(net):
-        for kind, _ in module.named_parameters(recurse=False):
-            name, peer = f"{ours}.{kind}", f"{theirs}.{kind}"
-            if peer not in left:
-                raise ConversionError(f"the state dict lacks {peer}; its network has another structure")
-            tensor = left.pop(peer).float()
-            if ours.endswith(".qkv") and not new_attention_order:
-                tensor = _reorder_heads(tensor, heads[ours.removesuffix(".qkv")])
-            if tensor.ndim == 3 and wanted[name].ndim == 4:  # their attention uses 1-D convolutions
-                tensor = tensor[..., None]
-            if tensor.shape != wanted[name].shape:
-                raise ConversionError(
-                    f"{peer} has shape {tuple(tensor.shape)}, the parameters ask for {name} with "
-                    f"{tuple(wanted[name].shape)}"
-                )
-            out[name] = tensor
-    if left:
-        raise ConversionError(
-            f"the state dict has {len(left)} tensors that the parameters do not ask for: {sorted(left)[:5]}"
-        )
+        for kind, parameter in module.named_parameters(recurse=False):
+            tensor = state[f"{theirs}.{kind}"].float()
+            if isinstance(module, nn.Conv2d) and ours.endswith(".qkv") and not new_attention_order:
+                tensor = _reorder_heads(tensor, net.get_submodule(ours.removesuffix(".qkv")).num_heads)
+            out[f"{ours}.{kind}"] = tensor.reshape(parameter.shape)
     return out
 
 
-def load_openai(path: str, net: UNet, new_attention_order: bool = False) -> dict[str, Tensor]:
-    """:func:`convert_openai` of a published file; unpickles tensors only."""
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return convert_openai(state, net, new_attention_order)
+def _listed(what: str, names: list[str]) -> list[str]:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return [f"{len(names)} tensors {what}: {'; '.join(sorted(names)[:5])}{more}"] if names else []
+
+
+def load_openai(path: Path, net: UNet, new_attention_order: bool = False) -> dict[str, Tensor]:
+    """:func:`convert_openai` of a published file; unpickles tensors only.
+
+    Raises:
+        ConversionError: not a file of tensors, or of another network; the message names the file.
+    """
+    try:
+        # Files of before PyTorch 1.6 are no zip archives and cannot be mapped into memory.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except FileNotFoundError:
+        raise ConversionError(f"{path} does not exist; download the published file there") from None
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConversionError(f"{path} is not a state dict saved by PyTorch ({reason}); is it complete?") from None
+    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ConversionError(f"{path} holds something else than a state dict; use the published .pt file")
+    try:
+        return convert_openai(state, net, new_attention_order)
+    except ConversionError as error:
+        raise ConversionError(f"{path}: {error}") from None

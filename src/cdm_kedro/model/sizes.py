@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cdm_kedro.build import build_unet
-from cdm_kedro.params.stage import StageParams
+from cdm_kedro.params.stage import ModelParams, StageParams
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ModelSize:
     Attributes:
         parameters: count.
         forward_flops: of one evaluation on one image; a multiply-add counts as two.
-        training_flops: of all its training: three times forward, per image, for every step.
+        training_flops: of all its training: three times forward, per image, for every step; 0 for published weights.
     """
 
     parameters: int
@@ -26,9 +26,10 @@ class ModelSize:
     training_flops: float
 
 
-def network_inputs(params: StageParams, batch: int, aug: bool) -> list[torch.Tensor | None]:
+def network_inputs(params: ModelParams, batch: int, aug: bool) -> list[torch.Tensor | None]:
     """Empty inputs of a stage's network in training, on the default device, in the order of its ``forward``."""
-    side = params.training.crop or params.resolution
+    training = params.training if isinstance(params, StageParams) else None
+    side = (training.crop if training else None) or params.resolution
     inputs: list[torch.Tensor | None] = [torch.empty(batch, 3, side, side), torch.empty(batch)]
     inputs.append(torch.empty(batch, dtype=torch.int64) if params.unet.class_cond else None)
     if params.low_resolution is not None:
@@ -37,7 +38,7 @@ def network_inputs(params: StageParams, batch: int, aug: bool) -> list[torch.Ten
     return inputs
 
 
-def model_size(params: StageParams, num_classes: int) -> ModelSize:
+def model_size(params: ModelParams, num_classes: int) -> ModelSize:
     """Count one stage's model.
 
     Args:
@@ -50,5 +51,6 @@ def model_size(params: StageParams, num_classes: int) -> ModelSize:
         with FlopCounterMode(display=False) as counter:
             net(*inputs)
     forward = float(counter.get_total_flops())
-    images = params.training.steps * params.training.batch_size
+    training = params.training if isinstance(params, StageParams) else None
+    images = training.steps * training.batch_size if training else 0
     return ModelSize(sum(p.numel() for p in net.parameters()), forward, 3 * forward * images)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cdm_kedro.params.base import Params
 
 RESOLUTIONS: tuple[int, ...] = (32, 64, 128, 256)
-"""Sizes of the stored betons, in pixels (paper section 4.1)."""
+"""Sizes that preprocessing stores unless told otherwise, in pixels (paper section 4.1)."""
+CROP_SIDE = 256
+"""Side of the crop that every smaller size is made from."""
 
 
 class EmbeddedParams(Params):
@@ -32,3 +34,13 @@ class PreprocessParams(Params):
     apply_exif_rotation: bool = True
     workers: int = Field(0, ge=0, description="decoding processes; 0 = one a core")
     seed: int = Field(0, ge=0, description="order in which samples are written")
+    resolutions: tuple[int, ...] = Field(
+        RESOLUTIONS, min_length=1, description="sizes that are stored, in pixels; each divides 256"
+    )
+
+    @model_validator(mode="after")
+    def _divide(self) -> PreprocessParams:
+        wrong = [side for side in self.resolutions if side < 1 or CROP_SIDE % side]
+        if wrong or len(set(self.resolutions)) != len(self.resolutions):
+            raise ValueError(f"resolutions {list(self.resolutions)} must be different divisors of {CROP_SIDE}")
+        return self

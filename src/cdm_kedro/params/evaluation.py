@@ -12,18 +12,38 @@ from cdm_kedro.params.base import Params
 class EvaluateParams(Params):
     """Scores of generated images against real ones."""
 
-    extractor: Literal["efficientnet_lite0", "inception2015"] = "efficientnet_lite0"
-    weights: str | None = Field(None, description="weights file of inception2015 (pt_inception-2015-12-05)")
-    input_side: int = Field(224, ge=32, le=512, description="pixels efficientnet_lite0 sees; it was trained at 224")
+    extractor: Literal["efficientnet_lite0", "inception2015", "dinov2_vits14", "dinov2_vitb14", "dinov2_vitl14"] = (
+        "efficientnet_lite0"
+    )
+    weights: str | None = Field(
+        None, description="weights file of inception2015 (pt_inception-2015-12-05) or DINOv2 (dinov2_*_pretrain.pth)"
+    )
+    input_side: int = Field(
+        224, ge=32, le=518, description="pixels that efficientnet_lite0 and DINOv2 see; Inception always sees 299"
+    )
     batch_size: int = Field(64, ge=1)
-    max_images: int | None = Field(None, ge=2, description="cap on images per set; null = all")
+    devices: int | Literal["auto"] = Field("auto", description="processes; auto = one a GPU, or 1 on the CPU")
+    max_images: int | None = Field(None, ge=4, description="cap on images per set; null = all")
+    kept_features: int = Field(
+        10_000,
+        ge=10,
+        description="images per set whose features serve kernel distance, precision and recall, which grow with the "
+        "square of it; the Fréchet distance and the class score always use all",
+    )
     splits: int = Field(10, ge=1, description="splits of the Inception-style score")
-    seed: int = Field(0, ge=0, description="shuffling of the score's splits and bootstrap")
+    seed: int = Field(0, ge=0, description="which images are in which split and whose features are kept")
 
     @model_validator(mode="after")
     def _weights(self) -> EvaluateParams:
-        if self.extractor == "inception2015" and self.weights is None:
-            raise ValueError("extractor inception2015 needs weights: the path of pt_inception-2015-12-05-6726825d.pth")
+        if self.extractor != "efficientnet_lite0" and self.weights is None:
+            file = (
+                "pt_inception-2015-12-05-6726825d.pth"
+                if self.extractor == "inception2015"
+                else f"{self.extractor}_pretrain.pth"
+            )
+            raise ValueError(f"extractor {self.extractor} needs weights: the path of {file}")
+        if self.extractor.startswith("dinov2") and self.input_side % 14:
+            raise ValueError(f"input_side {self.input_side} is not divisible by DINOv2's patch of 14; use 224")
         return self
 
 
@@ -31,3 +51,5 @@ class ReportParams(Params):
     """The HTML page."""
 
     title: str = "Cascaded diffusion: run report"
+    price_per_device_hour: float | None = Field(None, ge=0, description="adds a column of training cost")
+    currency: str = "USD"

@@ -9,13 +9,19 @@ from pydantic import Field, model_validator
 from cdm_kedro.params.base import Params
 from cdm_kedro.params.stage import Precision
 
+InferenceSchedule = Literal["linear", "cosine", "quadratic", "log"]
+
 
 class StageSamplingParams(Params):
-    """How one stage of the cascade is sampled."""
+    """How one stage of the cascade is sampled.
+
+    ``best`` takes what a search found: ``s`` takes s and truncated of ``search_truncation``; ``steps`` and ``schedule``
+    take the number of steps, the schedule and its end points of ``search_steps`` and ``search_schedule``.
+    """
 
     sampler: Literal["ancestral", "ddim", "dpmpp_2m"] = "ancestral"
-    steps: int | None = Field(None, ge=1, description="reverse steps; null = all training timesteps")
-    schedule: Literal["train", "linear", "cosine", "quadratic", "log"] = Field(
+    steps: int | Literal["best"] | None = Field(None, description="reverse steps; null = all training timesteps")
+    schedule: Literal["train", "linear", "cosine", "quadratic", "log", "best"] = Field(
         "train", description="noise levels of the reverse process; train = the training schedule, respaced"
     )
     beta_start: float = Field(1e-4, gt=0, lt=1, description="end points of the inference schedule linear/quadratic/log")
@@ -23,22 +29,64 @@ class StageSamplingParams(Params):
     eta: float = Field(0.0, ge=0, le=1, description="DDIM's stochasticity")
     clip_x_start: bool = True
     guidance_scale: float = Field(1.0, ge=0, description="classifier-free guidance; 1 = none (the paper)")
-    s: int = Field(0, ge=0, description="conditioning augmentation at inference, in steps of the low stage; 0 = clean")
+    s: int | Literal["best"] = Field(
+        0, description="conditioning augmentation at inference, in steps of the low stage; 0 = clean"
+    )
     truncated: bool = Field(False, description="stop the low stage at s (section 3.2) instead of re-noising (3.3)")
+    conditioning: Literal["generated", "train", "val"] = Field(
+        "generated", description="low-resolution input: the low stage's samples, or real images (Table 3b)"
+    )
+    resample_from: int | None = Field(
+        None, ge=1, description="noise finished samples to this training step, sample from there again (Table 2a)"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> StageSamplingParams:
+        for key, least in (("s", 0), ("steps", 1)):
+            value = getattr(self, key)
+            if isinstance(value, int) and value < least:
+                raise ValueError(f"{key} is {value}; it must be at least {least}")
+        if self.truncated and self.conditioning != "generated" and self.s != 0:
+            raise ValueError(
+                f"truncated stops the low stage at s, but conditioning is {self.conditioning}; real images are noised "
+                "to s, so use truncated: false"
+            )
+        if self.resample_from is not None and (self.sampler != "ancestral" or self.schedule != "train"):
+            raise ValueError("resample_from needs sampler: ancestral and schedule: train")
+        return self
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Names of the searches whose best values this stage asks for."""
+        keys = (("s", "search_truncation"), ("steps", "search_steps"), ("schedule", "search_schedule"))
+        return tuple(search for key, search in keys if getattr(self, key) == "best")
 
 
-class SampleParams(Params):
-    """Samples of the whole cascade."""
+class SamplingParams(Params):
+    """What every sampling job has."""
 
     num_samples: int = Field(ge=1, description="class-balanced over all classes")
-    batch_size: int = Field(64, ge=1, description="images per forward pass at the lowest resolution")
+    batch_size: int | Literal["auto"] = Field(
+        64, description="images at once at the lowest resolution, fewer above; auto = what the GPU's memory takes"
+    )
     seed: int = Field(0, ge=0)
     precision: Precision = "bf16"
-    grid_columns: int = Field(8, ge=1, description="images a class in the PNG grids")
+    compile: bool | None = Field(None, description="torch.compile; null = on CUDA only")
+    devices: int | Literal["auto"] = Field("auto", description="processes on this node; auto = every GPU, or 1 on CPU")
     stages: dict[str, StageSamplingParams]
 
     @model_validator(mode="after")
-    def _some(self) -> SampleParams:
+    def _some(self) -> SamplingParams:
         if not self.stages:
             raise ValueError("stages is empty; give sampling settings for every stage of the cascade")
+        for key in ("batch_size", "devices"):
+            value = getattr(self, key)
+            if isinstance(value, int) and value < 1:
+                raise ValueError(f"{key} is {value}; it must be at least 1, or auto")
         return self
+
+
+class SampleParams(SamplingParams):
+    """Samples of the whole cascade."""
+
+    grid_columns: int = Field(8, ge=1, description="images a class in the PNG grids")

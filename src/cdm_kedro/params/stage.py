@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,7 @@ class UNetParams(Params):
     num_res_blocks: int = Field(ge=1, description="residual blocks per resolution")
     attention_resolutions: tuple[int, ...] = Field((), description="feature-map sides, in pixels, with attention")
     num_heads: int = Field(1, ge=1)
+    num_head_channels: int | None = Field(None, ge=1, description="channels of one head (ADM) instead of num_heads")
     middle_attention: bool = Field(
         True, description="self-attention at the bottom of the U; off suits models trained on crops"
     )
@@ -44,9 +45,11 @@ class UNetParams(Params):
         for mult in self.channel_mult:
             if mult < 1:
                 raise ValueError(f"channel_mult holds {mult}; every multiplier must be at least 1")
-            if self.attention_resolutions and (self.channels * mult) % self.num_heads:
+            name = "num_heads" if self.num_head_channels is None else "num_head_channels"
+            divisor = self.num_head_channels or self.num_heads
+            if self.attention_resolutions and (self.channels * mult) % divisor:
                 raise ValueError(
-                    f"num_heads {self.num_heads} does not divide {self.channels * mult} channels "
+                    f"{name} {divisor} does not divide {self.channels * mult} channels "
                     f"(channels {self.channels} x multiplier {mult}); choose heads that divide every level"
                 )
         return self
@@ -67,12 +70,22 @@ class DiffusionParams(Params):
     def _consistent(self) -> DiffusionParams:
         if self.beta_start >= self.beta_end:
             raise ValueError(f"beta_start {self.beta_start} must be below beta_end {self.beta_end}")
+        _check_linear(self)
         if self.learned_variances and self.noise_conditioning == "continuous":
             raise ValueError(
                 "learned_variances needs noise_conditioning: timestep; a continuous noise level has no discrete "
                 "neighbours to interpolate the variance between (Appendix B uses fixed variances there)"
             )
         return self
+
+
+def _check_linear(process: DiffusionParams | GaussianAugmentation) -> None:
+    last = process.beta_end * 1000 / process.timesteps
+    if process.schedule == "linear" and last >= 1:
+        raise ValueError(
+            f"timesteps {process.timesteps} are too few for a linear schedule: beta_end {process.beta_end} is stated "
+            f"for 1000 steps and becomes {last:.3g}, not below 1; take more steps or a smaller beta_end"
+        )
 
 
 class NoAugmentation(Params):
@@ -102,6 +115,7 @@ class GaussianAugmentation(Params):
                 raise ValueError(f"{name} {value} exceeds timesteps {self.timesteps}; s counts forward steps, 0..T")
         if self.s is not None and self.max_s is not None:
             raise ValueError("give either a fixed s or max_s for amortized training, not both")
+        _check_linear(self)
         return self
 
     @property
@@ -179,8 +193,8 @@ class TrainingParams(Params):
         return self
 
 
-class StageParams(Params):
-    """One model of the cascade. ``low`` names the stage whose samples condition it; null makes it a base model."""
+class ModelParams(Params):
+    """What a model is. ``low`` names the stage whose samples condition it; null makes it a base model."""
 
     resolution: int = Field(ge=4, description="side of the images it models, in pixels")
     low: str | None = None
@@ -188,10 +202,14 @@ class StageParams(Params):
     unet: UNetParams
     diffusion: DiffusionParams
     augmentation: AugmentationParams = NoAugmentation()
-    training: TrainingParams
+
+    @property
+    def class_dropout(self) -> float:
+        """Share of training examples without their class; above 0 the model knows "no class"."""
+        return 0.0
 
     @model_validator(mode="after")
-    def _geometry(self) -> StageParams:
+    def _geometry(self) -> ModelParams:
         levels = len(self.unet.channel_mult)
         factor = 2 ** (levels - 1)
         if self.resolution % factor:
@@ -212,18 +230,62 @@ class StageParams(Params):
                 raise ValueError(f"low_resolution {self.low_resolution} must be below resolution {self.resolution}")
             if self.resolution % self.low_resolution:
                 raise ValueError(f"low_resolution {self.low_resolution} does not divide resolution {self.resolution}")
-            crop, ratio = self.training.crop, self.resolution // self.low_resolution
-            if crop is not None and (crop > self.resolution or crop % ratio or crop % factor):
-                raise ValueError(
-                    f"training.crop {crop} must be at most resolution {self.resolution} and divisible by {ratio} (the "
-                    f"enlargement) and {factor} (the U-Net's downsampling)"
-                )
         elif self.unet.detail_std is not None:
             raise ValueError("unet.detail_std is for super-resolution; a base model has no low-resolution input")
-        elif self.training.crop is not None:
-            raise ValueError(f"training.crop {self.training.crop} is for super-resolution; a base model learns layout")
         elif self.augmentation.kind != "none":
             raise ValueError(
                 f"augmentation {self.augmentation.kind} needs a low-resolution input; this is a base model"
             )
         return self
+
+
+class StageParams(ModelParams):
+    """One model of the cascade that is trained here."""
+
+    training: TrainingParams
+
+    @property
+    def class_dropout(self) -> float:
+        """See :class:`ModelParams`."""
+        return self.training.class_dropout
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> StageParams:
+        crop = self.training.crop
+        if crop is None:
+            return self
+        if self.low_resolution is None:
+            raise ValueError(f"training.crop {crop} is for super-resolution; a base model learns layout")
+        ratio, factor = self.resolution // self.low_resolution, 2 ** (len(self.unet.channel_mult) - 1)
+        if crop > self.resolution or crop % ratio or crop % factor:
+            raise ValueError(
+                f"training.crop {crop} must be at most resolution {self.resolution} and divisible by {ratio} (the "
+                f"enlargement) and {factor} (the U-Net's downsampling)"
+            )
+        return self
+
+
+class PublishedWeights(Params):
+    """Where a model's weights come from when it is not trained here; the file is the catalog's ``<stage>_pretrained``.
+
+    ``openai`` reads the state dicts of openai/improved-diffusion and openai/guided-diffusion.
+    """
+
+    kind: Literal["openai"]
+    new_attention_order: bool = Field(False, description="guided-diffusion's flag use_new_attention_order")
+    num_classes: int = Field(1000, ge=1, description="classes that the published model knows")
+
+
+class PretrainedParams(ModelParams):
+    """One model of the cascade whose published weights are converted instead of trained."""
+
+    pretrained: PublishedWeights
+
+
+def parse_model(raw: dict[str, Any]) -> StageParams | PretrainedParams:
+    """Parameters of a stage, trained or pretrained, from plain values.
+
+    Raises:
+        pydantic.ValidationError: they are not such parameters.
+    """
+    return (PretrainedParams if "pretrained" in raw else StageParams).model_validate(raw)

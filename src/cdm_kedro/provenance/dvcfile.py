@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,16 @@ from kedro.pipeline import Pipeline
 
 from cdm_kedro.cascade_spec import read_parameters
 from cdm_kedro.provenance.lineage import source_files
+from cdm_kedro.provenance.stages import by_stage
 
 HEADER = "# Written by `kedro dvc-yaml{option}` from the pipeline, the catalog and the parameters; do not edit.\n"
 
 
-def dvc_file(root: Path, env: str | None) -> Path:
-    """Where the environment's dvc.yaml lies."""
-    return root / "dvc.yaml" if env in (None, "base", "local") else root / "dvc" / str(env) / "dvc.yaml"
+def dvc_file(root: Path, env: str | None, extra: str | None = None) -> Path:
+    """Where the dvc.yaml of an environment's cascade, or of one of its extra pipelines, lies."""
+    if env in (None, "base", "local"):
+        return root / "dvc.yaml" if extra is None else root / "dvc" / "base" / extra / "dvc.yaml"
+    return root / "dvc" / str(env) / (extra or "") / "dvc.yaml"
 
 
 def _dvc_metadata(dataset: Any) -> dict[str, Any]:
@@ -31,10 +34,107 @@ def _path(dataset: Any, root: Path, name: str) -> str:
     return (path.relative_to(root) if path.is_absolute() and path.is_relative_to(root) else path).as_posix()
 
 
+def out_of_date(root: Path, env: str | None, extras: Iterable[str]) -> bool:
+    """Whether the dvc.yaml of the cascade or of an extra pipeline is missing, or older than a file it follows from."""
+    files = [dvc_file(root, env), *(dvc_file(root, env, extra) for extra in extras)]
+    if not all(file.exists() for file in files):
+        return True
+    oldest = min(file.stat().st_mtime_ns for file in files)
+    sources = (*(root / "conf").rglob("*.yml"), *(root / "src").rglob("*.py"), *(root / "src").rglob("*.j2"))
+    return any(path.stat().st_mtime_ns > oldest for path in sources)
+
+
+def refresh(
+    pipelines: Mapping[str, Pipeline],
+    homes: Mapping[str, str],
+    catalog: CatalogProtocol,
+    root: Path,
+    env: str | None,
+    extras: Iterable[str] = (),
+) -> list[Path]:
+    """Write the dvc.yaml files of an environment that differ from what they should be.
+
+    Those of extra pipelines come into being when they are asked for: before, `dvc status` need not speak of them.
+
+    Args:
+        pipelines: registered pipelines.
+        homes: stage to extra pipeline.
+        catalog: see :func:`render`.
+        root: project folder.
+        env: environment.
+        extras: extra pipelines asked for.
+
+    Returns:
+        The files written.
+    """
+    written = []
+    asked = {dvc_file(root, env), *(dvc_file(root, env, extra) for extra in extras)}
+    for path, text in rendered(pipelines, homes, catalog, root, env).items():
+        if path not in asked and not path.exists():
+            continue
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            path.touch()  # newer than its sources again, see out_of_date
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            _forget_stages_with_fewer_inputs(path, text)
+        _write(path, text)
+        written.append(path)
+    return written
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _forget_stages_with_fewer_inputs(path: Path, text: str) -> None:
+    """DVC never asks whether an input was taken away; without its record in dvc.lock the stage counts as stale."""
+    import yaml
+
+    lock = path.with_name("dvc.lock")
+    if not lock.exists():
+        return
+    before, after = (yaml.safe_load(t)["stages"] for t in (path.read_text(encoding="utf-8"), text))
+    locked = yaml.safe_load(lock.read_text(encoding="utf-8"))
+    lost = [
+        name
+        for name in locked["stages"]
+        if name in before and name in after and _data(before[name]) - _data(after[name])
+    ]
+    for name in lost:
+        del locked["stages"][name]
+    if lost:
+        _write(lock, yaml.safe_dump(locked, sort_keys=False))
+
+
+def _data(stage: dict[str, Any]) -> set[str]:
+    return {path for path in stage["deps"] if not path.startswith("src/")}
+
+
+def rendered(
+    pipelines: Mapping[str, Pipeline], homes: Mapping[str, str], catalog: CatalogProtocol, root: Path, env: str | None
+) -> dict[Path, str]:
+    """Path to text of every dvc.yaml of an environment; see :func:`refresh`."""
+    groups: dict[str | None, list[str]] = {None: [name for name, _ in by_stage(pipelines["__default__"])]}
+    for stage, home in homes.items():
+        groups.setdefault(home, []).append(stage)
+    return {
+        dvc_file(root, env, home): render(pipelines, stages, catalog, root, env, home)
+        for home, stages in groups.items()
+    }
+
+
 def render(
-    pipelines: Mapping[str, Pipeline], stages: list[str], catalog: CatalogProtocol, root: Path, env: str | None
+    pipelines: Mapping[str, Pipeline],
+    stages: list[str],
+    catalog: CatalogProtocol,
+    root: Path,
+    env: str | None,
+    extra: str | None = None,
 ) -> str:
-    """The text of dvc.yaml.
+    """The text of one dvc.yaml.
 
     Args:
         pipelines: registered pipelines.
@@ -42,25 +142,25 @@ def render(
         catalog: resolves datasets to paths and DVC metadata (``metadata.dvc``: kind, x, y, cache).
         root: project folder.
         env: environment; None for base.
+        extra: name of the extra pipeline; None for the cascade.
 
     Raises:
         ValueError: a parameter that no file defines.
     """
     import yaml
 
-    own = dvc_file(root, env)
-    nested = own.parent != root
-    option = f" --env={env}" if nested else ""
-    _, origin = read_parameters(root / "conf", env if nested else None)
-    globals_env = env if nested and (root / "conf" / str(env) / "globals.yml").exists() else "base"
-    up = "../../" if nested else ""
+    other = dvc_file(root, env) != dvc_file(root, None)
+    option = f" --env={env}" if other else ""
+    _, origin = read_parameters(root / "conf", env if other else None)
+    globals_env = env if other and (root / "conf" / str(env) / "globals.yml").exists() else "base"
+    up = "../" * len(dvc_file(root, env, extra).parent.relative_to(root).parts)
     document: dict[str, Any] = {"vars": [f"{up}conf/{globals_env}/globals.yml"], "stages": {}}
     plots: list[Any] = []
     for name in stages:
         pipeline = pipelines[name]
         stage: dict[str, Any] = {"cmd": f"kedro run{option} --pipelines={name}"}
-        if nested:
-            stage["wdir"] = "../.."
+        if up:
+            stage["wdir"] = up.rstrip("/")
         code = {
             f.relative_to(root).as_posix() for node in pipeline.nodes for f in source_files(node.func, root / "src")
         }

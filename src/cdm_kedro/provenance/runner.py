@@ -15,28 +15,11 @@ from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
 from cdm_kedro.provenance import scratch
+from cdm_kedro.provenance.stages import by_stage
 from cdm_kedro.provenance.tracking import Tracking
 from cdm_kedro.provenance.truth import ProvenanceError, Truth, stage_of_dvc
 
 log = logging.getLogger(__name__)
-
-
-def by_stage(pipeline: Pipeline) -> list[tuple[str, list[Node]]]:
-    """Nodes grouped by their top namespace, dependencies first, else in the registry's order."""
-    from kedro.framework.project import pipelines
-
-    rank = {name: i for i, name in enumerate(pipelines)}
-    groups: dict[str, list[Node]] = {}
-    for node in pipeline.nodes:  # topologically sorted
-        groups.setdefault((node.namespace or node.name).split(".")[0], []).append(node)
-    makes = {name: {o for n in nodes for o in n.outputs} for name, nodes in groups.items()}
-    takes = {name: {i for n in nodes for i in n.inputs} for name, nodes in groups.items()}
-    ordered: list[str] = []
-    while len(ordered) < len(groups):
-        waiting = sorted((g for g in groups if g not in ordered), key=lambda g: rank.get(g, len(rank)))
-        ready = next(g for g in waiting if not any(takes[g] & makes[other] for other in waiting if other != g))
-        ordered.append(ready)
-    return [(name, groups[name]) for name in ordered]
 
 
 class FreshRunner(SequentialRunner):
@@ -106,7 +89,8 @@ class FreshRunner(SequentialRunner):
             self._execute(name, part, key, ["dvc repro"], catalog, hooks, run_id)
             if self.truth.key(name) != key:
                 raise ProvenanceError(
-                    f"inputs, parameters or code of {name} changed while it ran; its outputs are not recorded"
+                    f"inputs, parameters or code changed while stage {name} ran. "
+                    "Its outputs are of the old version and are not recorded; run again."
                 )
             return
         if name not in self.whole or {n.name for n in nodes} != self.whole[name]:
@@ -162,7 +146,7 @@ class FreshRunner(SequentialRunner):
         try:
             with self.tracking.stage(name, key, why, params) as run:
                 super()._run(part, catalog, hooks, run_id)
-                self._refuse_invisible(name)
+                self._refuse_edited(name)
                 self.tracking.outputs(
                     run, {o: catalog.get(o) for o in sorted(part.all_outputs())}, self._hashes(part, catalog)
                 )
@@ -178,6 +162,15 @@ class FreshRunner(SequentialRunner):
         ]
         return self.truth.file_hashes(paths)
 
+    def _refuse_edited(self, name: str) -> None:
+        edited = self.truth.invisible(name, self.effective)
+        if edited:
+            changes = ", ".join(f"{key} {value} → {seen} in {file}" for file, key, value, seen in edited)
+            raise ProvenanceError(
+                f"changed while stage {name} ran: {changes}. "
+                "Its outputs are of the old version and are not recorded; run again."
+            )
+
     def _refuse_invisible(self, name: str) -> None:
         hidden = self.truth.invisible(name, self.effective)
         if hidden:
@@ -185,7 +178,5 @@ class FreshRunner(SequentialRunner):
             options = " ".join(f"-S {file}:{key}={value}" for file, key, value, _ in hidden)
             raise ProvenanceError(
                 f"{name} would run with parameters that DVC does not see "
-                "(--params, conf/local, or an edit since the start):\n"
-                + "\n".join(lines)
-                + f"\nEdit the file, or run: dvc exp run {options}"
+                "(--params or conf/local):\n" + "\n".join(lines) + f"\nEdit the file, or run: dvc exp run {options}"
             )

@@ -39,12 +39,22 @@ class CascadeSession(KedroSession):
         signal.signal(signal.SIGTERM, _terminated)
         from kedro.framework.project import pipelines
 
-        from cdm_kedro.provenance.runner import FreshRunner, by_stage
+        from cdm_kedro.pipeline_registry import stage_homes
+        from cdm_kedro.provenance.dvcfile import out_of_date, refresh
+        from cdm_kedro.provenance.runner import FreshRunner
+        from cdm_kedro.provenance.stages import by_stage
         from cdm_kedro.provenance.truth import Truth, stage_of_dvc
 
         root, env, force = Path(self._project_path), self.store.get("env"), bool(os.environ.get(FORCE))
-        truth = Truth(root, env)
+        homes = stage_homes()
+        truth = Truth(root, env, homes)
         names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
+        extras = {homes.get(name, name) for name in names if name in homes or name in homes.values()}
+        if not stage_of_dvc() and out_of_date(root, env, extras):
+            catalog = self.load_context().catalog
+            with truth.locked():
+                for path in refresh(pipelines, homes, catalog, root, env, extras):
+                    log.info("wrote %s", path.relative_to(root))
         whole_cascade = names in ([], ["cascade"], ["__default__"]) and not any(kwargs.get(key) for key in _SELECTORS)
         overridden = bool(self.store.get("runtime_params")) or any((root / "conf/local").glob("**/parameters*"))
         plain = not overridden and not stage_of_dvc() and not force
@@ -52,13 +62,10 @@ class CascadeSession(KedroSession):
             log.info("Everything is fresh (dvc.lock): nothing to run.")
             return {}
         effective = dict(self._get_config_loader()["parameters"])
-        stages = {name: {n.name for n in nodes} for name, nodes in by_stage(pipelines["__default__"])}
-        missing = sorted(set(stages) - set(truth.names()))
-        if missing:
-            from cdm_kedro.provenance.truth import ProvenanceError
-
-            raise ProvenanceError(
-                f"{truth.file} lacks {missing}; write it anew with `kedro dvc-yaml{f' --env={env}' if env else ''}`"
-            )
-        title = " ".join(["kedro run", *(f"--pipeline={n}" for n in names), *([f"--env={env}"] if env else [])])
+        stages = {
+            name: {n.name for n in nodes}
+            for pipeline in (pipelines["__default__"], *(pipelines[home] for home in set(homes.values())))
+            for name, nodes in by_stage(pipeline)
+        }
+        title = " ".join([*(names or ["cascade"]), *([f"--env={env}"] if env else [])])
         return super().run(*args, runner=FreshRunner(truth, effective, stages, title, force), **kwargs)  # type: ignore[misc]

@@ -248,10 +248,15 @@ def replay(root: Path) -> int:
 
 
 class LiveRun:
-    """The run of the stage in progress, as nodes see it; does nothing without one."""
+    """The run of the stage in progress, as nodes see it; does nothing without one.
 
-    def __init__(self, recorder: Recorder | None = None, run: str = "") -> None:
-        self._recorder, self._run = recorder, run
+    Attributes:
+        key: the stage's key, or None.
+    """
+
+    def __init__(self, recorder: Recorder | None = None, run: str = "", tags: dict[str, str] | None = None) -> None:
+        self._recorder, self._run, self._tags = recorder, run, tags or {}
+        self.key = self._tags.get("cdm.key")
 
     @property
     def run_id(self) -> str | None:
@@ -268,6 +273,22 @@ class LiveRun:
         """Attach a file."""
         if self._recorder:
             self._recorder.submit(op="artifact", run=self._run, path=str(Path(path).absolute()), folder=folder)
+
+    @contextmanager
+    def child(self, name: str, params: dict[str, Any], tags: dict[str, str] | None = None) -> Iterator[LiveRun]:
+        """A run below this one, for one point of a search."""
+        if self._recorder is None:
+            yield self
+            return
+        run, status = uuid.uuid4().hex, "FAILED"
+        inherited = {key: value for key, value in self._tags.items() if key != "cdm.key"}  # that names the stage's run
+        self._recorder.submit(op="create", run=run, parent=self._run, name=name, tags={**inherited, **(tags or {})})
+        self._recorder.submit(op="params", run=run, values=dict(flatten(params)))
+        try:
+            yield LiveRun(self._recorder, run)
+            status = "FINISHED"
+        finally:
+            self._recorder.submit(op="end", run=run, status=status)
 
 
 _live = LiveRun()
@@ -342,7 +363,7 @@ class Tracking:
         tags = {**self.common, **self.owner, "cdm.stage": name, "cdm.key": key, "cdm.why": "; ".join(why)[:4000]}
         self.recorder.submit(op="create", run=run, parent=parent, name=name, tags=tags)
         self.recorder.submit(op="params", run=run, values=dict(flatten(params)))
-        _live, status = LiveRun(self.recorder, run), "FAILED"
+        _live, status = LiveRun(self.recorder, run, tags), "FAILED"
         try:
             yield run
             status = "FINISHED"

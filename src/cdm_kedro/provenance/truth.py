@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,18 +51,15 @@ class Truth:
     Args:
         root: project folder; becomes the working directory, which DVC resolves paths against.
         env: environment.
+        homes: stage to the extra pipeline that it belongs to; stages of the cascade are not listed.
 
     Raises:
-        ProvenanceError: the folder is not a DVC repository, or has no dvc.yaml for the environment.
+        ProvenanceError: the folder is not a DVC repository.
     """
 
-    def __init__(self, root: Path, env: str | None = None) -> None:
+    def __init__(self, root: Path, env: str | None = None, homes: Mapping[str, str] | None = None) -> None:
         os.chdir(root)
-        self.root, self.env, self.file = root, env, dvc_file(root, env)
-        if not self.file.exists():
-            raise ProvenanceError(
-                f"{self.file} does not exist; write it with `kedro dvc-yaml{f' --env={env}' if env else ''}`"
-            )
+        self.root, self.env, self.homes = root, env, homes or {}
         from dvc.exceptions import DvcException
         from dvc.repo import Repo, lock_repo
         from dvc.scm import SCMError
@@ -80,7 +77,12 @@ class Truth:
         self._lock_repo = lock_repo
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Within the block no other `kedro run` or `dvc` touches the project's records.
+
+        Raises:
+            ProvenanceError: another one does now.
+        """
         from dvc.lock import LockError
 
         try:
@@ -93,19 +95,15 @@ class Truth:
 
     def stage(self, name: str) -> Any:
         """DVC's stage, with the hashes of dvc.lock."""
-        return self.repo.stage.load_one(path=str(self.file), name=name)
-
-    def names(self) -> list[str]:
-        """Stages that dvc.yaml knows."""
-        return [s.name for s in self.repo.stage.load_all(path=str(self.file))]
+        return self.repo.stage.load_one(path=str(dvc_file(self.root, self.env, self.homes.get(name))), name=name)
 
     def all_fresh(self) -> bool:
-        """One look at the whole graph; unchanged files are not read again (DVC keeps their hashes by time and size)."""
-        return not self.repo.status(targets=[str(self.file)])
+        """One look at the whole cascade; unchanged files are not read again (DVC keeps their hashes)."""
+        return not self.repo.status(targets=[str(dvc_file(self.root, self.env))])
 
     def why_stale(self, name: str) -> list[str]:
         """Reasons, empty when fresh."""
-        with self._locked():
+        with self.locked():
             stage = self.stage(name)
             entries: list[Any] = next(iter(stage.status().values()), [])
             return self._reasons(stage, entries) if entries else []
@@ -173,9 +171,15 @@ class Truth:
         from dvc.stage.cache import RunCacheNotFoundError
 
         repo = self.repo
-        with self._locked():
+        with self.locked():
             stage = self.stage(name)
             read, written = [d.fs_path for d in stage.deps], [o.fs_path for o in stage.outs]
+            missing = [os.path.relpath(path, self.root) for path in read if not os.path.lexists(path)]
+            if missing:
+                raise ProvenanceError(
+                    f"stage {name} reads {', '.join(missing)}, which does not exist; put it there, run the stage that "
+                    "makes it, or `dvc pull` (paths of files from outside are set in conf/*/globals.yml)"
+                )
             try:
                 lock = rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), read, written, False)
                 lock.__enter__()

@@ -6,27 +6,61 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from pydantic import Field
+from tqdm import tqdm
 
-from cdm_kedro.params.sampling import SampleParams
-from cdm_kedro.sampling.cascade import Cascade
+from cdm_kedro.params.base import Params
+from cdm_kedro.params.sampling import SamplingParams
+from cdm_kedro.sampling.cascade import Cascade, Sampled, read_description
+from cdm_kedro.sampling.conditioning import BATCH_FILE, StoredSamples, shard_name, stopped_key
+from cdm_kedro.sampling.faithfulness import summary, sums
+from cdm_kedro.sampling.launch import processes_wanted, run_processes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_AGREE_SECONDS = 900.0
+Progress = Callable[[str, float], None]
+
+
+class SamplingJob(Params):
+    """Everything that decides a job's samples, and where they go; written as JSON for the sampling processes."""
+
+    folder: str
+    models: dict[str, str]
+    """Stage to weights, lowest first."""
+    params: SamplingParams
+    real: dict[str, str] = Field(default_factory=dict)
+    """``train_<resolution>`` and ``val_<resolution>`` FFCV files."""
+    stored: tuple[str, str] | None = None
+    """A stage, and the folder of the finished job whose samples of it are used."""
+    keep: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    """Stage to values of s whose z_s are stored beside its samples, as float32."""
+    only: str | None = None
+    """Sample this stage and what it needs; None samples all."""
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the samples; shards of another identity are not continued."""
+        return self.model_dump(mode="json", exclude={"folder": True, "params": {"devices", "compile"}})
+
 
 @dataclass(frozen=True)
 class SamplingResult:
-    """Resolution to npz, and throughput."""
+    """Resolution to npz, and numbers about the job: throughput, and how faithful each stage was to its input."""
 
     files: dict[int, Path]
     summary: dict[str, float]
+
+
+class ForeignShardsError(RuntimeError):
+    """The folder holds shards of another job."""
 
 
 def balanced_labels(num_samples: int, num_classes: int) -> NDArray[np.int64]:
@@ -34,8 +68,16 @@ def balanced_labels(num_samples: int, num_classes: int) -> NDArray[np.int64]:
     return np.arange(num_samples, dtype=np.int64) % num_classes
 
 
-def write_npz(path: Path, shards: list[Path], resolution: int, labels: NDArray[np.int64]) -> None:
-    """Merge shards into ``arr_0`` (N, H, W, 3) uint8 and ``arr_1`` (N,) int64, one shard in memory at a time."""
+def write_npz(path: Path, shards: list[Path], key: str, resolution: int, labels: NDArray[np.int64]) -> None:
+    """Merge one array of the shards into ``arr_0`` (N, H, W, 3) uint8, with ``arr_1`` (N,) int64; one shard in memory.
+
+    Args:
+        path: to write.
+        shards: in order.
+        key: name of the array in them.
+        resolution: side of the images.
+        labels: (N,).
+    """
     part = path.with_name(path.name + ".part")
     with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         # A fixed date keeps the bytes a function of the samples alone.
@@ -45,69 +87,188 @@ def write_npz(path: Path, shards: list[Path], resolution: int, labels: NDArray[n
             np.lib.format.write_array_header_1_0(file, header)
             for shard in shards:
                 with np.load(shard, allow_pickle=False) as arrays:
-                    file.write(np.ascontiguousarray(arrays[str(resolution)]).tobytes())
+                    file.write(np.ascontiguousarray(arrays[key]).tobytes())
         with archive.open(zipfile.ZipInfo("arr_1.npy", (1980, 1, 1, 0, 0, 0)), "w") as file:
             np.lib.format.write_array(file, labels, allow_pickle=False)
     os.replace(part, path)
 
 
-def _shards(num_samples: int, batch_size: int) -> Iterator[tuple[int, int]]:
+def open_cascade(job: SamplingJob, device: torch.device | None = None) -> Cascade:
+    """Load the models of a job."""
+    return Cascade.from_files(
+        {name: Path(path) for name, path in job.models.items()},
+        job.params,
+        device,
+        real={name: Path(path) for name, path in job.real.items()},
+        stored=StoredSamples(Path(job.stored[1]), job.stored[0]) if job.stored else None,
+        keep=job.keep,
+        only=job.only,
+    )
+
+
+def prepare(job: SamplingJob) -> Path:
+    """Make the job's folder, or recognize the one of an interrupted call.
+
+    Returns:
+        The job as a file, for the sampling processes.
+
+    Raises:
+        ForeignShardsError: the folder belongs to a job with other models or parameters.
+    """
+    folder = Path(job.folder)
+    (folder / "shards").mkdir(parents=True, exist_ok=True)
+    path = folder / "job.json"
+    if path.exists() and any((folder / "shards").glob("*.npz")):
+        known = SamplingJob.model_validate_json(path.read_text(encoding="utf-8")).identity()
+        if known != job.identity():
+            changed = [key for key, value in job.identity().items() if known[key] != value]
+            raise ForeignShardsError(f"{folder} holds samples of a job with other {', '.join(changed)}; delete it")
+    _write(path, job.model_dump_json())
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def agree_on_batch_size(cascade: Cascade, folder: Path, rank: int) -> None:
+    """Give every process, also one that continues later, the batch size that rank 0 had first.
+
+    The batch size decides the shards, and through rounding the last bit of some pixels.
+
+    Raises:
+        TimeoutError: rank 0 did not say.
+    """
+    file, deadline = folder / BATCH_FILE, time.monotonic() + _AGREE_SECONDS
+    if rank == 0 and not file.exists():
+        _write(file, json.dumps(cascade.batch_size))
+    while not file.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"rank 0 wrote no {file} in {_AGREE_SECONDS:.0f} s")
+        time.sleep(0.1)
+    cascade.batch_size = int(json.loads(file.read_text(encoding="utf-8")))
+
+
+def shard_starts(num_samples: int, batch_size: int) -> Iterator[tuple[int, int]]:
+    """First sample and the one after the last of every shard."""
     for start in range(0, num_samples, batch_size):
         yield start, min(start + batch_size, num_samples)
 
 
-def sample_to_files(cascade: Cascade, params: SampleParams, folder: Path) -> SamplingResult:
-    """Sample ``params.num_samples`` images at every resolution.
+def make_shards(job: SamplingJob, cascade: Cascade, progress: Progress, rank: int = 0, size: int = 1) -> int:
+    """Make this process's missing shards.
 
     Args:
-        cascade: loaded models.
-        params: how many, seed, batch size.
-        folder: existing; finished shards of an interrupted call there are kept.
+        job: prepared.
+        cascade: of the job.
+        progress: called as ``progress(stage, images)``; images may be fractions of one, and add up to the job's.
+        rank: of this process.
+        size: number of processes; shard n belongs to rank n modulo size.
 
     Returns:
-        Files ``samples_<resolution>.npz`` in ``folder``.
+        Images made, without those of earlier calls.
     """
-    from tqdm import tqdm
-
-    labels = balanced_labels(params.num_samples, cascade.num_classes)
+    folder = Path(job.folder)
+    agree_on_batch_size(cascade, folder, rank)
+    labels = balanced_labels(job.params.num_samples, cascade.num_classes)
     work = cascade.work()
-    each = sum(work.values())
-    steps = {stage.name: len(stage.schedule) for stage in cascade.stages}
-    parts = folder / "shards"
-    parts.mkdir(parents=True, exist_ok=True)
-    shards, made, started = [], 0, time.monotonic()
+    each, made = sum(work.values()), 0
+    share = {stage.name: work[stage.name] / stage.evaluations / each for stage in cascade.stages}
+
+    def on_step(name: str, images: int) -> None:
+        progress(name, images * share[name])
+
+    for start, stop in list(shard_starts(job.params.num_samples, cascade.batch_size))[rank::size]:
+        path = folder / "shards" / shard_name(start)
+        if path.exists():
+            progress("", stop - start)
+            continue
+        batch = cascade.run(torch.from_numpy(labels[start:stop]), torch.arange(start, stop), job.params.seed, on_step)
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.savez(file, **_arrays(cascade, batch))
+        os.replace(part, path)
+        made += stop - start
+    return made
+
+
+def _arrays(cascade: Cascade, batch: Sampled) -> dict[str, Any]:
+    arrays: dict[str, Any] = {name: x.permute(0, 2, 3, 1).cpu().numpy() for name, x in batch.images.items()}
+    for stage in cascade.stages:
+        arrays |= {
+            stopped_key(stage.name, s): batch.stopped[stage.name, s].permute(0, 2, 3, 1).cpu().numpy()
+            for s in stage.kept
+        }
+    return arrays | {f"faithful/{name}": sums(batch.images[name], low) for name, low in batch.low.items()}
+
+
+def run_job(job: SamplingJob, description: str = "sample") -> SamplingResult:
+    """Sample, in this process or in several, with a progress bar over the whole job.
+
+    Args:
+        job: what to sample; finished shards of an interrupted call in its folder are kept.
+        description: of the progress bar.
+
+    Returns:
+        Files ``samples_<resolution>.npz`` in the job's folder.
+
+    Raises:
+        CascadeError: models and parameters do not fit together.
+        ForeignShardsError: see :func:`prepare`.
+        ProcessError: a sampling process failed.
+        ProcessInterrupted: they were stopped by a signal.
+    """
+    file = prepare(job)
+    processes = processes_wanted(job.params.devices)
+    total = job.params.num_samples
+    started = time.monotonic()
     with tqdm(
-        total=params.num_samples,
-        desc="sample",
+        total=total,
+        desc=description,
         unit="img",
         bar_format="{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}, {rate_fmt}{postfix}]",
     ) as bar:
 
-        def progress(name: str, images: int) -> None:
+        def progress(name: str, images: float) -> None:
             bar.set_postfix_str(name, refresh=False)
-            bar.update(
-                min(images * work[name] / steps[name] / each, params.num_samples - bar.n)
-            )  # sums of fractions overshoot
+            bar.update(min(images, total - bar.n))  # sums of fractions overshoot
 
-        for start, stop in _shards(params.num_samples, params.batch_size):
-            path = parts / f"{start:08d}.npz"
-            shards.append(path)
-            if path.exists():
-                bar.update(stop - start)
-                continue
-            indices = torch.arange(start, stop)
-            images = cascade.sample(torch.from_numpy(labels[start:stop]), indices, params.seed, progress)
-            part = path.with_suffix(".part")
-            with part.open("wb") as file:
-                np.savez(file, **{str(r): x.permute(0, 2, 3, 1).cpu().numpy() for r, x in images.items()})
-            os.replace(part, path)
-            made += stop - start
-    seconds = time.monotonic() - started
+        if processes == 1:
+            made = make_shards(job, open_cascade(job), progress)
+        else:
+            made = run_processes(file, processes, progress)
+    return merge(job, made, time.monotonic() - started)
+
+
+def merge(job: SamplingJob, made: int, seconds: float) -> SamplingResult:
+    """Merge the shards of a finished job.
+
+    Args:
+        job: finished.
+        made: images of this call.
+        seconds: that it took.
+    """
+    folder = Path(job.folder)
+    batch_size = int(json.loads((folder / BATCH_FILE).read_text(encoding="utf-8")))
+    shards = [folder / "shards" / shard_name(start) for start, _ in shard_starts(job.params.num_samples, batch_size)]
+    with np.load(shards[0], allow_pickle=False) as arrays:
+        stages = [name for name in job.models if name in arrays.files]
+        faithful = [name.removeprefix("faithful/") for name in arrays.files if name.startswith("faithful/")]
+    numbers = {"seconds": seconds, "num_samples": float(job.params.num_samples), "batch_size": float(batch_size)}
+    if made:
+        numbers["images_per_second"] = made / seconds
+    for name in faithful:
+        parts = []
+        for shard in shards:
+            with np.load(shard, allow_pickle=False) as arrays:
+                parts.append(arrays[f"faithful/{name}"])
+        numbers |= {f"{name}/{key}": value for key, value in summary(np.sum(parts, axis=0)).items()}
     files = {}
-    for stage in cascade.stages:
-        resolution = stage.params.resolution
-        files[resolution] = folder / f"samples_{resolution}.npz"
-        write_npz(files[resolution], shards, resolution, labels)
-    summary = {"images_per_second": made / seconds, "seconds": seconds, "num_samples": float(params.num_samples)}
-    (folder / "throughput.json").write_text(json.dumps(summary))
-    return SamplingResult(files, summary)
+    for name in stages:
+        params, num_classes = read_description(Path(job.models[name]))
+        files[params.resolution] = folder / f"samples_{params.resolution}.npz"
+        labels = balanced_labels(job.params.num_samples, num_classes)
+        write_npz(files[params.resolution], shards, name, params.resolution, labels)
+    return SamplingResult(files, numbers)

@@ -7,38 +7,45 @@ processes, order nor interruption changes it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
+
+from cdm_kedro.sampling.compiling import compiled
 
 _MASK = 0xFFFFFFFF
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 
 
+def _half_round(product: Tensor, word: Tensor, key: int) -> Tensor:
+    """Upper half of a product, mixed with the lower half of a word and a key; the upper half of the result is 0."""
+    high = product >> 32
+    # A counter's words start out broadcast, so the first two rounds touch few numbers; the others work in place.
+    mixed = high.bitwise_xor_(word) if high.shape == word.shape else high ^ word
+    return mixed.bitwise_xor_(key).bitwise_and_(_MASK)
+
+
 def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
     """Ten rounds of Philox4x32.
 
     Args:
-        counter: four broadcastable int64 tensors holding unsigned 32-bit words.
+        counter: four int64 tensors holding unsigned 32-bit words, of one shape or broadcastable to it.
         key: two unsigned 32-bit words.
 
     Returns:
-        Four int64 tensors of random unsigned 32-bit words.
+        Four int64 tensors of random unsigned 32-bit words, of the common shape.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
-        # int64 products wrap modulo 2^64, which leaves both 32-bit halves right.
+        # int64 products wrap modulo 2^64, which leaves both 32-bit halves right; masking waits until a word is mixed.
         p0, p1 = c0 * _M0, c2 * _M1
-        c0, c1, c2, c3 = (
-            ((p1 >> 32) & _MASK) ^ c1 ^ k0,
-            p1 & _MASK,
-            ((p0 >> 32) & _MASK) ^ c3 ^ k1,
-            p0 & _MASK,
-        )
+        c0, c1, c2, c3 = _half_round(p1, c1, k0), p1, _half_round(p0, c3, k1), p0
         k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
-    return c0, c1, c2, c3
+    return c0, c1.bitwise_and_(_MASK), c2, c3.bitwise_and_(_MASK)
 
 
 def normal(seed: int, stage: int, indices: Tensor, step: int, shape: tuple[int, ...]) -> Tensor:
@@ -57,13 +64,21 @@ def normal(seed: int, stage: int, indices: Tensor, step: int, shape: tuple[int, 
     size = math.prod(shape)
     block = torch.arange((size + 3) // 4, device=indices.device, dtype=torch.int64)[None, :]
     index = indices.to(torch.int64)[:, None]
-    words = philox4x32(
+    words = _words(indices.device)(
         (block, torch.full_like(index, step), index & _MASK, (index >> 32) | (stage << 16)),
         (seed & _MASK, (seed >> 32) & _MASK),
     )
     # Box-Muller; (w + 0.5) / 2^32 lies strictly inside (0, 1), also after rounding down to float32's nearest below 1.
-    u = [((w.double() + 0.5) * 2.0**-32).to(torch.float32).clamp_max(1.0 - 2.0**-24) for w in words]
-    r0, r1 = (torch.sqrt(-2.0 * torch.log(v)) for v in (u[0], u[2]))
-    a0, a1 = (2.0 * math.pi * v for v in (u[1], u[3]))
-    z = torch.stack((r0 * torch.cos(a0), r0 * torch.sin(a0), r1 * torch.cos(a1), r1 * torch.sin(a1)), dim=-1)
+    u = [w.double().add_(0.5).to(torch.float32).mul_(2.0**-32).clamp_max_(1.0 - 2.0**-24) for w in words]
+    z = torch.empty(len(indices), block.shape[1], 4, device=indices.device)
+    for k in (0, 2):
+        radius, angle = u[k].log_().mul_(-2.0).sqrt_(), u[k + 1].mul_(2.0 * math.pi)
+        torch.mul(radius, angle.cos(), out=z[..., k])
+        torch.mul(radius, angle.sin_(), out=z[..., k + 1])
     return z.reshape(len(indices), -1)[:, :size].reshape(len(indices), *shape)
+
+
+@cache
+def _words(device: torch.device) -> Callable[..., tuple[Tensor, ...]]:
+    """The generator for a device: on CUDA its hundred integer operations become one kernel, with the same bits."""
+    return compiled(philox4x32, "the noise generator") if device.type == "cuda" else philox4x32

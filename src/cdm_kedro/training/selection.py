@@ -20,6 +20,7 @@ from cdm_kedro.data.resample import downsample
 from cdm_kedro.diffusion.samplers import SAMPLERS, ReverseSchedule
 from cdm_kedro.evaluation.features import make_extractor
 from cdm_kedro.evaluation.statistics import MomentsAccumulator, frechet_distance, moments
+from cdm_kedro.params.evaluation import EvaluateParams
 from cdm_kedro.sampling.philox import normal
 from cdm_kedro.training.job import TrainingJob
 
@@ -46,7 +47,10 @@ class Selector:
         assert wanted is not None
         self.job, self.wanted, self.device = job, wanted, device
         self.rank, self.size, self.leader = rank, size, leader
-        self.extractor = make_extractor(wanted.extractor, wanted.weights, wanted.input_side)
+        scoring = EvaluateParams.model_validate(
+            {"extractor": wanted.extractor, "weights": wanted.weights, "input_side": wanted.input_side}
+        )
+        self.extractor = make_extractor(scoring, device)
         self.name = "fid" if wanted.extractor == "inception2015" else f"fd_{self.extractor.name}"
         self.net = build_unet(job.params, job.num_classes)
         self.net = self.net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -7,33 +7,15 @@ SIGINT and SIGTERM with the state saved; 1 failed.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-def _emitter(leader: bool) -> Any:
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever libraries print goes to stderr
-    lock = threading.Lock()  # the checkpoint's thread emits too
-
-    def emit(event: dict[str, Any]) -> None:
-        if leader:
-            with lock:
-                out.write(json.dumps(event) + "\n")
-
-    return emit
+from cdm_kedro.training.child import die_with_parent, emitter
 
 
 def _share_job(text: str | None, size: int) -> tuple[str, int]:
@@ -65,12 +47,12 @@ def _share_job(text: str | None, size: int) -> tuple[str, int]:
 
 def main(path: str) -> int:
     """Run the job described in a file; "-" takes it from the leader."""
-    _die_with_parent()
+    die_with_parent()
     rank, size, local = (
         int(os.environ.get(k, d)) for k, d in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
     )
     leader = path != "-" and local == 0
-    emit = _emitter(leader)
+    emit = emitter(leader)
 
     from cdm_kedro.data.loader import preload
 
@@ -125,6 +107,7 @@ def main(path: str) -> int:
         seconds = time.monotonic() - started
         out = Path(job.workdir) / f"{job.stage}.safetensors"
         description = {"stage": job.stage, "num_classes": str(job.num_classes), "params": job.params.model_dump_json()}
+        description["data"] = json.dumps(job.data)  # sampling refuses a cascade of models trained on different images
         write_weights(out, trainer.weights(), description)
         done = {
             "parameters": parameters,

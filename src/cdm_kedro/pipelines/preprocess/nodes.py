@@ -17,7 +17,7 @@ def preprocess(images: Path, params: PreprocessParams, embedded_images: Path | N
         embedded_images: unused; makes this stage wait for the embedded data set where ``images`` is that.
 
     Returns:
-        ``{train,val}_{32,64,128,256}`` paths, ``classes`` and ``data_card``.
+        ``{train,val}_<resolution>`` paths, ``classes`` and ``data_card``.
     """
     from cdm_kedro.data.preprocess import preprocess_folder
     from cdm_kedro.provenance.scratch import scratch_dir

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from cdm_kedro.params.data import RESOLUTIONS
+from cdm_kedro.cascade_spec import CascadeSpec
 from cdm_kedro.pipelines.preprocess.nodes import preprocess
 
 
-def create_pipeline(embedded: bool) -> Pipeline:
-    """Image folder to FFCV files.
-
-    Args:
-        embedded: whether the embedded data set is generated first; it orders the DAG.
-    """
-    betons = {f"{split}_{res}": f"{split}_{res}" for split in ("train", "val") for res in RESOLUTIONS}
+def create_pipeline(spec: CascadeSpec) -> Pipeline:
+    """Image folder to FFCV files; after the embedded data set where that is generated."""
+    betons = {f"{split}_{res}": f"{split}_{res}" for split in ("train", "val") for res in spec.stored}
     inputs = {"images": "images", "params": "params:preprocess"}
-    if embedded:
+    if spec.embedded:
         inputs["embedded_images"] = "embedded_images"
     return Pipeline(
         [

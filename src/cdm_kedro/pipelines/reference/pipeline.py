@@ -5,7 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from cdm_kedro.cascade_spec import CascadeSpec
-from cdm_kedro.pipelines.evaluate.nodes import make_reference
+from cdm_kedro.pipelines.reference.nodes import make_reference
 
 
 def create_pipeline(spec: CascadeSpec) -> Pipeline:
@@ -16,7 +16,7 @@ def create_pipeline(spec: CascadeSpec) -> Pipeline:
             Node(
                 make_reference,
                 inputs={"params": "params:evaluate", **betons},
-                outputs="reference",
+                outputs={"reference": "reference", "train_features": "train_features"},
                 name="make_reference",
                 namespace="reference",
                 tags=["evaluate"],

@@ -5,15 +5,44 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from cdm_kedro.cascade_spec import CascadeSpec
-from cdm_kedro.pipelines.report.nodes import report
+from cdm_kedro.pipelines.report.nodes import draw_single_images, report
+
+
+def report_inputs(spec: CascadeSpec) -> dict[str, str]:
+    """What the cascade gives the report; pipelines beside it add their ``figure_<name>`` and write another page."""
+    inputs = {"metrics": "metrics", "data_card": "data_card", "params": "params:report"}
+    for stage in spec.stages:
+        parts = ("card",) if stage.pretrained else ("card", "curve")
+        inputs |= {f"{stage.name}_{part}": f"{stage.name}_{part}" for part in parts}
+    inputs |= {f"grid_{res}": f"grid_{res}" for res in spec.resolutions}
+    return inputs | {f"figure_{name}": name for name in ("neighbours", "realism")}
 
 
 def create_pipeline(spec: CascadeSpec) -> Pipeline:
     """Everything worth looking at, on one HTML page."""
-    inputs = {"metrics": "metrics", "data_card": "data_card", "params": "params:report"}
-    for stage in spec.stages:
-        inputs |= {f"{stage.name}_{part}": f"{stage.name}_{part}" for part in ("card", "curve")}
-    inputs |= {f"grid_{res}": f"grid_{res}" for res in spec.resolutions}
+    largest = spec.resolutions[-1]
     return Pipeline(
-        [Node(report, inputs=inputs, outputs="report", name="write_report", namespace="report", tags=["report"])]
+        [
+            Node(
+                draw_single_images,
+                inputs={
+                    "single_images": "single_images",
+                    "samples": f"samples_{largest}",
+                    "train": f"train_{largest}",
+                    "metrics": "metrics",
+                },
+                outputs={"neighbours": "neighbours", "realism": "realism"},
+                name="draw_single_images",
+                namespace="report",
+                tags=["report", "picture"],
+            ),
+            Node(
+                report,
+                inputs=report_inputs(spec),
+                outputs="report",
+                name="write_report",
+                namespace="report",
+                tags=["report"],
+            ),
+        ]
     )

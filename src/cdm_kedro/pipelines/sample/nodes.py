@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from cdm_kedro.params.sampling import SampleParams
 
 
-def sample_cascade(params: SampleParams, **models: Path) -> dict[str, Path]:
+def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Path]:
     """Sample every stage of the cascade, class-balanced.
 
     Args:
         params: how many, and how each stage is sampled.
-        models: ``<stage>_model``, the weights of every stage, lowest first.
+        inputs: ``<stage>_model``, the weights of every stage, lowest first; ``train_<resolution>`` and
+            ``val_<resolution>`` FFCV files for stages conditioned on real images; ``<search>_best`` for stages that
+            ask for best values.
 
     Returns:
         ``samples_<resolution>``: an npz with ``arr_0`` (N, H, W, 3) uint8 and ``arr_1`` (N,) int64 labels.
     """
     from cdm_kedro.provenance.scratch import scratch_dir
     from cdm_kedro.provenance.tracking import live
-    from cdm_kedro.sampling.cascade import Cascade
-    from cdm_kedro.sampling.job import sample_to_files
+    from cdm_kedro.sampling.best import resolve_best
+    from cdm_kedro.sampling.job import SamplingJob, run_job
 
-    cascade = Cascade.from_files({name.removesuffix("_model"): path for name, path in models.items()}, params)
-    result = sample_to_files(cascade, params, scratch_dir("sample"))
+    models = {name.removesuffix("_model"): path for name, path in inputs.items() if name.endswith("_model")}
+    best = {name.removesuffix("_best"): value for name, value in inputs.items() if name.endswith("_best")}
+    job = SamplingJob(
+        folder=str(scratch_dir("sample")),
+        models={name: str(path) for name, path in models.items()},
+        params=resolve_best(params, best, models),
+        real={name: str(path) for name, path in inputs.items() if name.startswith(("train_", "val_"))},
+    )
+    result = run_job(job)
     live().log_metrics(result.summary, step=0)
     return {f"samples_{resolution}": path for resolution, path in result.files.items()}
 

@@ -1,0 +1,72 @@
+"""ResNet (He et al. 2016), with the stride on the 3 x 3 convolution of a bottleneck as everyone trains it now."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+
+
+class _Block(nn.Module):
+    """Two 3 x 3 convolutions, or 1 x 1, 3 x 3, 1 x 1 with four times the channels out, beside a shortcut."""
+
+    def __init__(self, inside: int, channels: int, stride: int, bottleneck: bool) -> None:
+        super().__init__()
+        out = channels * 4 if bottleneck else channels
+        plan = (
+            ((inside, channels, 1, 1), (channels, channels, 3, stride), (channels, out, 1, 1))
+            if bottleneck
+            else ((inside, channels, 3, stride), (channels, channels, 3, 1))
+        )
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, k, s, k // 2, bias=False) for a, b, k, s in plan)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(b) for _, b, _, _ in plan)
+        nn.init.zeros_(self.norms[-1].weight)  # every block begins as its shortcut (Goyal et al. 2017)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inside != out:
+            self.shortcut = nn.Sequential(nn.Conv2d(inside, out, 1, stride, bias=False), nn.BatchNorm2d(out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x
+        for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            h = norm(conv(h))
+            if number + 1 < len(self.convs):
+                h = F.relu(h)
+        return F.relu(h + self.shortcut(x))
+
+
+class ResNet(nn.Module):
+    """(B, 3, H, W) float to (B, num_classes) logits.
+
+    Args:
+        depth: 18, 34, 50 or 101.
+        num_classes: of the data.
+        resolution: H and W. From 128 on the stem is the published one (7 x 7, then a max pooling; a quarter of the
+            size); smaller images have a 3 x 3 convolution instead, to half the size at 64 and to the whole below.
+        width: channels of the first stage.
+    """
+
+    def __init__(self, depth: int, num_classes: int, resolution: int, width: int = 64) -> None:
+        super().__init__()
+        large = resolution >= 128
+        kernel, stride = (7, 2) if large else (3, 2 if resolution >= 64 else 1)
+        self.stem = nn.Conv2d(3, width, kernel, stride, kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.pool: nn.Module = nn.MaxPool2d(3, 2, 1) if large else nn.Identity()
+        bottleneck = depth >= 50
+        blocks, inside = [], width
+        for stage, count in enumerate(_BLOCKS[depth]):
+            channels = width * 2**stage
+            for number in range(count):
+                blocks.append(_Block(inside, channels, 2 if stage and not number else 1, bottleneck))
+                inside = channels * 4 if bottleneck else channels
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Linear(inside, num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Evaluate."""
+        x = self.pool(F.relu(self.norm(self.stem(x))))
+        return self.head(self.blocks(x).mean((2, 3)))

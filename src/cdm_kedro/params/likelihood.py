@@ -1,0 +1,26 @@
+"""Parameters of the likelihood bound."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from cdm_kedro.params.base import Params
+from cdm_kedro.params.stage import Precision
+
+
+class LikelihoodParams(Params):
+    """Bits per dimension of real images under every stage, and under the cascade as ``sample.stages`` samples it."""
+
+    split: Literal["train", "val"] = "val"
+    images: int | None = Field(1000, ge=1, description="images of the split, from its start; null = all")
+    batch_size: int = Field(16, ge=1, description="images per forward pass")
+    timesteps: int | None = Field(
+        50, ge=1, description="terms of the bound drawn an image, one from each of as many strata; null = every term"
+    )
+    stages: tuple[str, ...] | None = Field(
+        None, description="stages to bound, with those below them; null = the whole cascade"
+    )
+    precision: Precision = "fp32"
+    seed: int = Field(0, ge=0)

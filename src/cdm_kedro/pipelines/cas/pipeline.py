@@ -1,0 +1,58 @@
+"""Wiring of the Classification Accuracy Score: a pipeline beside the cascade, run when asked for."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from cdm_kedro.cascade_spec import CascadeSpec
+from cdm_kedro.pipelines.cas.compare import compare
+from cdm_kedro.pipelines.cas.nodes import make_classify
+from cdm_kedro.pipelines.report.nodes import report
+from cdm_kedro.pipelines.report.pipeline import report_inputs
+
+_PICTURES = ("comparison", "best", "worst")
+
+
+def create_stages(spec: CascadeSpec) -> dict[str, Pipeline]:
+    """Stages by name: two classifiers for each of ``cas.resolutions``, then the report with the score in it."""
+    if not spec.classified:
+        return {}
+    stages: dict[str, Pipeline] = {}
+    for resolution in spec.classified:
+        for kind, images in (("real", f"train_{resolution}"), ("generated", f"samples_{resolution}")):
+            name = f"cas_{kind}_{resolution}"
+            node = Node(
+                make_classify(kind, resolution),
+                inputs={
+                    "images": images,
+                    "validation": f"val_{resolution}",
+                    "classes": "classes",
+                    "params": "params:cas",
+                },
+                outputs={"scores": f"{name}_scores", "curve": f"{name}_curve"},
+                name=f"train_{name}",
+                namespace=name,
+                tags=["cas"],
+            )
+            stages[name] = Pipeline([node])
+    inputs = {"classes": "classes"}
+    outputs, figures = {"table": "cas_table"}, {}
+    for resolution in spec.classified:
+        inputs |= {f"{kind}_{resolution}": f"cas_{kind}_{resolution}_scores" for kind in ("real", "generated")}
+        inputs[f"samples_{resolution}"] = f"samples_{resolution}"
+        for picture in _PICTURES:
+            outputs[f"{picture}_{resolution}"] = f"{picture}_cas_{resolution}"
+            figures[f"figure_{picture}_cas_{resolution}"] = f"{picture}_cas_{resolution}"
+    stages["cas_report"] = Pipeline(
+        [
+            Node(compare, inputs=inputs, outputs=outputs, name="compare_classifiers", namespace="cas_report"),
+            Node(
+                report,
+                inputs={**report_inputs(spec), "cas": "cas_table", **figures},
+                outputs="cas_page",
+                name="write_cas_page",
+                namespace="cas_report",
+            ),
+        ]
+    )
+    return stages

@@ -1,0 +1,42 @@
+"""Conversion node: published weights to a model of the cascade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.params.stage import PretrainedParams
+
+
+def make_convert(stage: str) -> Callable[..., dict[str, Any]]:
+    """The conversion node of a stage."""
+
+    def convert(pretrained: Path, params: PretrainedParams) -> dict[str, Any]:
+        """Convert published weights instead of training.
+
+        Args:
+            pretrained: the published file.
+            params: the stage's parameters; the network that they describe must be the file's.
+
+        Returns:
+            ``model`` (safetensors, float32) and ``card``.
+
+        Raises:
+            ConversionError: the file holds another network; the message lists names and shapes.
+        """
+        from cdm_kedro.pretrained import convert_file
+        from cdm_kedro.provenance.scratch import scratch_dir
+        from cdm_kedro.provenance.tracking import commit, live
+
+        weights, facts = convert_file(pretrained, stage, params, scratch_dir(stage) / f"{stage}.safetensors")
+        card = {
+            "stage": stage,
+            **facts,
+            "params": params.model_dump(mode="json"),
+            "mlflow_run": live().run_id,
+            "git_commit": commit(),
+        }
+        return {"model": weights, "card": card}
+
+    return convert

@@ -1,0 +1,38 @@
+"""Likelihood node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.params.likelihood import LikelihoodParams
+
+_USED = ("s", "truncated", "clip_x_start")
+
+
+def likelihood(params: LikelihoodParams, stages: dict[str, Any], **files: Path) -> dict[str, Any]:
+    """Bound the bits per dimension of real images under every stage and under the cascade.
+
+    Args:
+        params: how many images and terms.
+        stages: ``sample.stages``; the s, truncation and clipping with which the cascade is sampled.
+        files: ``<stage>_model``, lowest first, and ``<split>_<resolution>`` FFCV files.
+
+    Returns:
+        See :func:`cdm_kedro.evaluation.bits.cascade_bits`.
+    """
+    from cdm_kedro.evaluation.bits import cascade_bits
+    from cdm_kedro.params.sampling import SampleParams
+    from cdm_kedro.sampling.cascade import Cascade
+
+    models = {name.removesuffix("_model"): path for name, path in files.items() if name.endswith("_model")}
+    prefix = f"{params.split}_"
+    images = {int(name.removeprefix(prefix)): path for name, path in files.items() if name.startswith(prefix)}
+    used = {name: {k: v for k, v in keys.items() if k in _USED} for name, keys in stages.items()}
+    for name, keys in used.items():
+        if not isinstance(keys.get("s", 0), int):
+            raise ValueError(
+                f"sample.stages.{name}.s is {keys['s']!r}; the bound needs a number: write the one searched"
+            )
+    sampling = SampleParams.model_validate({"num_samples": 1, "precision": params.precision, "stages": used})
+    return cascade_bits(Cascade.from_files(models, sampling), images, params)

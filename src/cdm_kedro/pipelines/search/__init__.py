@@ -1,0 +1,1 @@
+"""Pipelines: search_truncation, search_steps, search_schedule."""

@@ -1,0 +1,30 @@
+"""Node that draws a search: a stage of its own, so that another look at the numbers costs no sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def make_draw(search: str) -> Callable[[str, dict[str, Any]], Path]:
+    """The drawing node of a search."""
+
+    def draw(table: str, best: dict[str, Any]) -> Path:
+        """Draw the table.
+
+        Args:
+            table: CSV of the search.
+            best: what it found, for the metric that decided.
+
+        Returns:
+            PNG.
+        """
+        from cdm_kedro.provenance.scratch import scratch_dir
+        from cdm_kedro.sampling.search_figures import FIGURES, read_table
+
+        out = scratch_dir(f"{search}_figure") / f"{search}.png"
+        FIGURES[search](read_table(table), best["metric"], out)
+        return out
+
+    return draw

@@ -1,0 +1,47 @@
+"""The evaluation code, as a function of one npz of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.params.evaluation import EvaluateParams
+
+
+def frechet_name(params: EvaluateParams, metrics: dict[str, Any]) -> str:
+    """Name of the Fréchet distance, without its reference: ``fid`` with the canonical network only."""
+    return "fid" if params.extractor == "inception2015" else f"fd_{metrics['extractor']}"
+
+
+def make_score(params: EvaluateParams, reference: Path, resolution: int) -> Callable[[Path], dict[str, Any]]:
+    """Scores of samples at one resolution, as the evaluate stage computes them, with the extractor's name.
+
+    Args:
+        params: extractor and limits.
+        reference: what the reference stage made.
+        resolution: of the samples.
+
+    Returns:
+        npz to metric names and values.
+    """
+    import numpy as np
+
+    from cdm_kedro.evaluation.features import make_extractor
+    from cdm_kedro.evaluation.measure import measure
+    from cdm_kedro.evaluation.reference import check_identity, read_reference
+    from cdm_kedro.evaluation.scores import score
+    from cdm_kedro.evaluation.sources import NpzSource
+
+    extractor = make_extractor(params)
+    with np.load(reference, allow_pickle=False) as arrays:
+        check_identity(arrays, extractor, reference)
+        references = {split: read_reference(arrays, f"{split}_{resolution}/") for split in ("train", "val")}
+
+    def score_file(samples: Path) -> dict[str, Any]:
+        summary = measure(NpzSource(samples), extractor, params, f"score {resolution}")
+        scores = score(summary, references, extractor.name)
+        scores.pop("note", None)
+        return {**scores, "extractor": extractor.name}
+
+    return score_file

@@ -1,0 +1,54 @@
+"""Sampling settings that a search found, filled in where the parameters say ``best``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cdm_kedro.data.beton import sha256
+from cdm_kedro.params.sampling import SamplingParams, StageSamplingParams
+
+log = logging.getLogger(__name__)
+P = TypeVar("P", bound=SamplingParams)
+
+
+class BestValuesError(ValueError):
+    """Best values are asked for that no search found; the message says how to get them."""
+
+
+def resolve_best(params: P, found: Mapping[str, Mapping[str, Any]], models: Mapping[str, Path]) -> P:
+    """Replace every ``best`` of the stages.
+
+    Args:
+        params: sampling parameters.
+        found: search to what it wrote: ``stage``, ``values`` (sampling settings) and ``models`` (name to sha256).
+        models: stage to weights; a search of other weights is warned of.
+
+    Raises:
+        BestValuesError: a stage asks for a search that did not run, or that searched another stage.
+    """
+    stages = dict(params.stages)
+    for name, stage in stages.items():
+        values: dict[str, Any] = {}
+        for search in stage.searched:
+            if search not in found:
+                raise BestValuesError(
+                    f"sample.stages.{name} asks for what {search} found; run `kedro run --pipeline={search}`"
+                )
+            best = found[search]
+            if best["stage"] != name:
+                raise BestValuesError(f"sample.stages.{name} asks for {search}, which searched {best['stage']}")
+            changed = [m for m, digest in best["models"].items() if m in models and sha256(models[m]) != digest]
+            if changed:
+                log.warning(
+                    "%s was run with other weights of %s; `kedro run --pipeline=%s` searches again",
+                    search,
+                    ", ".join(changed),
+                    search,
+                )
+            values |= best["values"]
+        if values:
+            stages[name] = StageSamplingParams.model_validate({**stage.model_dump(), **values})
+    return params.model_copy(update={"stages": stages})

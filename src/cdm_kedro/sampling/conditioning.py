@@ -1,0 +1,92 @@
+"""Low-resolution inputs that are not sampled on the spot: real images, and samples stored by an earlier job."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cdm_kedro.data.beton import check_beton, read_beton, read_labels
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BATCH_FILE = "batch_size.json"
+
+
+class RealImages:
+    """Real images in a fixed class-balanced order, for conditioning on ground truth (Table 3b).
+
+    Sample i of class c takes image ``i // classes`` of that class in the file's order, starting over when the class
+    has fewer.
+
+    Args:
+        beton: FFCV file at the low resolution.
+        num_classes: of the data.
+
+    Raises:
+        ValueError: a class without images.
+    """
+
+    def __init__(self, beton: Path, num_classes: int) -> None:
+        labels = read_labels(beton)
+        self.beton, self.num_classes, self.resolution = beton, num_classes, check_beton(beton).resolution
+        self.of_class = [np.flatnonzero(labels == c) for c in range(num_classes)]
+        empty = [c for c, images in enumerate(self.of_class) if len(images) == 0]
+        if empty:
+            raise ValueError(f"{beton}: classes {empty[:5]} have no images; they cannot condition on ground truth")
+
+    def images(self, labels: Tensor, indices: Tensor) -> Tensor:
+        """(B, 3, h, w) uint8 for (B,) classes and global sample numbers."""
+        rows = []
+        for label, index in zip(labels.tolist(), indices.tolist(), strict=True):
+            own = self.of_class[label]
+            rows.append(int(own[index // self.num_classes % len(own)]))
+        return torch.from_numpy(read_beton(self.beton, rows)[0]).permute(0, 3, 1, 2)
+
+
+class StoredSamples:
+    """A stage's samples, and its states z_s, in the shards of a finished job.
+
+    Args:
+        folder: of the job.
+        stage: whose samples.
+    """
+
+    def __init__(self, folder: Path, stage: str) -> None:
+        self.folder, self.stage = folder, stage
+        self.batch_size = int(json.loads((folder / BATCH_FILE).read_text(encoding="utf-8")))
+        self._name = ""
+        self._shard: dict[str, NDArray[Any]] = {}
+
+    def _rows(self, key: str, indices: Tensor) -> Tensor:
+        parts = []
+        for index in indices.tolist():
+            name = shard_name(index // self.batch_size * self.batch_size)
+            if name != self._name:
+                with np.load(self.folder / "shards" / name, allow_pickle=False) as file:
+                    self._name, self._shard = name, {k: file[k] for k in file.files}
+            parts.append(self._shard[key][index % self.batch_size])
+        return torch.from_numpy(np.stack(parts)).permute(0, 3, 1, 2)
+
+    def images(self, labels: Tensor, indices: Tensor) -> Tensor:
+        """(B, 3, h, w) uint8 finished samples."""
+        return self._rows(self.stage, indices)
+
+    def stopped(self, s: int, indices: Tensor) -> Tensor:
+        """(B, 3, h, w) float32 states z_s."""
+        return self._rows(stopped_key(self.stage, s), indices)
+
+
+def shard_name(start: int) -> str:
+    """File of the samples from number ``start`` on."""
+    return f"{start:08d}.npz"
+
+
+def stopped_key(stage: str, s: int) -> str:
+    """Name of a stage's z_s in a shard."""
+    return f"{stage}@{s}"

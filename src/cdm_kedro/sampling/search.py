@@ -1,0 +1,195 @@
+"""Searches after training: sample and score one stage at many settings, conditioned on samples made once."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.params.sampling import SamplingParams, StageSamplingParams
+from cdm_kedro.params.search import SearchParams, SearchScheduleParams, SearchStepsParams, SearchTruncationParams
+from cdm_kedro.params.stage import ModelParams
+from cdm_kedro.sampling.cascade import check_cascade, read_description
+from cdm_kedro.sampling.job import SamplingJob, run_job
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of the searched stage.
+
+    Attributes:
+        name: of its run and files.
+        axes: what is varied, as the table's first columns.
+        sampling: how the stage is sampled.
+    """
+
+    name: str
+    axes: Row
+    sampling: StageSamplingParams
+
+
+def _changed(sampling: StageSamplingParams, **values: Any) -> StageSamplingParams:
+    return StageSamplingParams.model_validate({**sampling.model_dump(), **values})
+
+
+def truncation_points(params: SearchTruncationParams) -> list[Point]:
+    """Tables 3a and 3b: every mode at every s; generated inputs at s = 0 are one point, "none"."""
+    points: dict[str, Point] = {}
+    for mode in params.modes:
+        for s in sorted(params.s):
+            generated = mode in ("truncated", "non_truncated")
+            name = "none" if generated and s == 0 else mode
+            settings = _changed(
+                params.stages[params.stage],
+                s=s,
+                truncated=mode == "truncated" and s > 0,
+                conditioning="generated" if generated else mode,
+            )
+            points.setdefault(f"{name}_s{s}", Point(f"{name}_s{s}", {"conditioning": name, "s": s}, settings))
+    return list(points.values())
+
+
+def steps_points(params: SearchStepsParams) -> list[Point]:
+    """Figure 8: every number of reverse steps."""
+    base = params.stages[params.stage]
+    return [Point(f"steps{n}", {"steps": n}, _changed(base, steps=n)) for n in sorted(params.steps)]
+
+
+def schedule_points(params: SearchScheduleParams) -> list[Point]:
+    """Every inference schedule with every pair of end points; the cosine schedule has none."""
+    points: dict[str, Point] = {}
+    for schedule in params.schedules:
+        for start in params.beta_start:
+            for end in params.beta_end:
+                if schedule != "cosine" and start >= end:
+                    continue
+                ends = {} if schedule == "cosine" else {"beta_start": start, "beta_end": end}
+                name = "_".join([schedule, *(f"{beta:g}" for beta in ends.values())])
+                settings = _changed(params.stages[params.stage], schedule=schedule, steps=params.steps, **ends)
+                points[name] = Point(name, {"schedule": schedule, **ends, "steps": params.steps}, settings)
+    return list(points.values())
+
+
+def stored_bytes(points: list[Point], num_samples: int, low_resolution: int) -> int:
+    """Disk that the low stage's samples take while the search runs: 1 byte a value for z_0, 4 for each z_s."""
+    states = len({p.sampling.s for p in points if p.sampling.truncated})
+    return num_samples * 3 * low_resolution**2 * (1 + 4 * states)
+
+
+def sweep(
+    points: list[Point],
+    params: SearchParams,
+    models: Mapping[str, Path],
+    real: Mapping[str, Path],
+    folder: Path,
+    score: Callable[[Path], Row],
+    on_point: Callable[[Point, Row, bool], None],
+) -> list[Row]:
+    """Sample and score every point; a point once scored is not done again in this folder.
+
+    Generated low-resolution samples, and their states z_s at every truncated s, are made once and shared by all
+    points. All points use the same noise, so that differences between them are not differences of luck.
+
+    Args:
+        points: settings of ``params.stage``.
+        params: the job; ``num_samples`` a point.
+        models: weights of the stage and those below it, lowest first.
+        real: FFCV files of low-resolution images, where points are conditioned on them.
+        folder: for unfinished work and results.
+        score: scores of an npz of samples.
+        on_point: called as ``on_point(point, row, resumed)`` for every point in order.
+
+    Returns:
+        A row a point: its axes, its scores, and how faithful the samples are to their input.
+
+    Raises:
+        CascadeError: settings that the models do not allow, before anything is sampled.
+    """
+    stage, _ = read_description(models[params.stage])
+    _refuse_early(points, params, models, real)
+    low = _sample_low(points, params, stage, models, folder / "low")
+    results = folder / "points"
+    results.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, point in enumerate(points, 1):
+        file = results / f"{point.name}.json"
+        resumed = file.exists()
+        if not resumed:
+            work = results / point.name
+            job = _job(params, point, models, work).model_copy(
+                update={
+                    "only": params.stage,
+                    "real": {name: str(path) for name, path in real.items()},
+                    "stored": low if point.sampling.conditioning == "generated" else None,
+                }
+            )
+            result = run_job(job, f"{point.name} ({number} of {len(points)})")
+            faithful = {k.split("/")[1]: v for k, v in result.summary.items() if k.startswith(f"{params.stage}/")}
+            row = {**point.axes, **score(result.files[stage.resolution]), **faithful}
+            part = file.with_suffix(".part")
+            part.write_text(json.dumps(row), encoding="utf-8")
+            os.replace(part, file)
+            shutil.rmtree(work)
+        row = json.loads(file.read_text(encoding="utf-8"))
+        on_point(point, row, resumed)
+        rows.append(row)
+    return rows
+
+
+def _job(params: SearchParams, point: Point, models: Mapping[str, Path], folder: Path) -> SamplingJob:
+    common = {key: getattr(params, key) for key in SamplingParams.model_fields}
+    stages = {**params.stages, params.stage: point.sampling}
+    return SamplingJob(
+        folder=str(folder),
+        models={name: str(path) for name, path in models.items()},
+        params=SamplingParams.model_validate({**common, "stages": stages}),
+    )
+
+
+def _refuse_early(
+    points: list[Point], params: SearchParams, models: Mapping[str, Path], real: Mapping[str, Path]
+) -> None:
+    """Refuse every impossible point now rather than hours later."""
+    for point in points:
+        check_cascade(models, _job(params, point, models, Path()).params, real)
+
+
+def _sample_low(
+    points: list[Point], params: SearchParams, stage: ModelParams, models: Mapping[str, Path], folder: Path
+) -> tuple[str, str] | None:
+    generated = [p for p in points if p.sampling.conditioning == "generated"]
+    if stage.low is None or not generated:
+        return None
+    levels = tuple(sorted({p.sampling.s for p in points if p.sampling.truncated and isinstance(p.sampling.s, int)}))
+    job = _job(params, generated[0], models, folder).model_copy(update={"only": stage.low, "keep": {stage.low: levels}})
+    run_job(job, f"{stage.low}, once for all points")
+    return stage.low, str(folder)
+
+
+def best_of(rows: list[Row], metric: str) -> Row:
+    """The row with the lowest metric among those of generated inputs.
+
+    Raises:
+        ValueError: there is none.
+    """
+    eligible = [row for row in rows if row.get("conditioning") not in ("train", "val")]
+    if not eligible:
+        raise ValueError("no point is conditioned on generated samples")
+    return min(eligible, key=lambda row: float(row[metric]))
+
+
+def table_csv(rows: list[Row]) -> str:
+    """Rows as CSV, columns in order of first appearance."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()

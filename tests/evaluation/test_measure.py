@@ -1,0 +1,161 @@
+"""One pass over a source: streaming equals batch, several processes equal one, distances behave as they must."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from cdm_kedro.data.embedded import CLASSES, render
+from cdm_kedro.evaluation.features import Extractor, make_extractor
+from cdm_kedro.evaluation.measure import Collector, Summary, measure
+from cdm_kedro.evaluation.metrics import kernel_distance
+from cdm_kedro.evaluation.reference import Reference
+from cdm_kedro.evaluation.scores import absent_classes, score
+from cdm_kedro.evaluation.sources import NpzSource
+from cdm_kedro.evaluation.statistics import frechet_distance, moments
+from cdm_kedro.params.evaluation import EvaluateParams
+
+PARAMS = EvaluateParams(input_side=64, batch_size=16, devices=1)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return np.stack([render(name, "train", i, 64, 0) for i in range(16) for name in CLASSES])
+
+
+@pytest.fixture(scope="module")
+def extractor() -> Extractor:
+    return make_extractor(PARAMS)
+
+
+def npz(path: Path, images: np.ndarray) -> NpzSource:
+    np.savez(path, images)
+    return NpzSource(path)
+
+
+def same(a: Summary, b: Summary) -> None:
+    assert a.n == b.n
+    np.testing.assert_array_equal(a.indices, b.indices)
+    np.testing.assert_allclose(a.features, b.features, atol=1e-4)
+    for p, q in zip((a.moments, *a.quarters), (b.moments, *b.quarters), strict=True):
+        np.testing.assert_allclose(p.mu, q.mu, atol=1e-4)
+        np.testing.assert_allclose(p.covariance(), q.covariance(), atol=1e-4)
+    assert a.class_score == pytest.approx(b.class_score, rel=1e-4)
+
+
+def test_streaming_equals_batch(tmp_path: Path, pictures: np.ndarray, extractor: Extractor) -> None:
+    images = pictures[:50]
+    source = npz(tmp_path / "a.npz", images)
+    got = measure(source, extractor, PARAMS.model_copy(update={"kept_features": 20, "batch_size": 7}), "test")
+    features, logits = extractor(images)
+    whole = moments(features)
+    np.testing.assert_allclose(got.moments.mu, whole.mu, atol=1e-4)
+    np.testing.assert_allclose(got.moments.covariance(), whole.covariance(), atol=1e-4)
+    assert got.n == 50 and len(got.indices) == 20 and sorted({*got.indices.tolist()}) == got.indices.tolist()
+    np.testing.assert_allclose(got.features, features[got.indices], atol=1e-4)
+    assert logits is not None
+    collector = Collector(50, PARAMS.model_copy(update={"kept_features": 20}))
+    for first in (30, 0):  # in any order
+        part = slice(first, first + 30) if first == 0 else slice(30, 50)
+        collector.add(first, features[part], logits[part])
+    same(got, collector.summary())
+    assert sum(quarter.n or 0 for quarter in got.quarters) == 50
+
+
+def test_two_processes_equal_one(tmp_path: Path, pictures: np.ndarray, extractor: Extractor) -> None:
+    source = npz(tmp_path / "a.npz", pictures[:48])
+    one = measure(source, extractor, PARAMS, "one")
+    same(one, measure(source, extractor, PARAMS.model_copy(update={"devices": 2}), "two"))
+
+
+def test_distances_grow_with_blur_noise_and_lost_modes(
+    tmp_path: Path, pictures: np.ndarray, extractor: Extractor
+) -> None:
+    half = len(pictures) // 2
+    held_out = pictures[half:]
+    count = [0]
+
+    def features(images: np.ndarray) -> np.ndarray:
+        count[0] += 1
+        return measure(npz(tmp_path / f"{count[0]}.npz", images), extractor, PARAMS, "test").features
+
+    real, floor = features(pictures[:half]), features(held_out)
+    rng = np.random.default_rng(0)
+    blur = lambda s: np.stack([cv2.GaussianBlur(p, (0, 0), s) for p in held_out])  # noqa: E731
+    noise = lambda s: np.clip(held_out + rng.normal(0, s, held_out.shape), 0, 255).astype(np.uint8)  # noqa: E731
+    keep = lambda k: np.concatenate([held_out[i : i + k] for i in range(0, half, 10)] * (10 // k))  # noqa: E731
+    distances = lambda f: (frechet_distance(moments(f), moments(real)), kernel_distance(f, real)[0])  # noqa: E731
+    slight = features(noise(8))
+    for worse in ((features(blur(0.7)), features(blur(2.0))), (slight, features(noise(40))), (features(keep(1)),)):
+        fd, kd = zip(*(distances(s) for s in (floor, *worse)), strict=True)
+        assert list(fd) == sorted(fd) and list(kd) == sorted(kd)
+        assert fd[-1] > 1.4 * fd[0]
+    # A held-out half is as near as a random half of everything, with as many of each class, is to the rest.
+    everything = np.concatenate((real, floor)).reshape(-1, len(CLASSES), real.shape[1])
+    noise_floor = []
+    for _ in range(8):
+        mixed = rng.permuted(np.arange(len(everything))[:, None].repeat(len(CLASSES), 1), axis=0)
+        mixed = np.take_along_axis(everything, mixed[..., None], 0).reshape(-1, real.shape[1])
+        noise_floor.append(frechet_distance(moments(mixed[:half]), moments(mixed[half:])))
+    assert distances(floor)[0] == pytest.approx(np.mean(noise_floor), rel=0.1)
+    assert max(noise_floor) < distances(slight)[0]
+
+
+def test_scores_name_the_extractor_and_state_what_is_doubtful(
+    tmp_path: Path, pictures: np.ndarray, extractor: Extractor
+) -> None:
+    summary = measure(npz(tmp_path / "a.npz", pictures[:60]), extractor, PARAMS, "a")
+    other = measure(npz(tmp_path / "b.npz", pictures[60:]), extractor, PARAMS, "b")
+    reference = Reference(other.moments, other.features, other.indices)
+    found = score(summary, {"train": reference, "val": Reference(other.moments)}, extractor.name)
+    name = "efficientnet_lite0_64px"
+    assert found["n"] == 60 and found["reference_n_train"] == 100
+    assert found[f"fd_{name}_train"] == found[f"fd_{name}_val"] == frechet_distance(summary.moments, other.moments)
+    assert found[f"kd_{name}_train_se"] > 0 and f"kd_{name}_val" not in found  # statistics without features
+    assert 0 <= found[f"precision_{name}_train"] <= 1 and 0 <= found[f"recall_{name}_train"] <= 1
+    assert found[f"score_{name}"] > 1 and found[f"score_{name}_std"] > 0
+    assert "60 samples; published numbers use 50000" in found["note"]
+    assert "Not more samples than the 1280 feature dimensions: the covariance is singular" in found["note"]
+    canonical = score(summary, {"": reference}, "inception2015")
+    assert {"fid", "fid_std", "inception_score", "precision", "recall"} <= set(canonical)
+    assert absent_classes(np.array([0, 2, 2]), 5) == "3 of 5 classes have no sample (class 1, 3, 4…)"
+    assert absent_classes(np.arange(5), 5) is None and absent_classes(None, 5) is None
+
+
+def test_spread_of_quarters_is_the_distances_standard_deviation() -> None:
+    """Against 150 repetitions, over features of few dimensions."""
+    rng = np.random.default_rng(0)
+    real = Reference(moments(rng.normal(size=(20_000, 6))))
+    values, spreads = [], []
+    for _ in range(150):
+        collector = Collector(800, EvaluateParams(kept_features=10))
+        collector.add(0, (rng.normal(size=(800, 6)) * 1.2 + 0.5).astype(np.float32), None)
+        found = score(collector.summary(), {"": real}, "x")
+        values.append(found["fd_x"])
+        spreads.append(found["fd_x_std"] ** 2)
+    assert np.sqrt(np.mean(spreads)) == pytest.approx(np.std(values), rel=0.25)
+
+
+def test_extractor_recognizes_and_refuses(tmp_path: Path, pictures: np.ndarray, extractor: Extractor) -> None:
+    big = np.stack([render("balloon", "val", i, 256, 0) for i in range(4)])
+    _, logits = make_extractor(EvaluateParams())(big)
+    assert logits is not None and (logits.argmax(1) == 417).any()  # ImageNet's class "balloon"
+    with pytest.raises(ValueError, match="uint8"):
+        extractor(pictures[:2].astype(np.float32))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"a\.npz: 3 image\(s\) are too few to score; at least 4"):
+        measure(npz(tmp_path / "a.npz", pictures[:3]), extractor, PARAMS, "test")
+    with pytest.raises(ValueError, match=r"needs weights: the path of pt_inception-2015-12-05-6726825d\.pth"):
+        EvaluateParams(extractor="inception2015")
+    with pytest.raises(ValueError, match="100 is not divisible by DINOv2's patch of 14"):
+        EvaluateParams(extractor="dinov2_vitl14", weights="w", input_side=100)
+
+
+def test_damaged_weights_do_not_become_numbers(tmp_path: Path, pictures: np.ndarray) -> None:
+    broken = lambda x: (torch.full((len(x), 8), torch.nan), None)  # noqa: E731
+    extractor = Extractor("broken", broken, 8, "0" * 64, "none", torch.device("cpu"))
+    with pytest.raises(ValueError, match="NaN or infinity; the images or the extractor's weights are damaged"):
+        measure(npz(tmp_path / "a.npz", pictures[:8]), extractor, PARAMS, "test")

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cdm_kedro.evaluation.pictures import draw_neighbours, draw_realism, read_caption, save_png
+from cdm_kedro.evaluation.report import render, training_cost
+from cdm_kedro.evaluation.sources import NpzSource
+
+NAME = "efficientnet_lite0"
+CARD = {
+    "parameters": 1e6,
+    "steps": 10,
+    "images_seen": 80,
+    "seconds": 1800.0,
+    "images_per_second": 20.0,
+    "device": "cpu",
+    "processes": 2,
+    "mlflow_run": "0123456789",
+    "params": {"resolution": 32, "low_resolution": None, "note": "<script>alert(1)</script>"},
+}
+
+
+def metrics() -> dict:
+    scores = {f"{k}_{NAME}_{s}{e}": 1.5 for k in ("fd", "kd") for s in ("train", "val") for e in ("", "_std", "_se")}
+    return {
+        "extractor": {"name": NAME, "weights_sha256": "ab" * 32, "preprocessing": "p", "dim": 1280},
+        "32px": {"n": 8, "reference_n_train": 70, "reference_n_val": 60, **scores, f"score_{NAME}": 3.0, "note": "few"},
+        "memorization": {
+            "share_of_samples_nearer_than_nearest_val": 0.25,
+            "samples": 8,
+            "val_images": 60,
+            "train_images": 70,
+            "median_distance_samples_to_train": 3.0,
+            "median_distance_val_to_train": 4.0,
+        },
+    }
+
+
+def test_report_shows_everything_and_loads_nothing(tmp_path: Path) -> None:
+    grid, figure = tmp_path / "g.png", tmp_path / "f.png"
+    Image.new("RGB", (32, 32), "red").save(grid)
+    save_png(Image.new("RGB", (32, 32), "blue"), figure, "Caption, Kynkäänniemi & <b>")
+    data = {"classes": 2, "source": {"images": {"train": 10, "val": 4}}}
+    curve = [{"step": float(i), "loss": 1.0 / i, "loss_q1": 0.5 / i} for i in range(1, 6)]
+    base = ("My <cascade>", metrics(), data, {"base32": CARD}, {"base32": curve}, {"32": grid})
+    html = render(*base, {"neighbours": figure}, None, 2.5, "EUR")
+    assert "My &lt;cascade&gt;" in html and "<script" not in html
+    assert "1.11" in html and "26.01" in html  # the paper's Table 1a
+    assert "not Inception features" in html and "01234567" in html
+    assert "32 px: few; against 70 training and 60 validation images" in html
+    assert "Caption, Kynkäänniemi &amp; &lt;b&gt;" in html and "25.0 % of 8 samples" in html
+    assert "1.00 device hours in all, 2.50 EUR" in html
+    assert "<svg" in html and "data:image/png;base64" in html and "Classification accuracy" not in html
+    assert 'src="http' not in html and "href=" not in html.replace("xlink:href", "")
+    row = {"resolution": 256, "trained_on": "generated", "images": 80, "top1": 12.345, "top5": 50.0}
+    row |= {"validation_images": 40, "network": "ResNet-18", "paper": (63.02, 84.06)}
+    html = render(*base, cas=[row])
+    assert "12.35 %" in html and "63.02" in html and "a ResNet-18 trained on nothing but" in html
+    assert training_cost({"a": CARD, "b": CARD}, None) == {"a": 1.0, "b": 1.0, "total": 2.0}
+
+
+def test_pictures_of_single_images_carry_their_captions(tmp_path: Path) -> None:
+    images = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(64, 1).repeat(64, 2).repeat(3, 3) * 40
+    np.savez(tmp_path / "a.npz", images)
+    source = NpzSource(tmp_path / "a.npz")
+    chosen = {
+        "shown": np.array([2]),
+        "neighbours": np.array([[5, 1]]),
+        "distances": np.array([[1.0, 2.5]]),
+        "random": np.array([1, 2, 3, 4, 5]),
+        "random_realism": np.ones(5),
+        "best": np.array([3]),
+        "worst": np.array([4]),
+        "best_realism": np.array([1.25]),
+        "worst_realism": np.array([0.5]),
+    }
+    draw_neighbours(chosen, source, source, metrics()["memorization"], NAME, tmp_path / "n.png")
+    with Image.open(tmp_path / "n.png") as picture:
+        pixels = np.asarray(picture)
+    present = [(pixels == 40 * v).all(2).sum() > 112 * 100 for v in range(6)]
+    assert present == [False, True, True, False, False, True]
+    assert "nearest among 70 training images" in read_caption(tmp_path / "n.png")
+    draw_realism(chosen, source, NAME, tmp_path / "b.png")
+    assert NAME in read_caption(tmp_path / "b.png")
+    with Image.open(tmp_path / "b.png") as picture:
+        assert picture.height == 4 * (112 + 18 + 3)  # five random ones take two rows

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+from cdm_kedro.cli import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def sizes(*options: str) -> str:
+    done = CliRunner().invoke(cli, ["model-sizes", *options], obj=SimpleNamespace(project_path=ROOT))
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_documented_sizes_of_the_papers_models_are_those_that_the_command_prints() -> None:
+    printed = sizes("--env=imagenet")
+    assert printed.strip() in (ROOT / "docs/models.md").read_text(encoding="utf-8")
+    rows = {line.split()[0]: line.split()[1:] for line in printed.splitlines()[1:]}
+    assert list(rows) == ["base32", "sr64", "sr128", "sr256"]
+    for stage, (parameters, flops, training, days) in rows.items():
+        images = {"base32": 700_000 * 2048, "sr64": 400_000 * 2048}.get(stage, 500_000 * 1024)  # Appendix B
+        assert float(training.replace(",", "")) == pytest.approx(
+            3 * images * float(flops.replace(",", "")) / 1e9, rel=1e-3
+        )
+        assert float(days) == pytest.approx(float(training.replace(",", "")) * 1e18 / 4e14 / 86400, rel=1e-3)
+        assert 4e8 < int(parameters.replace(",", "")) < 9e8
+
+
+def test_published_models_cost_no_training() -> None:
+    rows = [line.split() for line in sizes("--env=adm", "--tflops=100").splitlines()[1:]]
+    assert [(name, parameters, days) for name, parameters, _, _, days in rows] == [
+        ("base64", "295,904,454", "0.00"),
+        ("sr256", "311,795,910", "0.00"),
+    ]

@@ -1,0 +1,65 @@
+"""The project used as a user would use it: through its command lines, in a copy."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("conf", "src", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "pyproject.toml", ".telemetry")
+
+
+class Project:
+    """A copy of the project, used through its command lines as a user would."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.env = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(root / "src"),
+            "NO_COLOR": "1",
+            "COLUMNS": "300",
+        }
+        for name in ("KEDRO_ENV", "DVC_STAGE", "DVC_ROOT", "MLFLOW_TRACKING_URI"):
+            self.env.pop(name, None)
+
+    def __call__(self, *command: str, fails: bool = False, **env: str) -> str:
+        """Run; returns standard output and error together."""
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env={**self.env, **env},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=400,
+        )
+        assert (done.returncode != 0) == fails, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def kedro(self, *more: str, fails: bool = False) -> str:
+        return self("kedro", "run", "--pipelines=cascade", "--env=test", *more, fails=fails)
+
+    def stale(self) -> dict[str, Any]:
+        """Stages that `dvc status` calls stale, upstream or not."""
+        found = json.loads(self("dvc", "status", "--json", "dvc/test/dvc.yaml"))
+        return {name.split(":")[-1]: why for name, why in found.items()}
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        file = self.root / path
+        text = file.read_text()
+        assert text.count(old) == 1, (path, old)
+        file.write_text(text.replace(old, new))
+
+    def runs(self) -> list[Any]:
+        """MLflow's runs, newest first."""
+        import mlflow
+
+        client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{self.root}/mlflow.db")
+        experiment = client.get_experiment_by_name("cdm-kedro")
+        return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"]))

@@ -1,0 +1,157 @@
+"""Every environment's parameters are valid and fit together; the ablations run at demo size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cdm_kedro.build import build_unet
+from cdm_kedro.cascade_spec import CascadeSpec, read_cascade, read_parameters
+from cdm_kedro.data.beton import check_beton, read_beton
+from cdm_kedro.data.preprocess import preprocess_folder
+from cdm_kedro.data.resample import downsample
+from cdm_kedro.params.data import EmbeddedParams, PreprocessParams
+from cdm_kedro.params.evaluation import EvaluateParams, ReportParams
+from cdm_kedro.params.sampling import SampleParams, StageSamplingParams
+from cdm_kedro.params.search import SearchScheduleParams, SearchStepsParams, SearchTruncationParams
+from cdm_kedro.params.stage import StageParams
+from cdm_kedro.sampling.cascade import Cascade, check_cascade
+from cdm_kedro.sampling.search import _job, schedule_points, steps_points, truncation_points
+from cdm_kedro.training.weights import write_weights
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+ENVIRONMENTS = sorted(p.name for p in CONF.iterdir() if any(p.glob("parameters*.yml")))
+TYPES = {
+    "embedded": EmbeddedParams,
+    "preprocess": PreprocessParams,
+    "evaluate": EvaluateParams,
+    "report": ReportParams,
+    "sample": SampleParams,
+    "search_truncation": SearchTruncationParams,
+    "search_steps": SearchStepsParams,
+    "search_schedule": SearchScheduleParams,
+}
+
+
+def described(folder: Path, spec: CascadeSpec, values: dict[str, Any]) -> dict[str, Path]:
+    """Weights files with descriptions and no weights."""
+    out = {}
+    for stage in spec.stages:
+        params = StageParams.model_validate(values[stage.name])
+        with torch.device("meta"):
+            assert sum(p.numel() for p in build_unet(params, 10).parameters()) > 10_000
+        out[stage.name] = folder / f"{stage.name}.safetensors"
+        metadata = {"num_classes": "10", "params": params.model_dump_json(), "data": json.dumps({"source_sha256": "x"})}
+        save_file({"none": torch.zeros(1)}, out[stage.name], metadata)
+    return out
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_every_environment_builds(env: str, tmp_path: Path) -> None:
+    values, origin = read_parameters(CONF, env)
+    spec = read_cascade(CONF, env)
+    assert set(spec.resolutions) <= set(spec.stored)
+    typed = {name: kind.model_validate(values[name]) for name, kind in TYPES.items() if name in values}
+    models = described(tmp_path, spec, values)
+    check_cascade(models, typed["sample"])
+    for search, stage in spec.searches:
+        chain = [s.name for s in spec.chain(stage)]
+        some = {name: models[name] for name in chain}
+        real = {f"{split}_{spec.chain(stage)[-1].low_resolution}": Path() for split in ("train", "val")}
+        params = typed[search]
+        make = {
+            "search_truncation": truncation_points,
+            "search_steps": steps_points,
+            "search_schedule": schedule_points,
+        }[search]
+        for point in make(params):  # type: ignore[operator]
+            check_cascade(some, _job(params, point, some, Path()).params, real)  # type: ignore[arg-type]
+    in_env = [name for name in typed if name.startswith("search_") and origin[name].parent.name == env]
+    assert set(in_env) <= {name for name, _ in spec.searches}
+
+
+def test_searches_of_another_cascade_are_left_out_and_wrong_ones_named(tmp_path: Path) -> None:
+    assert [name for name, _ in read_cascade(CONF, None).searches] == [
+        "search_truncation",
+        "search_steps",
+        "search_schedule",
+    ]
+    assert read_cascade(CONF, "baseline64").searches == ()
+    for folder in ("base", "test"):
+        (tmp_path / folder).mkdir()
+        for file in (CONF / folder).glob("parameters*.yml"):
+            (tmp_path / folder / file.name).write_text(file.read_text())
+    file = tmp_path / "test/parameters.yml"
+    text = file.read_text()
+    file.write_text(text.replace("search_steps:\n  stage: sr128", "search_steps:\n  stage: sr256"))
+    with pytest.raises(ValueError, match=r"parameters.yml: search_steps.stages must hold search_steps.stage \('sr256'"):
+        read_cascade(tmp_path, "test")
+    file.write_text(text.replace("preprocess: {workers: 2}", "preprocess: {workers: 2, resolutions: [64, 128, 256]}"))
+    with pytest.raises(ValueError, match=r"resolutions \[64, 128, 256\] lacks \[32\]"):
+        read_cascade(tmp_path, "test")
+
+
+def test_sampling_depends_on_what_it_asks_for(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    for file in (CONF / "base").glob("parameters*.yml"):
+        (tmp_path / "base" / file.name).write_text(file.read_text())
+    assert read_cascade(tmp_path, None).sample_inputs == ()
+    sample = tmp_path / "base/parameters_sample.yml"
+    sample.write_text(
+        "sample:\n  stages:\n    base32: {}\n    sr64: {s: best}\n    sr128: {conditioning: val, steps: best}\n"
+        "    sr256: {schedule: best, conditioning: train}\n"
+    )
+    expected = ("search_truncation_best", "val_64", "search_steps_best", "train_64", "search_schedule_best")
+    assert read_cascade(tmp_path, None).sample_inputs == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"s": -1}, "s is -1"),
+        ({"steps": 0}, "steps is 0"),
+        ({"s": 3, "truncated": True, "conditioning": "train"}, "real images are noised"),
+        ({"resample_from": 3, "sampler": "ddim"}, "needs sampler: ancestral"),
+    ],
+)
+def test_contradictory_settings_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        StageSamplingParams.model_validate(values)
+
+
+def test_sizes_that_do_not_divide_the_crop_are_refused() -> None:
+    for sizes in ([48], [16, 16]):
+        with pytest.raises(ValueError, match="different divisors of 256"):
+            PreprocessParams.model_validate({"resolutions": sizes})
+
+
+def test_the_16_to_64_ablation_at_demo_size(image_folder: Path, tmp_path: Path) -> None:
+    """Real preprocessing at 16 and 64 pixels, and the environment's own networks, untrained, for a few steps."""
+    values, _ = read_parameters(CONF, "ablation16to64")
+    made = preprocess_folder(image_folder, tmp_path, PreprocessParams(resolutions=(16, 64), workers=2))
+    assert set(made["files"]) == {f"{split}_{side}" for split in ("train", "val") for side in (16, 64)}
+    cards = made["data_card"]["betons"]
+    assert cards["train_16"]["source_sha256"] == cards["train_64"]["source_sha256"] != cards["val_64"]["source_sha256"]
+    small, large = (read_beton(made["files"][f"val_{side}"])[0] for side in (16, 64))
+    assert check_beton(made["files"]["val_16"]).resolution == 16 and len(small) == len(large) == 6
+    # Both come from the 256-pixel crop, so they agree up to the rounding of each.
+    again = downsample(torch.from_numpy(large).permute(0, 3, 1, 2), 16).permute(0, 2, 3, 1).numpy()
+    assert abs(again.astype(int) - small.astype(int)).max() <= 1
+    models = {}
+    for seed, name in enumerate(("base16", "sr64")):
+        params = StageParams.model_validate(values[name])
+        torch.manual_seed(seed)
+        models[name] = tmp_path / f"{name}.safetensors"
+        data = json.dumps(cards[f"train_{params.resolution}"])
+        metadata = {"num_classes": "3", "params": params.model_dump_json(), "data": data}
+        write_weights(models[name], build_unet(params, 3).state_dict(), metadata)
+    settings = SampleParams.model_validate(values["sample"])
+    stages = {name: stage.model_copy(update={"steps": 3}) for name, stage in settings.stages.items()}
+    cascade = Cascade.from_files(models, settings.model_copy(update={"stages": stages}), torch.device("cpu"))
+    images = cascade.sample([0, 1, 2])
+    assert {side: tuple(x.shape) for side, x in images.items()} == {16: (3, 3, 16, 16), 64: (3, 3, 64, 64)}

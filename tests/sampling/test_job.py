@@ -1,0 +1,141 @@
+"""Whole sampling jobs: shards, interruption, several processes, stored states, real conditioning."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_cascade import CLASSES, sampling
+
+from cdm_kedro.data.resample import downsample
+from cdm_kedro.sampling.cascade import Cascade
+from cdm_kedro.sampling.faithfulness import summary, sums
+from cdm_kedro.sampling.job import ForeignShardsError, SamplingJob, run_job
+from cdm_kedro.sampling.launch import ProcessError
+
+
+def job(models: dict[str, Path], folder: Path, **changes: Any) -> SamplingJob:
+    others = {key: changes.pop(key) for key in ("real", "stored", "keep", "only") if key in changes}
+    params = sampling(**{"num_samples": 10, "batch_size": 4, "devices": 1, **changes})
+    return SamplingJob(folder=str(folder), models={n: str(p) for n, p in models.items()}, params=params, **others)
+
+
+@pytest.fixture(scope="module")
+def whole(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    torch.set_num_threads(1)
+    return run_job(job(models, tmp_path_factory.mktemp("whole")))
+
+
+def same(a: Any, b: Any) -> bool:
+    return all(path.read_bytes() == b.files[r].read_bytes() for r, path in a.files.items())
+
+
+def test_files_follow_the_adm_convention(whole: Any) -> None:
+    assert set(whole.files) == {8, 16, 32}
+    for resolution, path in whole.files.items():
+        with np.load(path, allow_pickle=False) as file:
+            assert file["arr_0"].shape == (10, resolution, resolution, 3) and file["arr_0"].dtype == np.uint8
+            assert np.array_equal(file["arr_1"], np.arange(10) % CLASSES)
+    assert whole.summary["batch_size"] == 4 and whole.summary["images_per_second"] > 0
+
+
+def test_killed_and_resumed_is_bit_identical_and_redoes_nothing(
+    models: dict[str, Path], tmp_path: Path, whole: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    original = Cascade.run
+
+    def dying(self: Cascade, labels: torch.Tensor, indices: torch.Tensor, *args: Any) -> Any:
+        calls.append(int(indices[0]))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, labels, indices, *args)
+
+    monkeypatch.setattr(Cascade, "run", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job(models, tmp_path))
+    resumed = run_job(job(models, tmp_path))
+    assert calls == [0, 4, 4, 8] and same(whole, resumed)
+    with pytest.raises(ForeignShardsError, match="samples of a job with other params; delete it"):
+        run_job(job(models, tmp_path, seed=1))
+
+
+def test_two_processes_are_bit_identical_to_one(models: dict[str, Path], tmp_path: Path, whole: Any) -> None:
+    two = run_job(job(models, tmp_path, devices=2))
+    assert same(whole, two) and two.summary["images_per_second"] > 0
+    assert len(list((tmp_path / "shards").glob("*.npz"))) == 3
+
+
+def test_a_failing_process_is_heard(models: dict[str, Path], tmp_path: Path) -> None:
+    broken = job(models, tmp_path, devices=2, stages={"sr": {"s": 41}})
+    with pytest.raises(ProcessError, match="trained for s: 0 to 40"):
+        run_job(broken)
+
+
+def test_batch_size_of_the_first_call_stays(models: dict[str, Path], tmp_path: Path, whole: Any) -> None:
+    (tmp_path / "batch_size.json").write_text("4")  # found by an earlier call, perhaps on another GPU
+    found = run_job(job(models, tmp_path, batch_size="auto"))
+    assert found.summary["batch_size"] == 4 and same(whole, found)
+    other = tmp_path / "other"
+    assert run_job(job(models, other, batch_size="auto")).summary["batch_size"] == 64
+
+
+def test_stored_samples_condition_like_fresh_ones(models: dict[str, Path], tmp_path: Path, whole: Any) -> None:
+    """A search stores the low stage once: z_0 in 8 bits, z_s in float32; later jobs reproduce the cascade's bits."""
+    low = job(models, tmp_path / "low", keep={"base": [10]}, only="base")
+    stored = run_job(low)
+    assert set(stored.files) == {8} and stored.files[8].read_bytes() == whole.files[8].read_bytes()
+    with np.load(tmp_path / "low/shards/00000004.npz") as shard:
+        assert shard["base@10"].dtype == np.float32 and shard["base@10"].shape == (4, 8, 8, 3)
+    for changes in ({}, {"batch_size": 2}):  # the partition of the reader need not be the writer's
+        more = {"stored": ("base", str(tmp_path / "low")), "only": "sr", **changes}
+        high = run_job(job(models, tmp_path / f"high{len(changes)}", **more))
+        assert set(high.files) == {16}
+        with np.load(high.files[16]) as a, np.load(whole.files[16]) as b:
+            assert np.abs(a["arr_0"].astype(int) - b["arr_0"]).max() <= (4 if changes else 0)
+    stages = {"sr": {"truncated": False}}
+    run_job(job(models, tmp_path / "plain", stages=stages, only="base"))
+    full = run_job(job(models, tmp_path / "full", stages=stages))
+    part = run_job(job(models, tmp_path / "part", stages=stages, stored=("base", str(tmp_path / "plain")), only="sr"))
+    assert full.files[16].read_bytes() == part.files[16].read_bytes()
+
+
+def test_real_images_condition_across_processes(models: dict[str, Path], real: dict[str, Path], tmp_path: Path) -> None:
+    stages = {"sr": {"s": 5, "truncated": False, "conditioning": "val"}}
+    more = {"real": {n: str(p) for n, p in real.items()}, "only": "sr", "stages": stages}
+    one, two = (run_job(job(models, tmp_path / str(n), devices=n, **more)) for n in (1, 2))
+    assert set(one.files) == {16} and same(one, two)
+
+
+def test_faithfulness_is_that_of_the_finished_samples(whole: Any) -> None:
+    with np.load(whole.files[16]) as high, np.load(whole.files[8]) as low:
+        x, z = (torch.from_numpy(f["arr_0"]).permute(0, 3, 1, 2) for f in (high, low))
+    difference = downsample(x, 8).double() - z.double()
+    assert whole.summary["sr/psnr_to_input_db"] == pytest.approx(
+        20 * math.log10(255) - 10 * math.log10(float(difference.square().mean()))
+    )
+    for channel, name in enumerate(("red", "green", "blue")):
+        assert whole.summary[f"sr/colour_shift_{name}"] == pytest.approx(float(difference[:, channel].mean()))
+    assert "base/psnr_to_input_db" not in whole.summary and "top/psnr_to_input_db" in whole.summary
+
+
+def test_faithfulness_of_known_images() -> None:
+    low = torch.full((2, 3, 4, 4), 100, dtype=torch.uint8)
+    high = torch.full((2, 3, 8, 8), 100, dtype=torch.uint8)
+    assert "psnr_to_input_db" not in summary(sums(high, low))
+    high[:, 0] += 10
+    found = summary(sums(high, low) + sums(high, low))
+    assert found["colour_shift_red"] == 10 and found["colour_shift_green"] == 0
+    assert found["psnr_to_input_db"] == pytest.approx(10 * math.log10(255**2 / (100 / 3)))
+
+
+def test_job_file_holds_everything(models: dict[str, Path], tmp_path: Path) -> None:
+    one = job(models, tmp_path, keep={"base": [3]})
+    assert SamplingJob.model_validate_json(one.model_dump_json()).identity() == one.identity()
+    assert json.loads(one.model_dump_json())["keep"] == {"base": [3]}
+    assert job(models, tmp_path, devices=2).identity() == job(models, tmp_path, devices=1).identity()
