@@ -27,6 +27,8 @@ class StageSpec:
     low_resolution: int | None = None
     pretrained: bool = False
     """Converted from published weights instead of trained."""
+    selects: bool = False
+    """Whether training scores its samples and keeps the best weights."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,9 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
                 f"{where}: cascade.images is false, but {name} would be trained; "
                 "give it `pretrained`, or set images: true"
             )
-        known[name] = StageSpec(name, resolution, low, low_resolution, pretrained)
+        training = params.get("training")
+        selects = isinstance(training, dict) and training.get("selection") is not None
+        known[name] = StageSpec(name, resolution, low, low_resolution, pretrained, selects)
     spec = CascadeSpec(
         tuple(known.values()),
         images and bool(cascade.get("embedded", True)),

@@ -19,7 +19,7 @@ from cdm_kedro.params.sampling import SampleParams
 from cdm_kedro.params.stage import StageParams
 from cdm_kedro.pipelines.likelihood.nodes import likelihood
 from cdm_kedro.sampling.cascade import Cascade
-from cdm_kedro.training.worker import write_weights
+from cdm_kedro.training.weights import write_weights
 
 T, S = 8, 4
 LOW: dict[str, Any] = {

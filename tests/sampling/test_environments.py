@@ -22,7 +22,7 @@ from cdm_kedro.params.search import SearchScheduleParams, SearchStepsParams, Sea
 from cdm_kedro.params.stage import StageParams, parse_model
 from cdm_kedro.sampling.cascade import Cascade, check_cascade
 from cdm_kedro.sampling.search import _job, schedule_points, steps_points, truncation_points
-from cdm_kedro.training.worker import write_weights
+from cdm_kedro.training.weights import write_weights
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ENVIRONMENTS = sorted(p.name for p in CONF.iterdir() if any(p.glob("parameters*.yml")))

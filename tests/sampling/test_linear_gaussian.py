@@ -17,7 +17,7 @@ from cdm_kedro.build import build_unet
 from cdm_kedro.params.sampling import SampleParams
 from cdm_kedro.params.stage import StageParams
 from cdm_kedro.sampling.cascade import Cascade
-from cdm_kedro.training.worker import write_weights
+from cdm_kedro.training.weights import write_weights
 
 T, N = 60, 1000
 VAR_Z, GAIN, VAR_E = 0.04, 0.8, 0.01  # z_0 pixels; x_0 = GAIN z_0 + e at every other pixel, e elsewhere

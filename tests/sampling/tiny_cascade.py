@@ -11,7 +11,7 @@ import torch
 from cdm_kedro.build import build_unet
 from cdm_kedro.params.sampling import SampleParams
 from cdm_kedro.params.stage import StageParams
-from cdm_kedro.training.worker import write_weights
+from cdm_kedro.training.weights import write_weights
 
 CLASSES = 4
 BASE: dict[str, Any] = {

@@ -17,6 +17,11 @@ from cdm_kedro.training.checkpoint import Checkpoints
 from cdm_kedro.training.trainer import Trainer, World
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(_two_threads: None) -> None:
+    torch.set_num_threads(1)  # tiny tensors
+
+
 def trained(beton: Path, workdir: Path, **training: Any) -> tuple[Trainer, list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
     trainer = Trainer(make_job(beton, workdir, steps=2, **training), World(0, 1, torch.device("cpu")), events.append)

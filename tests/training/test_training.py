@@ -24,7 +24,7 @@ from cdm_kedro.build import build_unet
 from cdm_kedro.training.checkpoint import CheckpointMismatch, Checkpoints
 from cdm_kedro.training.launch import TrainingError, TrainingInterrupted, launch
 from cdm_kedro.training.trainer import mix_seed
-from cdm_kedro.training.worker import write_weights
+from cdm_kedro.training.weights import write_weights
 
 
 def quiet(event: dict[str, Any]) -> None:

@@ -150,6 +150,22 @@ class BlurAugmentation(Params):
 AugmentationParams = Annotated[NoAugmentation | GaussianAugmentation | BlurAugmentation, Field(discriminator="kind")]
 
 
+class SelectionParams(Params):
+    """Keeping the best average by the Fréchet distance of its samples to the training images (section 4)."""
+
+    every: int = Field(ge=1, description="steps between scores; the last step is scored too")
+    num_samples: int = Field(10_000, ge=2, description="samples a score (the paper: 10k)")
+    batch_size: int = Field(64, ge=1, description="images per forward pass")
+    sampler: Literal["ancestral", "ddim"] = "ancestral"
+    steps: int | None = Field(None, ge=1, description="reverse steps; null = all training timesteps")
+    s: int = Field(0, ge=0, description="conditioning augmentation of the training images that condition the samples")
+    extractor: Literal["efficientnet_lite0", "inception2015"] = "efficientnet_lite0"
+    weights: str | None = Field(None, description="weights file of inception2015")
+    input_side: int = Field(224, ge=32, le=512, description="pixels efficientnet_lite0 sees")
+    reference_images: int | None = Field(50_000, ge=2, description="training images compared with; null = all")
+    patience: int | None = Field(None, ge=1, description="stop after so many scores without a better one; null = never")
+
+
 class TrainingParams(Params):
     """Optimization (Appendix B) and the run's habits."""
 
@@ -172,6 +188,7 @@ class TrainingParams(Params):
     log_every: int = Field(50, ge=1, description="steps between logged metrics")
     checkpoint_seconds: float = Field(300.0, gt=0, description="seconds between resume checkpoints")
     checkpoint_steps: int | None = Field(None, ge=1, description="steps between resume checkpoints, besides the time")
+    selection: SelectionParams | None = Field(None, description="null = the last average is the model")
     max_nonfinite: int = Field(20, ge=1, description="skipped non-finite steps in a row before the run stops")
 
     @model_validator(mode="after")

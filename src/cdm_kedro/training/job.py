@@ -20,6 +20,8 @@ class TrainingJob(Params):
     workdir: str
     data: dict[str, Any]
     """What the data card says of ``beton``; its hash is part of the job's identity."""
+    selector: str | None = None
+    """Module whose ``Selector`` scores weights where ``training.selection`` is given."""
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the trained weights; a checkpoint of another identity is not resumed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import math
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cdm_kedro.build import build_augmentation, build_process, build_unet
@@ -27,6 +29,7 @@ from cdm_kedro.training.checkpoint import Checkpoints
 from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.memory import needs_checkpointing
 from cdm_kedro.training.speed import achieved, peak_tflops
+from cdm_kedro.training.weights import write_weights
 
 log = logging.getLogger(__name__)
 Emit = Callable[[dict[str, Any]], None]
@@ -177,6 +180,13 @@ class Trainer:
         self.nonfinite = torch.zeros(2, device=world.device)  # skipped steps: in a row, in all
         self.step = 0
         self.curve: list[dict[str, float]] = []
+        self.scores: list[tuple[int, float]] = []  # step and score of the average, where weights are selected
+        self.selector: Any = None
+        if self.training.selection is not None:
+            if job.selector is None:
+                raise ValueError("training.selection is given, but the job names no selector")
+            module = importlib.import_module(job.selector)  # by name: no selection, no dependence on its code
+            self.selector = module.Selector(job, world.rank, world.size, world.leader, world.device)
         self.stop_requested = False
         self.ddp: nn.parallel.DistributedDataParallel | None = None
         if world.size > 1:
@@ -202,7 +212,12 @@ class Trainer:
     def save(self, wait: bool = False) -> None:
         """Write a resume checkpoint (leader only)."""
         if self.world.leads:
-            state = {"curve": list(self.curve), "ema_updates": self.ema.updates, "threads": torch.get_num_threads()}
+            state = {
+                "curve": list(self.curve),
+                "scores": list(self.scores),
+                "ema_updates": self.ema.updates,
+                "threads": torch.get_num_threads(),
+            }
             self.checkpoints.save(self.step, self.tensors(), state, wait)
 
     def resume(self) -> None:
@@ -236,6 +251,12 @@ class Trainer:
                     for k, v in keys.items()
                 }
         self.curve = state["curve"]
+        self.scores = [(step, score) for step, score in state["scores"]]
+        if self.world.leads and self.best and not self.best_file(self.best[0]).exists():
+            raise FileNotFoundError(
+                f"{self.best_file(self.best[0])}: the best weights so far are gone, though the checkpoint of step "
+                f"{self.step} knows of them; restore the file, or delete {self.checkpoints.folder} to start anew"
+            )
         self.nonfinite.copy_(tensors["count/nonfinite"])
         self.emit({"event": "resumed", "step": self.step})
         if self.world.device.type == "cpu" and state["threads"] != torch.get_num_threads():
@@ -367,12 +388,52 @@ class Trainer:
         warmup = self.training.warmup_steps
         return self.training.lr * (min(1.0, (self.step + 1) / warmup) if warmup else 1.0)
 
+    # ---- selection ----
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """Step and score of the best average so far, the earliest of equals."""
+        return min(self.scores, key=lambda pair: (pair[1], pair[0]), default=None)
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether as many scores as training.selection.patience have come after the best one."""
+        patience = self.training.selection and self.training.selection.patience
+        return bool(patience and self.best and sum(step > self.best[0] for step, _ in self.scores) >= patience)
+
+    def best_file(self, step: int) -> Path:
+        """Where the average of a step is kept while it is the best."""
+        return Path(self.job.workdir) / f"best_{step:09d}.safetensors"
+
+    def select(self) -> None:
+        """Score the average; where it is the best so far, keep it, and a checkpoint that knows of it."""
+        score = float(self.selector.score(self.ema.state_dict()))
+        self.scores.append((self.step, score if math.isfinite(score) else math.inf))
+        self.emit({"event": "selection", "step": self.step, "metrics": {self.selector.name: score}})
+        if self.world.leads and self.best == self.scores[-1]:
+            write_weights(self.best_file(self.step), self.ema.state_dict(), {})
+            self.save(wait=True)
+            # The checkpoint before, which may be fallen back to, knows the best one before.
+            for old in sorted(Path(self.job.workdir).glob("best_*.safetensors"))[:-2]:
+                old.unlink()
+
+    def weights(self) -> dict[str, Tensor]:
+        """The model that training results in: the last average, or the best one."""
+        if self.best is None:
+            return self.ema.state_dict()
+        return load_file(self.best_file(self.best[0]))
+
     # ---- the loop ----
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has come to its end."""
+        return self.step >= self.training.steps or self.out_of_patience
 
     def run(self) -> None:
         """Train to the configured number of steps, or until a stop is requested; then save."""
         self.resume()
-        if self.step >= self.training.steps:
+        if self.finished:
             return
         self.net.train()
         loader = BetonLoader(
@@ -395,7 +456,8 @@ class Trainer:
         log_started = saved = time.monotonic()
         waited, since = 0.0, self.step
         every = self.training.checkpoint_steps
-        while self.step < self.training.steps and not self.stop_requested:
+        every_score = self.training.selection and self.training.selection.every
+        while not self.finished and not self.stop_requested:
             before = time.monotonic()
             images, labels = next(loader)
             waited += time.monotonic() - before
@@ -405,10 +467,14 @@ class Trainer:
                 now = time.monotonic()
                 self._log(values, now - log_started, self.step - since, waited)
                 log_started, waited, since = now, 0.0, self.step
+            if every_score and (self.step % every_score == 0 or self.step == self.training.steps):
+                began = time.monotonic()
+                self.select()
+                log_started += time.monotonic() - began  # the step's speed is of training alone
             if time.monotonic() - saved >= self.training.checkpoint_seconds or (every and self.step % every == 0):
                 self.save()
                 saved = time.monotonic()
-        if self.stop_requested and self.step < self.training.steps:
+        if self.stop_requested and not self.finished:
             self.save(wait=True)
 
     def _log(self, values: dict[str, float], seconds: float, steps: int, waited: float) -> None:

@@ -45,31 +45,6 @@ def _share_job(text: str | None, size: int) -> tuple[str, int]:
     return found, leaders[0]
 
 
-def _sort_metadata(path: Path) -> None:
-    """Sort a safetensors file's metadata in place: the library writes them in another order in every process."""
-    with path.open("r+b") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(text) > length:
-            raise RuntimeError(f"{path}: the header grew from {length} to {len(text)} bytes when sorted")
-        file.seek(8)
-        file.write(text.ljust(length))  # trailing spaces are part of the format
-
-
-def write_weights(path: Path, tensors: dict[str, Any], metadata: dict[str, str]) -> None:
-    """Write a safetensors file atomically; equal contents are equal bytes."""
-    from safetensors.torch import save_file
-
-    part = path.with_name(path.name + ".part")
-    save_file({k: v.detach().float().cpu().contiguous() for k, v in tensors.items()}, part, metadata)
-    _sort_metadata(part)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)
-
-
 def main(path: str) -> int:
     """Run the job described in a file; "-" takes it from the leader."""
     die_with_parent()
@@ -88,6 +63,7 @@ def main(path: str) -> int:
 
     from cdm_kedro.training.job import TrainingJob
     from cdm_kedro.training.trainer import Trainer, World
+    from cdm_kedro.training.weights import write_weights
 
     threads = int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads())
     torch.set_num_threads(threads)  # said outright: bits depend on it
@@ -124,7 +100,7 @@ def main(path: str) -> int:
     )
     started, first = time.monotonic(), trainer.step
     trainer.run()
-    if trainer.stop_requested and trainer.step < job.params.training.steps:
+    if trainer.stop_requested and not trainer.finished:
         emit({"event": "stopped", "step": trainer.step})
         return 128 + received[0]
     if leader:
@@ -132,7 +108,7 @@ def main(path: str) -> int:
         out = Path(job.workdir) / f"{job.stage}.safetensors"
         description = {"stage": job.stage, "num_classes": str(job.num_classes), "params": job.params.model_dump_json()}
         description["data"] = json.dumps(job.data)  # sampling refuses a cascade of models trained on different images
-        write_weights(out, trainer.ema.state_dict(), description)
+        write_weights(out, trainer.weights(), description)
         done = {
             "parameters": parameters,
             "device": torch.cuda.get_device_name(device) if cuda else "cpu",
@@ -142,6 +118,8 @@ def main(path: str) -> int:
             "seconds": round(seconds, 1),
             "steps_this_run": trainer.step - first,
         }
+        if trainer.best is not None:
+            done |= {"selected_step": trainer.best[0], "selected_score": trainer.best[1], "scores": trainer.scores}
         emit({"event": "done", "weights": str(out), "curve": trainer.curve, "facts": done})
     if size > 1:
         dist.barrier()

@@ -9,8 +9,8 @@ from typing import Any
 from cdm_kedro.params.stage import StageParams
 
 
-def make_train(stage: str) -> Callable[..., dict[str, Any]]:
-    """The training node of a stage."""
+def make_train(stage: str, selector: str | None = None) -> Callable[..., dict[str, Any]]:
+    """The training node of a stage; ``selector`` names the module that scores weights, where that is asked for."""
 
     def train(images: Path, classes: list[str], data_card: dict[str, Any], params: StageParams) -> dict[str, Any]:
         """Train one model of the cascade.
@@ -36,11 +36,12 @@ def make_train(stage: str) -> Callable[..., dict[str, Any]]:
             num_classes=len(classes),
             workdir=str(scratch_dir(stage)),
             data=data_card["betons"][f"train_{params.resolution}"],
+            selector=selector,
         )
         run = live()
 
         def on_event(event: dict[str, Any]) -> None:
-            if event["event"] == "log":
+            if event["event"] in ("log", "selection"):
                 run.log_metrics(event["metrics"], step=event["step"])
 
         result = launch(job, on_event)

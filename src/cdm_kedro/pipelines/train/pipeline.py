@@ -6,6 +6,7 @@ from kedro.pipeline import Node, Pipeline
 
 from cdm_kedro.cascade_spec import StageSpec
 from cdm_kedro.pipelines.train.nodes import make_train
+from cdm_kedro.pipelines.train.selecting import make_selecting_train
 
 
 def create_pipeline(stage: StageSpec) -> Pipeline:
@@ -13,7 +14,7 @@ def create_pipeline(stage: StageSpec) -> Pipeline:
     return Pipeline(
         [
             Node(
-                make_train(stage.name),
+                make_selecting_train(stage.name) if stage.selects else make_train(stage.name),
                 inputs={
                     "images": f"train_{stage.resolution}",
                     "classes": "classes",

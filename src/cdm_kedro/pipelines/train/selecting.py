@@ -1,0 +1,26 @@
+"""The training node of a stage that selects weights: its lineage counts sampling and evaluation too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.params.stage import StageParams
+from cdm_kedro.pipelines.train.nodes import make_train
+
+RUNS_MODULES = ("cdm_kedro.training.selection",)
+"""Modules that the training process runs for this node; provenance counts them as its code."""
+
+
+def make_selecting_train(stage: str) -> Callable[..., dict[str, Any]]:
+    """The training node of a stage with ``training.selection``."""
+    train = make_train(stage, selector=RUNS_MODULES[0])
+
+    def train_and_select(
+        images: Path, classes: list[str], data_card: dict[str, Any], params: StageParams
+    ) -> dict[str, Any]:
+        """Train one model and keep the weights with the best score; see ``make_train``."""
+        return train(images, classes, data_card, params)
+
+    return train_and_select
