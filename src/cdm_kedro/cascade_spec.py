@@ -37,7 +37,7 @@ class CascadeSpec:
 
     Attributes:
         stages: the models.
-        embedded: whether the embedded data set is generated.
+        embedded: whether the embedded data set is generated: where ``images`` of globals.yml points at its folder.
         images: whether there are images to train on and to compare with; false needs every stage pretrained.
         stored: sizes that preprocessing stores.
         sample_inputs: datasets that sampling needs beside the models: FFCV files of real low-resolution images, and
@@ -110,9 +110,9 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
     if not isinstance(cascade, dict) or not isinstance(cascade.get("stages"), list) or not cascade["stages"]:
         raise ValueError(f"{origin.get('cascade', conf / 'base')}: cascade.stages must be a list of stage names")
     where = origin["cascade"]
-    unknown = sorted(set(cascade) - {"stages", "embedded", "images"})
+    unknown = sorted(set(cascade) - {"stages", "images"})
     if unknown:
-        raise ValueError(f"{where}: cascade.{unknown[0]} is not a key; known are stages, embedded and images")
+        raise ValueError(f"{where}: cascade.{unknown[0]} is not a key; known are stages and images")
     images = bool(cascade.get("images", True))
     known: dict[str, StageSpec] = {}
     for name in cascade["stages"]:
@@ -151,7 +151,7 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
         known[name] = StageSpec(name, resolution, low, low_resolution, pretrained, selects)
     spec = CascadeSpec(
         tuple(known.values()),
-        images and bool(cascade.get("embedded", True)),
+        images and _uses_embedded(conf, env),
         images,
         sample_inputs=_sample_inputs(values.get("sample"), known),
     )
@@ -207,6 +207,17 @@ def _searches(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSpec
                 f"and no other; the cascade's are {[s.name for s in spec.stages]}"
             )
     return tuple(found)
+
+
+def _uses_embedded(conf: Path, env: str | None) -> bool:
+    """Whether globals.yml gives the embedded data set's folder for the images."""
+    import yaml
+
+    values: dict[str, Any] = {}
+    for path in (conf / "base/globals.yml", *([conf / env / "globals.yml"] if env else [])):
+        if path.is_file():
+            values |= yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return values.get("images") == f"{values.get('root')}/01_raw/embedded"
 
 
 def _classified(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSpec) -> tuple[int, ...]:
