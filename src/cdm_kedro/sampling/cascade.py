@@ -19,7 +19,7 @@ from cdm_kedro.diffusion.process import DiffusionProcess
 from cdm_kedro.diffusion.samplers import SAMPLERS, Model, ReverseSchedule, guided, renoise_and_resample
 from cdm_kedro.diffusion.schedules import inference_alphas_cumprod
 from cdm_kedro.params.sampling import SamplingParams, StageSamplingParams
-from cdm_kedro.params.stage import GaussianAugmentation, ModelParams, parse_model
+from cdm_kedro.params.stage import GaussianAugmentation, ModelParams, PretrainedParams, parse_model
 from cdm_kedro.sampling.batch import CPU_BATCH, forward_bytes, free_bytes, largest_batch
 from cdm_kedro.sampling.compiling import compiled
 from cdm_kedro.sampling.conditioning import RealImages, StoredSamples
@@ -580,7 +580,7 @@ def _check(
 
 
 def _check_data(name: str, stage: ModelParams, models: Mapping[str, Path]) -> None:
-    if stage.low is None:
+    if stage.low is None or isinstance(stage, PretrainedParams):  # published weights carry no hash of their data
         return
     own, below = (read_data_hash(models[n]) for n in (name, stage.low))
     if own is None or below is None:
