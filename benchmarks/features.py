@@ -47,7 +47,7 @@ def rates(extractor: Extractor, path: Path, images: int, batch: int, repeats: in
     def bare() -> None:
         for part in batches:
             x = torch.from_numpy(part).to(extractor.device).permute(0, 3, 1, 2).float()
-            with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
+            with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
                 extractor.net(x)
         if extractor.device.type == "cuda":
             torch.cuda.synchronize()

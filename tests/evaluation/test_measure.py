@@ -159,3 +159,14 @@ def test_damaged_weights_do_not_become_numbers(tmp_path: Path, pictures: np.ndar
     extractor = Extractor("broken", broken, 8, "0" * 64, "none", torch.device("cpu"))
     with pytest.raises(ValueError, match="NaN or infinity; the images or the extractor's weights are damaged"):
         measure(npz(tmp_path / "a.npz", pictures[:8]), extractor, PARAMS, "test")
+
+
+def test_networks_run_by_cudnn_in_full_precision() -> None:
+    seen = []
+
+    def net(x: torch.Tensor) -> tuple[torch.Tensor, None]:
+        seen.append((torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32, x.dtype, x.max().item()))
+        return x.mean((2, 3)), None
+
+    Extractor("probe", net, 3, "0" * 64, "none", torch.device("cpu"))(np.full((1, 8, 8, 3), 255, np.uint8))
+    assert seen == [(True, False, torch.float32, 255.0)]
