@@ -40,7 +40,7 @@ def write_images(path: Path, count: int, side: int) -> None:
 
 def rates(extractor: Extractor, path: Path, images: int, batch: int, repeats: int) -> dict[str, float]:
     """Images a second of the bare network and of a whole pass, medians of alternating runs."""
-    params = EvaluateParams(batch_size=batch, devices=1)
+    params = EvaluateParams(batch_size=batch, devices=1, max_images=images)
     source = NpzSource(path)
     batches = [source.read(range(i, i + batch)) for i in range(0, images, batch)]
 
