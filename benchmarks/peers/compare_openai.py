@@ -38,8 +38,22 @@ from cdm_kedro.model.unet import UNet
 from cdm_kedro.params.stage import PretrainedParams
 
 ROOT = Path(__file__).resolve().parents[2]
-# File: package, our environment and stage, and the flags that its README publishes.
-PUBLISHED = {
+# Of Improved DDPM's unconditional model, whose code scales timesteps to 1000.
+UNCONDITIONAL = {
+    "resolution": 64,
+    "unet": {
+        "channels": 128,
+        "channel_mult": [1, 2, 3, 4],
+        "num_res_blocks": 3,
+        "attention_resolutions": [16, 8],
+        "num_heads": 4,
+        "class_cond": False,
+    },
+    "diffusion": {"timesteps": 4000, "schedule": "cosine", "learned_variances": True, "timestep_scale": 0.25},
+    "pretrained": {"kind": "openai"},
+}
+# File: package, our environment and stage (or parameters), and the flags that its README publishes.
+PUBLISHED: dict[str, tuple[str, tuple[str, str] | dict[str, Any], str]] = {
     "64x64_diffusion.pt": (
         "guided_diffusion",
         ("adm", "base64"),
@@ -66,6 +80,12 @@ PUBLISHED = {
         "--num_channels 192 --num_res_blocks 2 --learn_sigma True --class_cond True "
         "--diffusion_steps 4000 --noise_schedule linear --rescale_learned_sigmas False --rescale_timesteps False",
     ),
+    "imagenet64_uncond_100M_1500K.pt": (
+        "improved_diffusion",
+        UNCONDITIONAL,
+        "--image_size 64 --num_channels 128 --num_res_blocks 3 --learn_sigma True "
+        "--diffusion_steps 4000 --noise_schedule cosine",
+    ),
 }
 
 
@@ -91,11 +111,11 @@ def stub_imports() -> None:
 
 def published(name: str) -> tuple[Any, Any, dict[str, Any], PretrainedParams]:
     """Their network on the meta device and their diffusion, built by their factory; the flags; our parameters."""
-    package, (env, stage), text = PUBLISHED[name]
+    package, ours, text = PUBLISHED[name]
     factory = importlib.import_module(f"{package}.script_util")
     words = text.split()
     parser = argparse.ArgumentParser()
-    upsampler = stage == "sr256"
+    upsampler = "upsample" in name
     defaults = factory.sr_model_and_diffusion_defaults() if upsampler else factory.model_and_diffusion_defaults()
     # A flag that is published but unknown to the factory would end here.
     factory.add_dict_to_argparser(parser, defaults)
@@ -104,6 +124,9 @@ def published(name: str) -> tuple[Any, Any, dict[str, Any], PretrainedParams]:
     create = factory.sr_create_model_and_diffusion if upsampler else factory.create_model_and_diffusion
     with torch.device("meta"):
         net, diffusion = create(**flags)
+    if isinstance(ours, dict):
+        return net, diffusion, flags, PretrainedParams.model_validate(ours)
+    env, stage = ours
     raw = yaml.safe_load((ROOT / f"conf/{env}/parameters_{stage}.yml").read_text(encoding="utf-8"))[stage]
     return net, diffusion, flags, PretrainedParams.model_validate(raw)
 
@@ -135,8 +158,9 @@ def compare_network(name: str, report: Report) -> None:
     low = torch.randn(2, 3, side // 4, side // 4, generator=generator) if params.low else None
     wrapped = diffusion._wrap_model(theirs)  # scales the timestep as they do
     with torch.no_grad():
-        a = wrapped(x, t, y=y, **({} if low is None else {"low_res": low}))
-        b = ours(x, t.float(), y, low)
+        known = {"y": y if params.unet.class_cond else None, "low_res": low}
+        a = wrapped(x, t, **{key: value for key, value in known.items() if value is not None})
+        b = ours(x, t.float(), known["y"], low)
     count = sum(p.numel() for p in ours.parameters())
     report.add(f"{name}: output", float((a - b).abs().max()), 1e-4, f"of {float(a.abs().max()):.1f}; {count:,} weights")
     process = build_process(params.diffusion)
@@ -342,7 +366,8 @@ def main() -> int:
         for file, entry in PUBLISHED.items():
             if entry[0] == package:
                 compare_network(file, report)
-                shapes[file] = {key: list(tensor.shape) for key, tensor in published(file)[0].state_dict().items()}
+                if isinstance(entry[1], tuple):
+                    shapes[file] = {key: list(tensor.shape) for key, tensor in published(file)[0].state_dict().items()}
     if arguments.json:
         arguments.json.write_text(json.dumps(report.rows, indent=1) + "\n", encoding="utf-8")
     if arguments.shapes:

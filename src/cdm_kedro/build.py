@@ -47,6 +47,7 @@ def build_unet(stage: ModelParams, num_classes: int) -> UNet:
         "aug_conditioning": isinstance(stage.augmentation, GaussianAugmentation),
         "learned_variances": stage.diffusion.learned_variances,
         "noise_conditioning": stage.diffusion.noise_conditioning,
+        "timestep_scale": stage.diffusion.timestep_scale,
         "checkpointing": unet.checkpointing is True,  # the trainer decides "auto"
     }
     if unet.detail_std is None:

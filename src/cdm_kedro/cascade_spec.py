@@ -44,6 +44,7 @@ class CascadeSpec:
             the best values of searches.
         searches: search to the stage that it searches.
         classified: sizes of the pipeline `cas`.
+        included: pipelines beside the cascade whose results the report shows.
     """
 
     stages: tuple[StageSpec, ...]
@@ -53,6 +54,7 @@ class CascadeSpec:
     sample_inputs: tuple[str, ...] = ()
     searches: tuple[tuple[str, str], ...] = ()
     classified: tuple[int, ...] = ()
+    included: tuple[str, ...] = ()
 
     @cached_property
     def resolutions(self) -> tuple[int, ...]:
@@ -91,18 +93,6 @@ def read_parameters(conf: Path, env: str | None) -> tuple[dict[str, Any], dict[s
             for key, value in (content or {}).items():
                 values[key], origin[key] = value, path
     return values, origin
-
-
-def _classified(values: dict[str, Any], origin: dict[str, Path], known: dict[str, StageSpec]) -> tuple[int, ...]:
-    wanted = (values.get("cas") or {}).get("resolutions") or []
-    made = sorted(stage.resolution for stage in known.values())
-    own = "cas" in origin and origin["cas"].parent == origin["cascade"].parent  # else it is base's, for base's cascade
-    for resolution in wanted:
-        if own and resolution not in made:
-            raise ValueError(
-                f"{origin['cas']}: cas.resolutions holds {resolution!r}; the cascade makes images of {made} pixels"
-            )
-    return tuple(resolution for resolution in wanted if resolution in made)
 
 
 def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
@@ -167,12 +157,13 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
     )
     if not images:
         return spec
-    return replace(
+    spec = replace(
         spec,
         stored=_stored(values.get("preprocess"), origin, known),
         searches=_searches(values, origin, spec),
-        classified=_classified(values, origin, known),
+        classified=_classified(values, origin, spec),
     )
+    return replace(spec, included=_included(values, origin, spec))
 
 
 def _stored(preprocess: Any, origin: dict[str, Path], known: dict[str, StageSpec]) -> tuple[int, ...]:
@@ -216,3 +207,24 @@ def _searches(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSpec
                 f"and no other; the cascade's are {[s.name for s in spec.stages]}"
             )
     return tuple(found)
+
+
+def _classified(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSpec) -> tuple[int, ...]:
+    """Sizes at which classifiers are trained; those that an environment inherits and does not make are left out."""
+    wanted = (values.get("cas") or {}).get("resolutions") or []
+    missing = [resolution for resolution in wanted if resolution not in spec.resolutions]
+    if missing and origin["cas"].parent == origin["cascade"].parent:
+        raise ValueError(
+            f"{origin['cas']}: cas.resolutions holds {missing[0]!r}; the cascade makes {list(spec.resolutions)} pixels"
+        )
+    return tuple(resolution for resolution in wanted if resolution not in missing)
+
+
+def _included(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSpec) -> tuple[str, ...]:
+    """What the report shows beside the cascade; what an environment inherits and does not have is left out."""
+    wanted = (values.get("report") or {}).get("include") or []
+    known = [*(["cas"] if spec.classified else []), "likelihood", *(name for name, _ in spec.searches)]
+    missing = [name for name in wanted if name not in known]
+    if missing and origin["report"].parent == origin["cascade"].parent:
+        raise ValueError(f"{origin['report']}: report.include holds {missing[0]!r}; it may hold {known}")
+    return tuple(name for name in wanted if name not in missing)

@@ -93,7 +93,10 @@ def test_conversions_are_inverse_at_both_ends_of_4000(t: int) -> None:
     back = process.eps_from_x_start(xt, ts, x0)
     assert (back - eps).abs().max() < 1e-6 / float((1 - a).sqrt()) * 4
     mean = process.posterior_mean(x0, xt, ts)
-    assert torch.isfinite(mean).all()
+    again = process.x_start_from_mean(xt, ts, mean)
+    on_start = process.table("posterior_coef_x_start", ts)
+    # The image weighs little in the mean when t is late: the error is the mean's, amplified by the inverse weight.
+    assert ((again - x0).abs() * on_start).max() < 1e-6
     if t == 0:
         torch.testing.assert_close(mean, x0)  # the posterior of the first step is the image itself
 

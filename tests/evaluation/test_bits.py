@@ -100,7 +100,7 @@ def test_bits_of_each_stage_and_of_the_cascade(
 
 
 def test_strata_are_unbiased_and_batches_do_not_matter(models: dict[str, Path], betons: dict[str, Path]) -> None:
-    sample = SampleParams.model_validate({"num_samples": 1, "stages": sampling(0, False)})
+    sample = SampleParams.model_validate({"num_samples": 1, "precision": "fp32", "stages": sampling(0, False)})
     cascade = Cascade.from_files(models, sample, torch.device("cpu"))
     files = {32: betons["val_32"], 64: betons["val_64"]}
 
@@ -119,7 +119,7 @@ def test_strata_are_unbiased_and_batches_do_not_matter(models: dict[str, Path], 
 
 
 def test_files_of_other_images_are_refused(models: dict[str, Path], betons: dict[str, Path]) -> None:
-    sample = SampleParams.model_validate({"num_samples": 1, "stages": sampling(0, False)})
+    sample = SampleParams.model_validate({"num_samples": 1, "precision": "fp32", "stages": sampling(0, False)})
     cascade = Cascade.from_files(models, sample, torch.device("cpu"))
     with pytest.raises(ValueError, match="same images"):
         cascade_bits(cascade, {32: betons["train_32"], 64: betons["val_64"]}, LikelihoodParams(timesteps=1))

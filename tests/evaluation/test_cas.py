@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,42 @@ def test_table_comparison_and_class_grids(tmp_path: Path) -> None:
 def test_parameters_are_checked() -> None:
     with pytest.raises(ValueError, match="warmup_steps 5 must be below steps 5"):
         CasParams(resolutions=[], steps=5, warmup_steps=5, batch_size=1)
+
+
+def test_the_pipeline_has_two_classifiers_a_size_and_the_report_shows_them_when_asked(tmp_path: Path) -> None:
+    from cdm_kedro.cascade_spec import read_cascade
+    from cdm_kedro.pipelines.cas.pipeline import create_stages
+    from cdm_kedro.pipelines.report.pipeline import create_pipeline as report
+
+    root = Path(__file__).parents[2]
+    spec = read_cascade(root / "conf", "imagenet")
+    stages = create_stages(spec)
+    kinds = [f"cas_{kind}_{size}" for size in (128, 256) for kind in ("real", "generated")]
+    assert list(stages) == [*kinds, "cas_table"]
+    for name, stage in stages.items():
+        assert {node.namespace for node in stage.nodes} == {name}
+    assert "samples_256" in stages["cas_generated_256"].inputs() and "train_256" in stages["cas_real_256"].inputs()
+    made = stages["cas_table"].outputs()
+    assert made == {"cas_table"} | {f"{p}_cas_{s}" for p in ("comparison", "best", "worst") for s in (128, 256)}
+    assert not report(spec).inputs() & made  # the cascade alone does not wait for classifiers
+    asked = replace(spec, included=("cas", "likelihood", "search_steps"))
+    assert report(asked).inputs() - report(spec).inputs() == made | {"likelihood", "search_steps_figure"}
+
+
+def test_settings_that_do_not_fit_the_cascade_are_refused(tmp_path: Path) -> None:
+    from cdm_kedro.cascade_spec import read_cascade
+
+    def read(more: str, env: str | None = None) -> Any:
+        for folder, text in (("base", "cascade: {stages: [a]}\na: {resolution: 32}\n" + more), ("e", "")):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / "parameters.yml").write_text(text)
+        (tmp_path / "e" / "parameters.yml").write_text("cascade: {stages: [b]}\nb: {resolution: 64}\n")
+        return read_cascade(tmp_path, env)
+
+    with pytest.raises(ValueError, match=r"parameters\.yml: cas\.resolutions holds 48; the cascade makes \[32\]"):
+        read("cas: {resolutions: [48]}")
+    with pytest.raises(ValueError, match=r"report\.include holds 'cas'; it may hold \['likelihood'\]"):
+        read("report: {include: [cas]}")
+    asked = "cas: {resolutions: [32]}\nreport: {include: [cas]}"
+    assert read(asked).classified == (32,) and read(asked).included == ("cas",)
+    assert read(asked, "e").classified == () and read(asked, "e").included == ()  # inherited, and not for this cascade

@@ -46,7 +46,9 @@ def test_report_shows_everything_and_loads_nothing(tmp_path: Path) -> None:
     data = {"classes": 2, "source": {"images": {"train": 10, "val": 4}}}
     curve = [{"step": float(i), "loss": 1.0 / i, "loss_q1": 0.5 / i} for i in range(1, 6)]
     base = ("My <cascade>", metrics(), data, {"base32": CARD}, {"base32": curve}, {"32": grid})
-    html = render(*base, {"neighbours": figure}, None, 2.5, "EUR")
+    bits = {"base32": {"n": 8, "terms": 50, "s": 0, "bits_per_dim": 3.456, "cascade_bits_per_dim": 3.456}}
+    html = render(*base, {"neighbours": figure, "search_s": grid}, None, bits, 2.5, "EUR")
+    assert "3.46" in html and "Looked at one by one" in html and 'alt="search_s"' in html
     assert "My &lt;cascade&gt;" in html and "<script" not in html
     assert "1.11" in html and "26.01" in html  # the paper's Table 1a
     assert "not Inception features" in html and "01234567" in html
@@ -57,9 +59,20 @@ def test_report_shows_everything_and_loads_nothing(tmp_path: Path) -> None:
     assert 'src="http' not in html and "href=" not in html.replace("xlink:href", "")
     row = {"resolution": 256, "trained_on": "generated", "images": 80, "top1": 12.345, "top5": 50.0}
     row |= {"validation_images": 40, "network": "ResNet-18", "paper": (63.02, 84.06)}
-    html = render(*base, cas=[row])
+    converted = {"parameters": 1e6, "source": "openai/guided-diffusion", "params": CARD["params"]}
+    html = render(*base[:3], {"base32": converted}, {}, {"32": grid}, cas=[row])
+    assert "converted from openai/guided-diffusion" in html and "Looked at one by one" not in html
     assert "12.35 %" in html and "63.02" in html and "a ResNet-18 trained on nothing but" in html
     assert training_cost({"a": CARD, "b": CARD}, None) == {"a": 1.0, "b": 1.0, "total": 2.0}
+
+
+def test_converted_model_is_reported_without_training(tmp_path: Path) -> None:
+    grid = tmp_path / "g.png"
+    Image.new("RGB", (32, 32), "red").save(grid)
+    converted = {"source": "published.pt", "parameters": 2e6, "num_classes": 2, "params": CARD["params"]}
+    data = {"classes": 2, "source": {"images": {"train": 10, "val": 4}}}
+    html = render("t", metrics(), data, {"a": converted, "b": CARD}, {}, {"32": grid})
+    assert "converted from published.pt" in html and "1.00 device hours in all" in html
 
 
 def test_pictures_of_single_images_carry_their_captions(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_our_own_samples_and_column_major_arrays_are_mapped(tmp_path: Path, imag
 
     square = images[:, :10]
     np.savez(tmp_path / "shard.npz", **{"10": square})
-    write_npz(tmp_path / "s.npz", [tmp_path / "shard.npz"], 10, np.arange(7, dtype=np.int64))
+    write_npz(tmp_path / "s.npz", [tmp_path / "shard.npz"], "10", 10, np.arange(7, dtype=np.int64))
     np.testing.assert_array_equal(NpzSource(tmp_path / "s.npz").read(range(7)), square)
     np.savez(tmp_path / "f.npz", np.asfortranarray(images))
     np.testing.assert_array_equal(map_npz_array(tmp_path / "f.npz", "arr_0"), images)

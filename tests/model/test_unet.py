@@ -128,8 +128,13 @@ def test_group_norm_never_normalizes_single_channels() -> None:
 
 def test_noise_levels_are_embedded_as_wavegrad_does_and_timesteps_as_ddpm() -> None:
     """WaveGrad and SR3: sinusoids of 5000 sqrt(alphas_cumprod) at frequencies 10^(-4 i / (dim / 2))."""
-    for conditioning, scale, value in (("continuous", 5000.0, 0.7312), ("timestep", 1.0, 3999.0)):
-        embedding = UNet(**SMALL, noise_conditioning=conditioning).noise_emb.double()
+    for conditioning, scale, value in (
+        ("continuous", 5000.0, 0.7312),
+        ("timestep", 1.0, 3999.0),
+        ("timestep", 0.25, 3999.0),
+    ):
+        given = {"timestep_scale": scale} if conditioning == "timestep" else {}
+        embedding = UNet(**SMALL, noise_conditioning=conditioning, **given).noise_emb.double()
         frequency = scale * 10 ** (-4 * torch.arange(4, dtype=torch.float64) / 4)
         angle = torch.tensor([value], dtype=torch.float32).double()[:, None] * frequency
         h = torch.cat((angle.cos(), angle.sin()), 1)

@@ -247,6 +247,8 @@ def test_grid_has_one_row_a_class(tmp_path: Path) -> None:
     labels = np.array([0, 1, 2, 0, 1, 2])
     for i in range(6):
         images[i] = 40 * (labels[i] + 1)
+    with pytest.raises(ValueError, match="class 2, but there are 2 class names"):
+        draw_grid(images, labels, ["a", "bb"], 2, tmp_path / "g.png")
     draw_grid(images, labels, ["a", "bb", "ccc"], 2, tmp_path / "g.png")
     with Image.open(tmp_path / "g.png") as picture:
         pixels = np.asarray(picture.convert("RGB"))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from tiny_cascade import CLASSES, sampling
@@ -69,6 +73,39 @@ def test_two_processes_are_bit_identical_to_one(models: dict[str, Path], tmp_pat
     two = run_job(job(models, tmp_path, devices=2))
     assert same(whole, two) and two.summary["images_per_second"] > 0
     assert len(list((tmp_path / "shards").glob("*.npz"))) == 3
+
+
+def test_killed_outright_in_two_processes_and_resumed_is_bit_identical(models: dict[str, Path], tmp_path: Path) -> None:
+    slow = {"num_samples": 40, "stages": {"base": {"steps": 40}}}
+    whole = run_job(job(models, tmp_path / "whole", **slow))
+    cut = job(models, tmp_path / "cut", devices=2, **slow)
+    (tmp_path / "cut.json").write_text(cut.model_dump_json())
+    code = (
+        "import sys; from pathlib import Path; from cdm_kedro.sampling.job import SamplingJob, run_job; "
+        "run_job(SamplingJob.model_validate_json(Path(sys.argv[1]).read_text()))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "cut.json")], stderr=subprocess.DEVNULL)
+    shards = tmp_path / "cut/shards"
+    deadline = time.monotonic() + 100
+    while not list(shards.glob("*.npz")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    while _processes_of(tmp_path):  # they notice within a step that nobody listens
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    kept = {path.name: path.stat().st_mtime_ns for path in shards.glob("*.npz")}
+    assert same(whole, run_job(job(models, tmp_path / "cut", **slow)))
+    assert 1 <= len(kept) < 10 and all((shards / name).stat().st_mtime_ns == at for name, at in kept.items())
+
+
+def _processes_of(folder: Path) -> list[Any]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(folder) in word for word in process.info["cmdline"] or []):
+            found.append(process)
+    return found
 
 
 def test_a_failing_process_is_heard(models: dict[str, Path], tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def cascade_bits(cascade: Cascade, images: Mapping[int, Path], params: Likelihoo
     training schedule.
 
     Args:
-        cascade: loaded models; ``sampling.s``, ``truncated`` and ``clip_x_start`` of each stage are used.
+        cascade: loaded models; each stage's ``s``, ``truncated`` and ``clip_x_start`` of sampling are used, and its
+            precision.
         images: resolution to FFCV file; the files hold the same images in the same order.
         params: how many images and terms.
 
@@ -57,13 +58,12 @@ def cascade_bits(cascade: Cascade, images: Mapping[int, Path], params: Likelihoo
         total=count * sum(number + (key[1] == 0) for key, number in terms.items()), desc="likelihood", unit="term"
     ) as bar:
         for stage in stages:
-            number = [s.name for s in cascade.stages].index(stage.name)
             for position, first in enumerate(starts[stage.name]):
                 bar.set_postfix_str(stage.name, refresh=False)
                 own[stage.name, first] = torch.cat(
                     [
                         _batch_bits(
-                            cascade, number, images, range(start, min(start + params.batch_size, count)), params,
+                            cascade, stage, images, range(start, min(start + params.batch_size, count)), params,
                             first, terms[stage.name, first], position << 24, bar.update,
                         )
                         for start in range(0, count, params.batch_size)
@@ -115,7 +115,7 @@ def _to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
 @torch.no_grad()
 def _batch_bits(
     cascade: Cascade,
-    number: int,
+    stage: Stage,
     images: Mapping[int, Path],
     rows: range,
     params: LikelihoodParams,
@@ -124,8 +124,8 @@ def _batch_bits(
     draw: int,
     progress: Callable[[int], Any],
 ) -> Tensor:
-    """Bits per dimension of some images under stage ``number``, terms from ``first`` up: (B,) float64 on the CPU."""
-    stage, device = cascade.stages[number], cascade.device
+    """Bits per dimension of some images under one stage, terms from ``first`` up: (B,) float64 on the CPU."""
+    device, number = cascade.device, stage.number
     pixels, labels = read_beton(images[stage.params.resolution], rows)
     x, y = _to_tensor(pixels, device), torch.from_numpy(labels).to(device)
     indices = torch.arange(rows.start, rows.stop, device=device)
@@ -142,9 +142,9 @@ def _batch_bits(
 
     def model(x_t: Tensor, t: Tensor) -> Tensor:
         progress(len(x_t))
-        with torch.autocast(device.type, torch.bfloat16, enabled=params.precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=cascade.params.precision == "bf16"):
             cond = levels[t] if continuous else t.float()
-            return stage.net(x_t, cond, y if stage.params.unet.class_cond else None, low, level).float()
+            return stage.forward(x_t, cond, y if stage.params.unet.class_cond else None, low, level).float()
 
     uniforms = torch.special.ndtr(normal(params.seed, number, indices, draw + 1, (terms,)).double()).T
     bits = bound_bits(

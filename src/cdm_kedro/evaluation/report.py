@@ -10,6 +10,7 @@ from typing import Any
 from cdm_kedro.evaluation.paper import TABLE_1A
 from cdm_kedro.evaluation.pictures import read_caption
 
+_SINGLE_IMAGES = ("neighbours", "realism")
 _BLUE, _GREY = "#2563eb", "#9ca3af"
 
 
@@ -104,8 +105,8 @@ def metric_notes(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def training_cost(cards: dict[str, dict[str, Any]], price: float | None) -> dict[str, float]:
-    """Device hours of every stage, ``total`` of all, and ``price`` of it where an hour's price is given."""
-    hours = {name: card["seconds"] * card["processes"] / 3600 for name, card in cards.items()}
+    """Device hours of every stage that was trained here, their ``total``, and its ``price`` where an hour has one."""
+    hours = {name: card["seconds"] * card["processes"] / 3600 for name, card in cards.items() if "seconds" in card}
     total = sum(hours.values())
     return {**hours, "total": total, **({} if price is None else {"price": total * price})}
 
@@ -119,6 +120,7 @@ def render(
     grids: dict[str, Path],
     figures: dict[str, Path] | None = None,
     cas: list[dict[str, Any]] | None = None,
+    likelihood: dict[str, dict[str, Any]] | None = None,
     price: float | None = None,
     currency: str = "USD",
 ) -> str:
@@ -133,6 +135,7 @@ def render(
         grids: sample grids by resolution.
         figures: further PNG files by name, each shown with the caption in its ``Description``.
         cas: rows of the Classification Accuracy Score's table, as ``cas_table`` gives them.
+        likelihood: bits per dimension by stage, as ``cascade_bits`` gives them.
         price: of a device hour.
         currency: of the price.
 
@@ -146,6 +149,7 @@ def render(
     )
     template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
     titles, rows = metric_rows(metrics)
+    pictures = [(name, image_uri(path), read_caption(path)) for name, path in (figures or {}).items()]
     return template.render(
         title=title,
         extractor=metrics["extractor"],
@@ -160,6 +164,8 @@ def render(
         currency=currency,
         curves={name: curve_svg(points) for name, points in curves.items()},
         grids={resolution: image_uri(path) for resolution, path in grids.items()},
-        figures=[(name, image_uri(path), read_caption(path)) for name, path in (figures or {}).items()],
+        single_images=[picture for picture in pictures if picture[0] in _SINGLE_IMAGES],
+        figures=[picture for picture in pictures if picture[0] not in _SINGLE_IMAGES],
         cas=cas,
+        likelihood=likelihood,
     )

@@ -35,7 +35,7 @@ class UNet(nn.Module):
         aug_conditioning: embed the conditioning augmentation level s (section 3.2).
         learned_variances: six output channels, eps then v.
         noise_conditioning: "timestep" embeds the index t; "continuous" embeds sqrt(alphas_cumprod) (section 4.4).
-        timestep_scale: factor on t before its embedding (Improved DDPM's published models use 1000 / T).
+        timestep_scale: factor on t before its embedding (Improved DDPM's unconditional models use 1000 / T).
         checkpointing: recompute activations of every block in the backward pass.
     """
 

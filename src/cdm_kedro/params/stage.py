@@ -65,12 +65,17 @@ class DiffusionParams(Params):
     learned_variances: bool = False
     vlb_weight: float = Field(1e-3, ge=0, description="weight of L_vlb in the hybrid loss")
     noise_conditioning: Literal["timestep", "continuous"] = "timestep"
+    timestep_scale: float = Field(
+        1.0, gt=0, description="factor on t before its embedding; 1000 / T is Improved DDPM's rescale_timesteps"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> DiffusionParams:
         if self.beta_start >= self.beta_end:
             raise ValueError(f"beta_start {self.beta_start} must be below beta_end {self.beta_end}")
         _check_linear(self)
+        if self.timestep_scale != 1 and self.noise_conditioning == "continuous":
+            raise ValueError("timestep_scale is about timesteps; noise_conditioning: continuous embeds noise levels")
         if self.learned_variances and self.noise_conditioning == "continuous":
             raise ValueError(
                 "learned_variances needs noise_conditioning: timestep; a continuous noise level has no discrete "

@@ -40,6 +40,11 @@ def draw_grid(
     factor = max(1, -(-min_side // side))
     cell = side * factor
     present = np.unique(labels)
+    if present[-1] >= len(classes):
+        raise ValueError(
+            f"samples are of class {present[-1]}, but there are {len(classes)} class names; the images must have the "
+            "classes that the models know, in the same order"
+        )
     if len(present) > max_classes:
         present = present[np.linspace(0, len(present) - 1, max_classes).round().astype(int)]
     size = max(12, min(20, cell // 5))

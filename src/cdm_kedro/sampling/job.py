@@ -186,7 +186,7 @@ def make_shards(job: SamplingJob, cascade: Cascade, progress: Progress, rank: in
             progress("", stop - start)
             continue
         batch = cascade.run(torch.from_numpy(labels[start:stop]), torch.arange(start, stop), job.params.seed, on_step)
-        part = path.with_suffix(".part")
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")  # a killed run's process may live on for a moment
         with part.open("wb") as file:
             np.savez(file, **_arrays(cascade, batch))
         os.replace(part, path)

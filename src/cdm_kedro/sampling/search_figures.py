@@ -48,7 +48,7 @@ def _axes(path: Path, metric: str, label: str) -> Iterator[Any]:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     part = path.with_name(path.name + ".part")
-    figure.savefig(part, format="png", dpi=150, metadata={"Software": None})
+    figure.savefig(part, format="png", dpi=150, metadata={"Software": None, "Description": f"{metric} by {label}"})
     plt.close(figure)
     part.replace(path)
 

@@ -20,7 +20,7 @@ def compare(classes: list[str], **parts: Any) -> dict[str, Any]:
     from cdm_kedro.evaluation.cas.results import cas_table, draw_classes, draw_comparison
     from cdm_kedro.provenance.scratch import scratch_dir
 
-    folder = scratch_dir("cas_report")
+    folder = scratch_dir("cas_table")
     sizes = [int(key.removeprefix("real_")) for key in parts if key.startswith("real_")]
     scores = {size: {kind: parts[f"{kind}_{size}"] for kind in ("real", "generated")} for size in sizes}
     out: dict[str, Any] = {"table": cas_table(scores)}

@@ -7,14 +7,12 @@ from kedro.pipeline import Node, Pipeline
 from cdm_kedro.cascade_spec import CascadeSpec
 from cdm_kedro.pipelines.cas.compare import compare
 from cdm_kedro.pipelines.cas.nodes import make_classify
-from cdm_kedro.pipelines.report.nodes import report
-from cdm_kedro.pipelines.report.pipeline import report_inputs
 
-_PICTURES = ("comparison", "best", "worst")
+CAS_PICTURES = ("comparison", "best", "worst")
 
 
 def create_stages(spec: CascadeSpec) -> dict[str, Pipeline]:
-    """Stages by name: two classifiers for each of ``cas.resolutions``, then the report with the score in it."""
+    """Stages by name: two classifiers for each of ``cas.resolutions``, then their table and pictures."""
     if not spec.classified:
         return {}
     stages: dict[str, Pipeline] = {}
@@ -36,23 +34,12 @@ def create_stages(spec: CascadeSpec) -> dict[str, Pipeline]:
             )
             stages[name] = Pipeline([node])
     inputs = {"classes": "classes"}
-    outputs, figures = {"table": "cas_table"}, {}
+    outputs = {"table": "cas_table"}
     for resolution in spec.classified:
         inputs |= {f"{kind}_{resolution}": f"cas_{kind}_{resolution}_scores" for kind in ("real", "generated")}
         inputs[f"samples_{resolution}"] = f"samples_{resolution}"
-        for picture in _PICTURES:
-            outputs[f"{picture}_{resolution}"] = f"{picture}_cas_{resolution}"
-            figures[f"figure_{picture}_cas_{resolution}"] = f"{picture}_cas_{resolution}"
-    stages["cas_report"] = Pipeline(
-        [
-            Node(compare, inputs=inputs, outputs=outputs, name="compare_classifiers", namespace="cas_report"),
-            Node(
-                report,
-                inputs={**report_inputs(spec), "cas": "cas_table", **figures},
-                outputs="cas_page",
-                name="write_cas_page",
-                namespace="cas_report",
-            ),
-        ]
+        outputs |= {f"{picture}_{resolution}": f"{picture}_cas_{resolution}" for picture in CAS_PICTURES}
+    node = Node(
+        compare, inputs=inputs, outputs=outputs, name="compare_classifiers", namespace="cas_table", tags=["cas"]
     )
-    return stages
+    return {**stages, "cas_table": Pipeline([node])}

@@ -16,7 +16,8 @@ def report(metrics: dict[str, Any], data_card: dict[str, Any], params: ReportPar
         data_card: what preprocessing recorded.
         params: title and price.
         parts: ``<stage>_card``, ``<stage>_curve``, ``grid_<resolution>`` (paths), ``figure_<name>`` (paths of further
-            PNG files, which hold their captions) and, where it exists, ``cas`` (see the pipeline of that name).
+            PNG files, which hold their captions) and, where ``report.include`` has them, ``cas`` and ``likelihood``
+            (what the pipelines of those names made).
 
     Returns:
         HTML.
@@ -36,6 +37,7 @@ def report(metrics: dict[str, Any], data_card: dict[str, Any], params: ReportPar
         grids,
         figures,
         parts.get("cas"),
+        parts.get("likelihood"),
         params.price_per_device_hour,
         params.currency,
     )

@@ -5,17 +5,26 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from cdm_kedro.cascade_spec import CascadeSpec
+from cdm_kedro.pipelines.cas.pipeline import CAS_PICTURES
 from cdm_kedro.pipelines.report.nodes import draw_single_images, report
 
 
-def report_inputs(spec: CascadeSpec) -> dict[str, str]:
-    """What the cascade gives the report; pipelines beside it add their ``figure_<name>`` and write another page."""
+def _inputs(spec: CascadeSpec) -> dict[str, str]:
     inputs = {"metrics": "metrics", "data_card": "data_card", "params": "params:report"}
     for stage in spec.stages:
         parts = ("card",) if stage.pretrained else ("card", "curve")
         inputs |= {f"{stage.name}_{part}": f"{stage.name}_{part}" for part in parts}
     inputs |= {f"grid_{res}": f"grid_{res}" for res in spec.resolutions}
-    return inputs | {f"figure_{name}": name for name in ("neighbours", "realism")}
+    figures = ["neighbours", "realism"]
+    for name in spec.included:
+        if name == "cas":
+            inputs["cas"] = "cas_table"
+            figures += [f"{picture}_cas_{res}" for res in spec.classified for picture in CAS_PICTURES]
+        elif name == "likelihood":
+            inputs["likelihood"] = "likelihood"
+        else:
+            figures.append(f"{name}_figure")
+    return inputs | {f"figure_{name}": name for name in figures}
 
 
 def create_pipeline(spec: CascadeSpec) -> Pipeline:
@@ -38,7 +47,7 @@ def create_pipeline(spec: CascadeSpec) -> Pipeline:
             ),
             Node(
                 report,
-                inputs=report_inputs(spec),
+                inputs=_inputs(spec),
                 outputs="report",
                 name="write_report",
                 namespace="report",
