@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo test check viz ui clean
+.PHONY: help setup demo test check viz ui clean bench benchgpu
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | column -t -s '|'
 
@@ -27,6 +27,13 @@ check: $(VENV)/.ready ## lint, types, and dvc.yaml against the pipeline
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/kedro dvc-yaml --check
+
+bench: $(VENV)/.ready ## training and loader speed on the CPU (GUIDED=checkout of guided-diffusion to compare with it)
+	$(BIN)/python benchmarks/training.py $(if $(GUIDED),--guided $(GUIDED))
+	$(BIN)/python benchmarks/loader.py
+
+benchgpu: $(VENV)/.ready ## training and loader speed on one GPU at the paper's sizes, in under eight minutes
+	$(BIN)/python benchmarks/gpu_suite.py $(if $(GUIDED),--guided $(GUIDED))
 
 viz: $(VENV)/.ready ## open the DAG
 	$(BIN)/kedro viz run

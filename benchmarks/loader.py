@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import statistics
 import tempfile
 import time
@@ -30,8 +29,7 @@ from tqdm import tqdm
 
 from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.data.loader import BetonLoader, sample_positions
-
-ROOT = Path(__file__).resolve().parents[1]
+from results import record
 
 
 def photograph(rng: np.random.Generator, width: int, height: int) -> Image.Image:
@@ -175,10 +173,7 @@ def main() -> None:
         for key, value in found.items():
             print(f"  {key:28}{value:14.2f}")
         results[str(side)] = found
-    out = ROOT / "benchmarks/results/loader.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps({"threads": torch.get_num_threads(), "sides": results}, indent=2) + "\n")
-    print(f"wrote {out}")
+    record("loader", {"threads": torch.get_num_threads(), "sides": results})
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import statistics
 import sys
 import tempfile
@@ -27,7 +26,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cdm_kedro.build import build_unet
+from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.params.stage import StageParams
+from cdm_kedro.training.job import TrainingJob
+from cdm_kedro.training.trainer import Trainer, World
+from results import record
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = 10
@@ -72,6 +75,7 @@ class Guided(nn.Module):
             self.net.convert_to_fp16()
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor, low: Tensor | None = None) -> Tensor:
+        """Six or three channels of noise from noisy images, steps, classes and low-resolution images."""
         if low is not None:
             x = torch.cat((x, nn.functional.interpolate(low, x.shape[-2:], mode="bilinear")), 1)
         return self.net(x, t, y=y)
@@ -105,6 +109,7 @@ class Diffusers(nn.Module):
         )
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor, low: Tensor | None = None) -> Tensor:
+        """Six or three channels of noise from noisy images, steps, classes and low-resolution images."""
         if low is not None:
             x = torch.cat((x, nn.functional.interpolate(low, x.shape[-2:], mode="bilinear")), 1)
         return self.net(x, t, class_labels=y).sample
@@ -119,6 +124,7 @@ class Ours(nn.Module):
         self.continuous = params.diffusion.noise_conditioning == "continuous"
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor, low: Tensor | None = None) -> Tensor:
+        """Six or three channels of noise from noisy images, steps, classes and low-resolution images."""
         cond = (t.float() + 1) / 5000 if self.continuous else t.float()
         return self.net(x, cond, y, low, torch.zeros_like(cond) if self.net.aug_emb is not None else None)
 
@@ -127,15 +133,14 @@ def training_step(
     model: nn.Module, params: StageParams, batch: int, device: torch.device, compile_it: bool, autocast: bool = True
 ) -> Callable[[], None]:
     """One training step on fixed data: predict the noise, mean squared error, fused Adam."""
-    model = model.to(device).train()
-    if device.type == "cuda":
-        model = model.to(memory_format=torch.channels_last)
+    # On the CPU each in the layout that it trains in: theirs contiguous, ours as the trainer has it.
+    fast = device.type == "cuda" or isinstance(model, Ours)
+    layout = torch.channels_last if fast else torch.contiguous_format
+    model = model.to(device, memory_format=layout).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     side = params.training.crop or params.resolution
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(batch, 3, side, side, generator=generator).to(device)
-    if device.type == "cuda":
-        x = x.contiguous(memory_format=torch.channels_last)
+    x = torch.randn(batch, 3, side, side, generator=generator).to(device, memory_format=layout)
     y = torch.randint(0, CLASSES, (batch,), generator=generator).to(device)
     t = torch.randint(0, params.diffusion.timesteps, (batch,), generator=generator).to(device)
     low = None
@@ -192,17 +197,17 @@ def compare(
     guided: Path | None,
     rounds: int,
     device: torch.device,
-    compile_ours: bool = False,
+    compile_them: bool = False,
     per_turn: int = 1,
 ) -> dict[str, Any]:
-    """Ours against the peers at one stage's shape.
+    """Ours against the peers at one stage's shape; guided-diffusion is never compiled.
 
     Returns:
         Median milliseconds a step of each contender and ratios of speed, ours over theirs.
     """
-    steps = {"ours": training_step(Ours(params), params, batch, device, compile_ours)}
+    steps = {"ours": training_step(Ours(params), params, batch, device, compile_them)}
     if importlib.util.find_spec("diffusers"):
-        steps["diffusers"] = training_step(Diffusers(params), params, batch, device, compile_ours)
+        steps["diffusers"] = training_step(Diffusers(params), params, batch, device, compile_them)
     if guided is not None and all(params.unet.channels * mult % 32 == 0 for mult in params.unet.channel_mult):
         fp16 = device.type == "cuda"  # its own mixed precision; on the CPU it has none, so autocast as for the others
         steps["guided-diffusion"] = training_step(
@@ -215,54 +220,58 @@ def compare(
     return found
 
 
-def overhead(params: StageParams, steps: int, device: torch.device) -> dict[str, Any]:
-    """Share of the real trainer's time that is not forward, loss, backward or optimizer."""
-    from cdm_kedro.data.beton_writer import write_beton
-    from cdm_kedro.training.job import TrainingJob
-    from cdm_kedro.training.trainer import Trainer, World
+def real_job(params: StageParams, folder: Path, steps: int, batch: int, log_every: int) -> TrainingJob:
+    """A job of the real trainer on images of noise."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (max(256, batch), params.resolution, params.resolution, 3), dtype=np.uint8)
+    write_beton([(image, i % CLASSES) for i, image in enumerate(images)], folder / "train.beton", "noise")
+    changed = {
+        "steps": steps,
+        "batch_size": batch,
+        "microbatch": None,
+        "log_every": log_every,
+        "checkpoint_steps": max(1, steps // 2),
+        "warmup_steps": 0,
+    }
+    training = params.training.model_copy(update=changed)
+    return TrainingJob(
+        stage="benchmark",
+        params=params.model_copy(update={"training": training}),
+        beton=str(folder / "train.beton"),
+        num_classes=CLASSES,
+        workdir=str(folder),
+        data={},
+    )
 
+
+def overhead(params: StageParams, steps: int) -> dict[str, float]:
+    """Share of the real trainer's time on the CPU that is not forward, loss, backward or optimizer."""
+    inside = [0.0]
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            begun = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                inside[0] += time.perf_counter() - begun
+
+        return call
+
+    marks: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
-        rng = np.random.default_rng(0)
-        beton = Path(folder) / "train.beton"
-        count = max(256, params.training.batch_size)
-        images = rng.integers(0, 256, (count, params.resolution, params.resolution, 3), dtype=np.uint8)
-        write_beton([(image, i % CLASSES) for i, image in enumerate(images)], beton, "noise")
-        changed = {"steps": steps, "log_every": 25, "checkpoint_steps": max(1, steps // 2), "warmup_steps": 0}
-        training = params.training.model_copy(update=changed)
-        job = TrainingJob(
-            stage="benchmark",
-            params=params.model_copy(update={"training": training}),
-            beton=str(beton),
-            num_classes=CLASSES,
-            workdir=folder,
-            data={},
-        )
-        trainer = Trainer(job, World(0, 1, device), lambda event: None)
-        inside = [0.0]
-
-        def timed(function: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*args: Any, **kwargs: Any) -> Any:
-                begun = time.perf_counter()
-                try:
-                    return function(*args, **kwargs)
-                finally:
-                    inside[0] += time.perf_counter() - begun
-
-            return call
-
-        backward = Tensor.backward
-        trainer.forward = timed(trainer.forward)
-        trainer.loss = timed(trainer.loss)  # type: ignore[method-assign]
+        job = real_job(params, Path(folder), steps, params.training.batch_size, 25)
+        trainer = Trainer(job, World(0, 1, torch.device("cpu")), lambda event: None)
+        trainer.forward, trainer.loss = timed(trainer.forward), timed(trainer.loss)  # type: ignore[method-assign]
         trainer.optimizer.step = timed(trainer.optimizer.step)  # type: ignore[method-assign]
-        Tensor.backward = timed(backward)  # type: ignore[method-assign, assignment]
-        marks: list[tuple[float, float]] = []
-        step = trainer.train_step
+        step, backward = trainer.train_step, Tensor.backward
 
         def marked(images: Tensor, labels: Tensor) -> None:
             step(images, labels)
             marks.append((time.perf_counter(), inside[0]))
 
         trainer.train_step = marked  # type: ignore[method-assign]
+        Tensor.backward = timed(backward)  # type: ignore[method-assign, assignment]
         try:
             trainer.run()
         finally:
@@ -278,6 +287,7 @@ def main() -> None:
     parser.add_argument("--guided", type=Path, help="checkout of openai/guided-diffusion")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--stages", nargs="+", default=["base32", "sr64", "sr128"])
+    parser.add_argument("--steps", type=int, default=60, help="of the real trainer, for its overhead")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -288,7 +298,7 @@ def main() -> None:
         print(f"{name}: batch {batch}, {params.training.crop or params.resolution} px, bf16, {options.threads} threads")
         plain = stage_params("base", name, detail_std=None)  # the peers know no detail preconditioning
         found = compare(plain, batch, options.guided, options.rounds, device)
-        found |= {f"trainer {k}": v for k, v in overhead(params, 60, device).items()}
+        found |= {f"trainer {k}": v for k, v in overhead(params, options.steps).items()}
         for key, value in found.items():
             print(f"  {key:32}{value:10.3f}")
         results[name] = found
@@ -297,10 +307,7 @@ def main() -> None:
         "threads": options.threads,
         "capability": torch.backends.cpu.get_cpu_capability(),
     }
-    out = ROOT / "benchmarks/results/training.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps({"about": about, "stages": results}, indent=2) + "\n")
-    print(f"wrote {out}")
+    record("training", {"about": about, "stages": results})
 
 
 if __name__ == "__main__":

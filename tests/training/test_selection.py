@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 import scripted_selector
 import torch
+from safetensors.torch import load_file
 from training_jobs import make_job
 
+from cdm_kedro.cascade_spec import read_cascade
 from cdm_kedro.data.beton import read_beton
 from cdm_kedro.params.stage import SelectionParams
 from cdm_kedro.pipelines.train.nodes import make_train
+from cdm_kedro.pipelines.train.pipeline import create_pipeline
 from cdm_kedro.pipelines.train.selecting import RUNS_MODULES, make_selecting_train
 from cdm_kedro.provenance.lineage import source_files
+from cdm_kedro.training.launch import launch
 from cdm_kedro.training.selection import Selector
 from cdm_kedro.training.trainer import Trainer, World
 
@@ -142,3 +146,28 @@ def test_lineage_counts_evaluation_only_where_weights_are_selected() -> None:
     assert RUNS_MODULES == ("cdm_kedro.training.selection",)
     with pytest.raises(ValueError, match="every"):
         SelectionParams(every=0)
+
+
+def test_the_parameters_decide_which_node_trains(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    stages = "cascade: {embedded: true, stages: [a, b]}\na: {resolution: 32, training: {steps: 1}}\n"
+    stages += "b: {resolution: 64, low: a, low_resolution: 32, training: {selection: {every: 5}}}\n"
+    (tmp_path / "base/parameters.yml").write_text(stages)
+    spec = read_cascade(tmp_path, None)
+    assert [stage.selects for stage in spec.stages] == [False, True]
+    nodes = [create_pipeline(stage).nodes[0] for stage in spec.stages]
+    assert [node.func.__module__.rsplit(".", 1)[1] for node in nodes] == ["nodes", "selecting"]
+    assert nodes[0].inputs[1:3] == nodes[1].inputs[1:3]  # the same wiring
+
+
+def test_two_processes_share_the_scoring(betons: dict[str, Path], tmp_path: Path) -> None:
+    wanted = {"every": 1, "num_samples": 5, "batch_size": 2, "steps": 2, "input_side": 32}
+    job = make_job(betons["train_64"], tmp_path, precision="fp32", steps=2, devices=2, selection=wanted)
+    job = job.model_copy(update={"selector": RUNS_MODULES[0]})
+    events: list[dict[str, Any]] = []
+    result = launch(job, events.append)
+    scores = {e["step"]: e["metrics"]["fd_efficientnet_lite0_32px"] for e in events if e["event"] == "selection"}
+    assert [tuple(pair) for pair in result.card["scores"]] == list(scores.items()) and list(scores) == [1, 2]
+    assert result.card["selected_step"] == min(scores, key=lambda step: scores[step])
+    alone = Selector(job, 0, 1, 0, CPU).score(load_file(result.weights))
+    assert result.card["selected_score"] == pytest.approx(alone, rel=1e-3)

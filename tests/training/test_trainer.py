@@ -126,6 +126,7 @@ def test_checkpointing_is_chosen_by_memory(betons: dict[str, Path], tmp_path: Pa
     needed = memory.step_bytes(params, 3, 4)
     assert not memory.needs_checkpointing(params, 3, 4, int(needed / 0.89))
     assert memory.needs_checkpointing(params, 3, 4, int(needed / 0.91))
+    assert not memory.needs_checkpointing(params, 3, 4, None)
     for wanted in (True, False):
         forced = params.model_copy(update={"unet": params.unet.model_copy(update={"checkpointing": wanted})})
         assert memory.needs_checkpointing(forced, 3, 4, 0) is wanted

@@ -180,6 +180,33 @@ def test_the_process_that_failed_first_is_heard(betons: dict[str, Path], tmp_pat
     assert "rank      : 1" in end and "step_with_accident" in end and "ArithmeticError: the accident" in end
 
 
+PARENT = """
+import sys
+from pathlib import Path
+from cdm_kedro.training.job import TrainingJob
+from cdm_kedro.training.launch import TrainingInterrupted, launch
+try:
+    launch(TrainingJob.model_validate_json(Path(sys.argv[1]).read_text()), lambda e: print(e["event"], flush=True))
+except TrainingInterrupted as stop:
+    sys.exit(stop.code)
+"""
+
+
+def test_ctrl_c_reaches_all_processes_and_the_state_is_saved(betons: dict[str, Path], tmp_path: Path) -> None:
+    job = make_job(betons["train_64"], tmp_path / "w", devices=2, steps=100_000, checkpoint_steps=None)
+    (tmp_path / "job.json").write_text(job.model_dump_json())
+    command = [sys.executable, "-c", PARENT, str(tmp_path / "job.json")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        while "log" not in (line := parent.stdout.readline()):
+            assert line, parent.communicate()
+        parent.send_signal(signal.SIGINT)
+        _, said = parent.communicate(timeout=120)
+    assert parent.returncode == 130, said
+    found = Checkpoints(tmp_path / "w/checkpoints", job.identity()).load(torch.device("cpu"))
+    assert found is not None and 1 <= found[0] < 100_000 and len(found[2]["curve"]) == found[0]
+
+
 def test_divergence_stops_with_the_state_kept(betons: dict[str, Path], tmp_path: Path) -> None:
     job = make_job(betons["train_64"], tmp_path / "w", lr=1e30, max_nonfinite=3, steps=50)
     with pytest.raises(TrainingError, match=r"3 steps in a row .* Lower training\.lr"):

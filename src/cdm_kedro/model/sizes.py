@@ -1,4 +1,4 @@
-"""Parameters and floating-point operations of models, counted on the meta device: nothing is allocated or computed."""
+"""Parameters and floating-point operations of models; on the meta device nothing is allocated or computed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cdm_kedro.build import build_unet
+from cdm_kedro.model.unet import UNet
 from cdm_kedro.params.stage import ModelParams, StageParams
 
 
@@ -27,15 +28,27 @@ class ModelSize:
 
 
 def network_inputs(params: ModelParams, batch: int, aug: bool) -> list[torch.Tensor | None]:
-    """Empty inputs of a stage's network in training, on the default device, in the order of its ``forward``."""
+    """Zeros for inputs of a stage's network in training, on the default device, in the order of its ``forward``."""
     training = params.training if isinstance(params, StageParams) else None
     side = (training.crop if training else None) or params.resolution
-    inputs: list[torch.Tensor | None] = [torch.empty(batch, 3, side, side), torch.empty(batch)]
-    inputs.append(torch.empty(batch, dtype=torch.int64) if params.unet.class_cond else None)
+    inputs: list[torch.Tensor | None] = [torch.zeros(batch, 3, side, side), torch.zeros(batch)]
+    inputs.append(torch.zeros(batch, dtype=torch.int64) if params.unet.class_cond else None)
     if params.low_resolution is not None:
         low = side * params.low_resolution // params.resolution
-        inputs += [torch.empty(batch, 3, low, low), torch.empty(batch) if aug else None]
+        inputs += [torch.zeros(batch, 3, low, low), torch.zeros(batch) if aug else None]
     return inputs
+
+
+def forward_flops(net: UNet, params: ModelParams) -> float:
+    """Count one evaluation on one image, by evaluating ``net`` where it lives; a multiply-add counts as two."""
+    training, device = net.training, next(net.parameters()).device
+    with torch.device(device):
+        inputs = network_inputs(params, 1, net.aug_emb is not None)
+    net.eval()
+    with FlopCounterMode(display=False) as counter:  # with gradients, as in training
+        net(*inputs)
+    net.train(training)
+    return float(counter.get_total_flops())
 
 
 def model_size(params: ModelParams, num_classes: int) -> ModelSize:
@@ -47,10 +60,7 @@ def model_size(params: ModelParams, num_classes: int) -> ModelSize:
     """
     with torch.device("meta"):
         net = build_unet(params, num_classes).to("meta")
-        inputs = network_inputs(params, 1, net.aug_emb is not None)
-        with FlopCounterMode(display=False) as counter:
-            net(*inputs)
-    forward = float(counter.get_total_flops())
+        forward = forward_flops(net, params)
     training = params.training if isinstance(params, StageParams) else None
     images = training.steps * training.batch_size if training else 0
     return ModelSize(sum(p.numel() for p in net.parameters()), forward, 3 * forward * images)

@@ -42,15 +42,15 @@ def step_bytes(params: StageParams, num_classes: int, microbatch: int) -> int:
     return int(STATE_BYTES * sum(p.numel() for p in net.parameters()) + activations * microbatch)
 
 
-def needs_checkpointing(params: StageParams, num_classes: int, microbatch: int, memory: int) -> bool:
+def needs_checkpointing(params: StageParams, num_classes: int, microbatch: int, memory: int | None) -> bool:
     """Whether activations must be recomputed to fit.
 
     Args:
         params: of the stage; an explicit ``unet.checkpointing`` is obeyed.
         num_classes: of the data.
         microbatch: images of one forward pass on one device.
-        memory: of the device, in bytes.
+        memory: of the device, in bytes; None where it is the computer's, of which there is enough.
     """
     if params.unet.checkpointing != "auto":
         return bool(params.unet.checkpointing)
-    return step_bytes(params, num_classes, microbatch) > _USABLE * memory
+    return memory is not None and step_bytes(params, num_classes, microbatch) > _USABLE * memory

@@ -24,7 +24,7 @@ from cdm_kedro.diffusion.losses import hybrid_loss, simple_loss
 from cdm_kedro.diffusion.process import q_sample_at_level
 from cdm_kedro.model.detail import DetailUNet
 from cdm_kedro.model.ema import EMA
-from cdm_kedro.model.sizes import model_size
+from cdm_kedro.model.sizes import forward_flops
 from cdm_kedro.training.checkpoint import Checkpoints
 from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.memory import needs_checkpointing
@@ -162,10 +162,10 @@ class Trainer:
         self.layout = torch.channels_last if fast else torch.contiguous_format
         self.net = self.net.to(memory_format=self.layout)
         micro = min(self.training.microbatch or local, local)
-        memory = torch.cuda.get_device_properties(world.device).total_memory if cuda else 1 << 62
+        memory = torch.cuda.get_device_properties(world.device).total_memory if cuda else None
         self.unet.checkpointing = needs_checkpointing(self.params, job.num_classes, micro, memory)
         self.peak = peak_tflops(torch.cuda.get_device_name(world.device)) if cuda else None
-        self.forward_flops = model_size(self.params, job.num_classes).forward_flops
+        self.forward_flops = forward_flops(self.unet, self.params)
         self.ema = EMA(self.net, self.training.ema_decay)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.training.lr, fused=True)
         self.process = build_process(self.params.diffusion)
