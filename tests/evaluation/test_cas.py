@@ -249,10 +249,10 @@ def test_settings_that_do_not_fit_the_cascade_are_refused(tmp_path: Path) -> Non
     from cdm_kedro.cascade_spec import read_cascade
 
     def read(more: str, env: str | None = None) -> Any:
-        for folder, text in (("base", "cascade: {stages: [a]}\na: {resolution: 32}\n" + more), ("e", "")):
+        for folder, text in (("base", "cascade: {stages: [a]}\na: {resolution: 32, unet: {}}\n" + more), ("e", "")):
             (tmp_path / folder).mkdir(exist_ok=True)
             (tmp_path / folder / "parameters.yml").write_text(text)
-        (tmp_path / "e" / "parameters.yml").write_text("cascade: {stages: [b]}\nb: {resolution: 64}\n")
+        (tmp_path / "e" / "parameters.yml").write_text("cascade: {stages: [b]}\nb: {resolution: 64, unet: {}}\n")
         return read_cascade(tmp_path, env)
 
     with pytest.raises(ValueError, match=r"parameters\.yml: cas\.resolutions holds 48; the cascade makes \[32\]"):
