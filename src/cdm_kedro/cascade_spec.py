@@ -118,7 +118,7 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
         raise CascadeSpecError(f"{origin.get('cascade', conf / 'base')}: cascade.stages must be a list of stage names")
     where = origin["cascade"]
     for key, value in values.items():
-        if key not in KEYS and not (isinstance(value, dict) and "unet" in value):
+        if key not in (*KEYS, *cascade["stages"]) and not (isinstance(value, dict) and "unet" in value):
             close = difflib.get_close_matches(key, [*KEYS, *map(str, cascade["stages"])], 1)
             raise CascadeSpecError(
                 f"{origin[key]}: {key} is not a key{f'; did you mean {close[0]}?' if close else '.'} "

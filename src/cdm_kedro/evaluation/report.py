@@ -115,6 +115,7 @@ def render(
     title: str,
     metrics: dict[str, Any],
     data_card: dict[str, Any],
+    sampling: dict[str, float],
     cards: dict[str, dict[str, Any]],
     curves: dict[str, list[dict[str, float]]],
     grids: dict[str, Path],
@@ -130,6 +131,7 @@ def render(
         title: heading.
         metrics: what evaluation returned.
         data_card: what preprocessing recorded.
+        sampling: ``seconds``, ``num_samples`` and ``images_per_second``.
         cards: model cards by stage.
         curves: training curves by stage.
         grids: sample grids by resolution.
@@ -159,6 +161,7 @@ def render(
         rows=rows,
         notes=metric_notes(rows),
         data=data_card,
+        sampling=sampling,
         cards=cards,
         cost=training_cost(cards, price),
         currency=currency,

@@ -10,7 +10,7 @@ from cdm_kedro.pipelines.report.nodes import draw_single_images, report
 
 
 def _inputs(spec: CascadeSpec) -> dict[str, str]:
-    inputs = {"metrics": "metrics", "data_card": "data_card", "params": "params:report"}
+    inputs = {"metrics": "metrics", "data_card": "data_card", "sampling": "sample_card", "params": "params:report"}
     for stage in spec.stages:
         parts = ("card",) if stage.pretrained else ("card", "curve")
         inputs |= {f"{stage.name}_{part}": f"{stage.name}_{part}" for part in parts}

@@ -8,7 +8,7 @@ from typing import Any
 from cdm_kedro.params.sampling import SampleParams
 
 
-def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Path]:
+def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Any]:
     """Sample every stage of the cascade, class-balanced.
 
     Args:
@@ -19,6 +19,7 @@ def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Path]:
 
     Returns:
         ``samples_<resolution>``: an npz with ``arr_0`` (N, H, W, 3) uint8 and ``arr_1`` (N,) int64 labels.
+        ``card``: throughput, and how faithful each stage is to its input.
     """
     from cdm_kedro.provenance.scratch import scratch_dir
     from cdm_kedro.provenance.tracking import live
@@ -35,7 +36,7 @@ def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Path]:
     )
     result = run_job(job)
     live().log_metrics(result.summary, step=0)
-    return {f"samples_{resolution}": path for resolution, path in result.files.items()}
+    return {**{f"samples_{resolution}": path for resolution, path in result.files.items()}, "card": result.summary}
 
 
 def draw_grids(classes: list[str], params: SampleParams, **samples: Path) -> dict[str, Path]:

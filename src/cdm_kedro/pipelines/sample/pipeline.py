@@ -18,7 +18,7 @@ def create_pipeline(spec: CascadeSpec) -> Pipeline:
             Node(
                 sample_cascade,
                 inputs={"params": "params:sample", **models, **others},
-                outputs=samples,
+                outputs={**samples, "card": "sample_card"},
                 name="sample_cascade",
                 namespace="sample",
                 tags=["sample"],
