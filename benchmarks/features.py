@@ -40,14 +40,14 @@ def write_images(path: Path, count: int, side: int) -> None:
 
 def rates(extractor: Extractor, path: Path, images: int, batch: int, repeats: int) -> dict[str, float]:
     """Images a second of the bare network and of a whole pass, medians of alternating runs."""
-    params = EvaluateParams(batch_size=batch, devices=1)
+    params = EvaluateParams(batch_size=batch, devices=1, max_images=images)
     source = NpzSource(path)
     batches = [source.read(range(i, i + batch)) for i in range(0, images, batch)]
 
     def bare() -> None:
         for part in batches:
             x = torch.from_numpy(part).to(extractor.device).permute(0, 3, 1, 2).float()
-            with torch.no_grad(), torch.backends.cudnn.flags(allow_tf32=False):
+            with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):
                 extractor.net(x)
         if extractor.device.type == "cuda":
             torch.cuda.synchronize()

@@ -6,6 +6,7 @@ The registry needs it before Kedro has a context, so it reads the YAML files its
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,13 @@ from typing import Any
 from cdm_kedro.params.data import RESOLUTIONS
 
 SEARCHES = ("search_truncation", "search_steps", "search_schedule")
+KEYS = ("cascade", "embedded", "preprocess", "sample", "evaluate", "report", "cas", "likelihood", *SEARCHES)
+"""Top-level parameters, besides the stages."""
 _BEST = {"s": "search_truncation", "steps": "search_steps", "schedule": "search_schedule"}
+
+
+class CascadeSpecError(ValueError):
+    """Parameter files that describe no cascade; the message names file and key."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class CascadeSpec:
 
     Attributes:
         stages: the models.
-        embedded: whether the embedded data set is generated.
+        embedded: whether the embedded data set is generated: where ``images`` of globals.yml points at its folder.
         images: whether there are images to train on and to compare with; false needs every stage pretrained.
         stored: sizes that preprocessing stores.
         sample_inputs: datasets that sampling needs beside the models: FFCV files of real low-resolution images, and
@@ -76,7 +83,7 @@ def read_parameters(conf: Path, env: str | None) -> tuple[dict[str, Any], dict[s
     """Top-level parameters of ``base`` overlaid with ``env``, and the file each key came from.
 
     Raises:
-        ValueError: a file is not a mapping.
+        CascadeSpecError: a file is not a mapping.
     """
     import yaml
 
@@ -89,7 +96,7 @@ def read_parameters(conf: Path, env: str | None) -> tuple[dict[str, Any], dict[s
         for path in sorted((conf / name).glob("parameters*.yml")):
             content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
             if content is not None and not isinstance(content, dict):
-                raise ValueError(f"{path}: expected a mapping of parameters, found {type(content).__name__}")
+                raise CascadeSpecError(f"{path}: expected a mapping of parameters, found {type(content).__name__}")
             for key, value in (content or {}).items():
                 values[key], origin[key] = value, path
     return values, origin
@@ -103,46 +110,53 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
         env: environment, or None for ``base`` alone.
 
     Raises:
-        ValueError: the list of stages and their parameters do not fit together; the message names file and key.
+        CascadeSpecError: the list of stages and their parameters do not fit together; the message names file and key.
     """
     values, origin = read_parameters(conf, env)
     cascade = values.get("cascade")
     if not isinstance(cascade, dict) or not isinstance(cascade.get("stages"), list) or not cascade["stages"]:
-        raise ValueError(f"{origin.get('cascade', conf / 'base')}: cascade.stages must be a list of stage names")
+        raise CascadeSpecError(f"{origin.get('cascade', conf / 'base')}: cascade.stages must be a list of stage names")
     where = origin["cascade"]
-    unknown = sorted(set(cascade) - {"stages", "embedded", "images"})
+    for key, value in values.items():
+        if key not in KEYS and not (isinstance(value, dict) and "unet" in value):
+            close = difflib.get_close_matches(key, [*KEYS, *map(str, cascade["stages"])], 1)
+            raise CascadeSpecError(
+                f"{origin[key]}: {key} is not a key{f'; did you mean {close[0]}?' if close else '.'} "
+                f"Known are {', '.join(KEYS)}, and stages with their unet"
+            )
+    unknown = sorted(set(cascade) - {"stages", "images"})
     if unknown:
-        raise ValueError(f"{where}: cascade.{unknown[0]} is not a key; known are stages, embedded and images")
+        raise CascadeSpecError(f"{where}: cascade.{unknown[0]} is not a key; known are stages and images")
     images = bool(cascade.get("images", True))
     known: dict[str, StageSpec] = {}
     for name in cascade["stages"]:
         if name in known:
-            raise ValueError(f"{where}: cascade.stages names {name!r} twice")
+            raise CascadeSpecError(f"{where}: cascade.stages names {name!r} twice")
         params = values.get(name)
         if not isinstance(params, dict):
-            raise ValueError(f"{where}: cascade.stages names {name!r}, but no parameters file has a key {name!r}")
+            raise CascadeSpecError(f"{where}: cascade.stages names {name!r}, but no parameters file has a key {name!r}")
         resolution, low, low_resolution = (params.get(key) for key in ("resolution", "low", "low_resolution"))
         if not isinstance(resolution, int):
-            raise ValueError(f"{origin[name]}: {name}.resolution is {resolution!r}; it must be a size in pixels")
+            raise CascadeSpecError(f"{origin[name]}: {name}.resolution is {resolution!r}; it must be a size in pixels")
         if low is not None:
             if low not in known:
-                raise ValueError(
+                raise CascadeSpecError(
                     f"{origin[name]}: {name}.low is {low!r}, which is not an earlier entry of cascade.stages in {where}"
                 )
             if known[low].resolution != low_resolution:
-                raise ValueError(
+                raise CascadeSpecError(
                     f"{origin[name]}: {name}.low_resolution is {low_resolution!r}, but {low} models "
                     f"{known[low].resolution}-pixel images"
                 )
         clash = next((s.name for s in known.values() if s.resolution == resolution), None)
         if clash:
-            raise ValueError(
+            raise CascadeSpecError(
                 f"{origin[name]}: {name}.resolution is {resolution}, which {clash} has too; "
                 "samples are named by their size"
             )
         pretrained = params.get("pretrained") is not None
         if not images and not pretrained:
-            raise ValueError(
+            raise CascadeSpecError(
                 f"{where}: cascade.images is false, but {name} would be trained; "
                 "give it `pretrained`, or set images: true"
             )
@@ -151,7 +165,7 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
         known[name] = StageSpec(name, resolution, low, low_resolution, pretrained, selects)
     spec = CascadeSpec(
         tuple(known.values()),
-        images and bool(cascade.get("embedded", True)),
+        images and _uses_embedded(conf, env),
         images,
         sample_inputs=_sample_inputs(values.get("sample"), known),
     )
@@ -170,7 +184,7 @@ def _stored(preprocess: Any, origin: dict[str, Path], known: dict[str, StageSpec
     stored = tuple((preprocess or {}).get("resolutions") or RESOLUTIONS)
     missing = sorted({stage.resolution for stage in known.values() if not stage.pretrained} - set(stored))
     if missing:
-        raise ValueError(
+        raise CascadeSpecError(
             f"{origin.get('preprocess', 'parameters')}: preprocess.resolutions {list(stored)} lacks {missing}, which "
             "the cascade is trained on"
         )
@@ -202,11 +216,22 @@ def _searches(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSpec
         if fits and set(stages or {}) == {s.name for s in spec.chain(str(stage))}:
             found.append((search, str(stage)))
         elif origin[search].parent == origin["cascade"].parent:
-            raise ValueError(
+            raise CascadeSpecError(
                 f"{origin[search]}: {search}.stages must hold {search}.stage ({stage!r}) and the stages below it, "
                 f"and no other; the cascade's are {[s.name for s in spec.stages]}"
             )
     return tuple(found)
+
+
+def _uses_embedded(conf: Path, env: str | None) -> bool:
+    """Whether globals.yml gives the embedded data set's folder for the images."""
+    import yaml
+
+    values: dict[str, Any] = {}
+    for path in (conf / "base/globals.yml", *([conf / env / "globals.yml"] if env else [])):
+        if path.is_file():
+            values |= yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return values.get("images") == f"{values.get('root')}/01_raw/embedded"
 
 
 def _classified(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSpec) -> tuple[int, ...]:
@@ -214,7 +239,7 @@ def _classified(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSp
     wanted = (values.get("cas") or {}).get("resolutions") or []
     missing = [resolution for resolution in wanted if resolution not in spec.resolutions]
     if missing and origin["cas"].parent == origin["cascade"].parent:
-        raise ValueError(
+        raise CascadeSpecError(
             f"{origin['cas']}: cas.resolutions holds {missing[0]!r}; the cascade makes {list(spec.resolutions)} pixels"
         )
     return tuple(resolution for resolution in wanted if resolution not in missing)
@@ -226,5 +251,5 @@ def _included(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSpec
     known = [*(["cas"] if spec.classified else []), "likelihood", *(name for name, _ in spec.searches)]
     missing = [name for name in wanted if name not in known]
     if missing and origin["report"].parent == origin["cascade"].parent:
-        raise ValueError(f"{origin['report']}: report.include holds {missing[0]!r}; it may hold {known}")
+        raise CascadeSpecError(f"{origin['report']}: report.include holds {missing[0]!r}; it may hold {known}")
     return tuple(name for name in wanted if name not in missing)

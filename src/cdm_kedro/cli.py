@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 import click
@@ -31,6 +32,12 @@ def _run(force: bool, **options: Any) -> Any:
     except Exception as error:
         if type(error).__module__.startswith("cdm_kedro."):  # ours say what to do; a traceback would bury it
             raise click.ClickException(str(error)) from error
+        if type(error).__name__ == "ParameterValidationError":
+            from cdm_kedro.params.explain import explain
+
+            said = explain(str(error), Path.cwd() / "conf", options.get("env"))
+            if said is not None:
+                raise click.ClickException(f"wrong parameters\n{said}") from None
         raise
     except BaseException as error:
         if hasattr(error, "code") and type(error).__module__.startswith("cdm_kedro."):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,6 +150,28 @@ def test_a_classifier_learns_in_its_own_process_and_is_tested(tmp_path: Path, be
     assert scores["network"] == "ResNet-18" and scores["train_images"] == 18 and scores["validation_images"] == 6
     assert curve[-1]["loss"] < curve[0]["loss"] and curve[-1]["step"] == 40
     assert {"log", "checkpoint", "done"} <= {event["event"] for event in events}
+
+
+def test_a_terminated_process_saves_and_the_next_goes_on(tmp_path: Path, betons: dict[str, Path]) -> None:
+    wanted = job(tmp_path, betons, steps=100_000, log_every=1)
+    (tmp_path / "job.json").write_text(wanted.model_dump_json())
+
+    def start() -> Any:
+        command = [sys.executable, "-m", "cdm_kedro.evaluation.cas.worker", str(tmp_path / "job.json")]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    with start() as first:
+        events = []
+        for line in first.stdout:
+            events.append(json.loads(line))
+            if len(events) == 3:
+                first.terminate()
+    assert first.returncode == 143
+    stopped = events[-1]
+    assert stopped["event"] == "stopped" and stopped["step"] >= 3
+    with start() as second:
+        assert json.loads(second.stdout.readline()) == {"event": "resumed", "step": stopped["step"]}
+        second.kill()
 
 
 def test_samples_become_an_ffcv_file_or_an_error(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def test_convert_sample_and_draw(adm: tuple[Project, dict[str, dict[str, torch.T
     out = project("kedro", "run", "--pipelines=cascade", "--env=adm")
     stages = [line.split(": running")[0].split()[-1] for line in out.splitlines() if ": running, because" in line]
     assert stages == ["base64", "sr256", "sample"]  # nothing that needs images
+    assert "does not say what data" not in out
     data = project.root / "data/env/adm"
     for stage, state in states.items():
         raw = yaml.safe_load((project.root / f"conf/adm/parameters_{stage}.yml").read_text())[stage]

@@ -103,17 +103,17 @@ def test_data_is_hashed_once_and_linked_not_copied(project: Any) -> None:
 def test_a_parameter_reruns_what_depends_on_it_and_back_restores(project: Any) -> None:
     models = project.root / "data/env/test/06_models"
     first = {p.name: p.read_bytes() for p in models.glob("*.safetensors")}
-    project.edit(PARAMETERS, "training: {steps: 2,", "training: {lr: 2.0e-4, steps: 2,")
+    project.edit(PARAMETERS, "training: {steps: 4,", "training: {lr: 2.0e-4, steps: 4,")
     output = project.kedro()
-    assert executed(output) == ["sr256", "sample", "evaluate", "report"]
-    assert "params sr256.training.lr None → 0.0002" in output
+    assert executed(output) == ["sr64", "sample", "evaluate", "report"]
+    assert "params sr64.training.lr None → 0.0002" in output
     assert "base32: fresh, skipped" in output
     changed = {p.name for p in models.glob("*.safetensors") if p.read_bytes() != first[p.name]}
-    assert changed == {"sr256.safetensors"}
+    assert changed == {"sr64.safetensors"}
     newest = project.runs()
     parent = next(r for r in newest if "mlflow.parentRunId" not in r.data.tags)
     assert any("base32" in key for key in parent.data.tags)  # links to the run that made what was skipped
-    project.edit(PARAMETERS, "training: {lr: 2.0e-4, steps: 2,", "training: {steps: 2,")
+    project.edit(PARAMETERS, "training: {lr: 2.0e-4, steps: 4,", "training: {steps: 4,")
     output = project("dvc", "repro", "dvc/test/dvc.yaml")  # the other door restores what this one made
     assert "is cached - skipping run" in output and "Running stage" not in output
     assert {p.name: p.read_bytes() for p in models.glob("*.safetensors")} == first
@@ -226,15 +226,29 @@ def test_experiments(project: Any) -> None:
 
 def test_part_of_a_stage_is_not_recorded(project: Any) -> None:
     project.edit(PARAMETERS, "Tiny cascade", "Tiny cascade, in part")
-    nodes = project("kedro", "registry", "describe", "sample")
-    assert "sample" in nodes
-    output = project("kedro", "run", "--env=test", "--pipelines=evaluate")
-    assert executed(output) == []
+    assert executed(project("kedro", "run", "--env=test", "--pipelines=evaluate")) == []
     assert set(project.stale()) == {"report"}
-    output = project("kedro", "run", "--env=test", "--pipelines=report")
-    assert executed(output) == ["report"]
+    assert executed(project("kedro", "run", "--env=test", "--tags=report")) == ["report"]  # a whole stage, by its tag
     project.edit(PARAMETERS, "Tiny cascade, in part", "Tiny cascade")
     assert "restored" in project.kedro()
+    project.edit(PARAMETERS, "grid_columns: 1", "grid_columns: 2")
+    lock = (project.root / "dvc/test/dvc.lock").read_bytes()
+    output = project("kedro", "run", "--env=test", "--nodes=sample.draw_grids")
+    assert "running them without recording" in output and executed(output) == []
+    assert (project.root / "dvc/test/dvc.lock").read_bytes() == lock and "sample" in project.stale()
+    project.edit(PARAMETERS, "grid_columns: 2", "grid_columns: 1")
+    assert executed(project.kedro()) == []
+
+
+def test_a_failed_stage_ends_as_failed_and_is_not_recorded(project: Any) -> None:
+    project.edit(PARAMETERS, "training: {steps: 6, batch_size: 8,", "training: {steps: 6, batch_size: 64,")
+    output = project("kedro", "run", "--env=test", "--pipelines=base32", fails=True)
+    assert "30 images, fewer than training.batch_size 64" in output
+    newest = {r.info.run_name: r.info.status for r in project.runs()[:2]}
+    assert newest == {"base32": "FAILED", "base32 --env=test": "FAILED"}
+    assert "base32" in project.stale()
+    project.edit(PARAMETERS, "training: {steps: 6, batch_size: 64,", "training: {steps: 6, batch_size: 8,")
+    assert executed(project.kedro()) == []
 
 
 def test_force(project: Any) -> None:

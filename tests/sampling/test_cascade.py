@@ -212,6 +212,27 @@ def test_no_step_waits_for_the_device(models: dict[str, Path]) -> None:
         assert waits == []
 
 
+def test_compiled_networks_meet_one_batch_size(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A last, smaller batch would cost a compilation of minutes; it is filled up, and its images are the same."""
+    met: list[int] = []
+
+    def watch(function: Any) -> Any:
+        return lambda x, *rest: (met.append(len(x)), function(x, *rest))[1]
+
+    plain = Cascade.from_files(models, sampling(batch_size=4), torch.device("cpu"))
+    monkeypatch.setattr(torch, "compile", watch)
+    compiled_one = Cascade.from_files(models, sampling(batch_size=4, compile=True), torch.device("cpu"))
+    for first, count, job_size, expected in ((0, 2, 0, 2), (0, 9, 0, 4), (8, 1, 9, 4), (8, 1, 3, 3)):
+        labels, indices = torch.arange(first, first + count) % CLASSES, torch.arange(first, first + count)
+        met.clear()
+        compiled_one.job_size = job_size
+        a, b = (c.run(labels, indices, 0) for c in (compiled_one, plain))
+        assert set(met) == {expected, 1}  # at 8 pixels; at 16 and 32 they go one by one
+        for name, images in a.images.items():
+            assert images.shape == b.images[name].shape and a.stopped["base", 10].shape == b.stopped["base", 10].shape
+            assert int((images.int() - b.images[name].int()).abs().max()) <= 4
+
+
 def test_batch_size_is_the_largest_that_fits() -> None:
     def measure(batch: int) -> int:
         tried.append(batch)

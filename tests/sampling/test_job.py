@@ -69,12 +69,6 @@ def test_killed_and_resumed_is_bit_identical_and_redoes_nothing(
         run_job(job(models, tmp_path, seed=1))
 
 
-def test_two_processes_are_bit_identical_to_one(models: dict[str, Path], tmp_path: Path, whole: Any) -> None:
-    two = run_job(job(models, tmp_path, devices=2))
-    assert same(whole, two) and two.summary["images_per_second"] > 0
-    assert len(list((tmp_path / "shards").glob("*.npz"))) == 3
-
-
 def test_killed_outright_in_two_processes_and_resumed_is_bit_identical(models: dict[str, Path], tmp_path: Path) -> None:
     slow = {"num_samples": 40, "stages": {"base": {"steps": 40}}}
     whole = run_job(job(models, tmp_path / "whole", **slow))
@@ -142,11 +136,17 @@ def test_stored_samples_condition_like_fresh_ones(models: dict[str, Path], tmp_p
     assert full.files[16].read_bytes() == part.files[16].read_bytes()
 
 
-def test_real_images_condition_across_processes(models: dict[str, Path], real: dict[str, Path], tmp_path: Path) -> None:
+def test_two_processes_are_bit_identical_to_one(models: dict[str, Path], real: dict[str, Path], tmp_path: Path) -> None:
+    """With everything that crosses to the processes: real images for one stage, kept states of another."""
     stages = {"sr": {"s": 5, "truncated": False, "conditioning": "val"}}
-    more = {"real": {n: str(p) for n, p in real.items()}, "only": "sr", "stages": stages}
+    more = {"real": {n: str(p) for n, p in real.items()}, "keep": {"base": [3]}, "stages": stages}
     one, two = (run_job(job(models, tmp_path / str(n), devices=n, **more)) for n in (1, 2))
-    assert set(one.files) == {16} and same(one, two)
+    assert set(one.files) == {8, 16, 32} and same(one, two) and two.summary["images_per_second"] > 0
+    shards = [sorted((tmp_path / str(n) / "shards").glob("*.npz")) for n in (1, 2)]
+    assert len(shards[0]) == 3
+    for a, b in zip(*shards, strict=True):
+        with np.load(a) as x, np.load(b) as y:
+            assert x.files == y.files and all(np.array_equal(x[key], y[key]) for key in x.files)
 
 
 def test_faithfulness_is_that_of_the_finished_samples(whole: Any) -> None:

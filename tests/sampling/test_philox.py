@@ -25,6 +25,8 @@ def test_known_answers_of_random123() -> None:
     for counter, key, expected in cases:
         got = philox4x32(tuple(word(c) for c in counter), key)  # type: ignore[arg-type]
         assert tuple(int(w) for w in got) == expected
+        got = philox4x32(tuple(word(c) for c in counter), (word(key[0])[0], word(key[1])[0]))  # type: ignore[arg-type]
+        assert tuple(int(w) for w in got) == expected
 
 
 def test_noise_is_standard_normal_and_independent_between_draws() -> None:

@@ -149,7 +149,7 @@ def test_impossible_points_are_refused_before_anything_is_sampled(
 ) -> None:
     monkeypatch.setattr(search_module, "run_job", lambda *_: pytest.fail("sampled"))
     for changes, message in (
-        ({"s": [5, 41]}, "trained for s: 0 to 40"),
+        ({"s": [5, 41]}, r"truncated_s41 cannot be sampled: stages.sr.s is 41; sr was trained for s: 0 to 40"),
         ({"modes": ["train", "truncated"]}, "train_8"),
     ):
         params = truncation(**changes)

@@ -32,7 +32,7 @@ def sample_class(metadata: Any, name: str, env: str | None, number: int, seed: i
         catalog = session.load_context().catalog  # type: ignore[attr-defined]
         try:
             models = {stage.name: Path(catalog.load(f"{stage.name}_model")) for stage in spec.stages}
-            classes = catalog.load("classes")
+            classes = catalog.load("classes" if spec.images else "class_names")
             inputs = {key: catalog.load(key) for key in spec.sample_inputs}
         except DatasetError as error:
             raise click.ClickException(str(error)) from None

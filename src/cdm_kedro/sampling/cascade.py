@@ -19,7 +19,7 @@ from cdm_kedro.diffusion.process import DiffusionProcess
 from cdm_kedro.diffusion.samplers import SAMPLERS, Model, ReverseSchedule, guided, renoise_and_resample
 from cdm_kedro.diffusion.schedules import inference_alphas_cumprod
 from cdm_kedro.params.sampling import SamplingParams, StageSamplingParams
-from cdm_kedro.params.stage import GaussianAugmentation, ModelParams, parse_model
+from cdm_kedro.params.stage import GaussianAugmentation, ModelParams, PretrainedParams, parse_model
 from cdm_kedro.sampling.batch import CPU_BATCH, forward_bytes, free_bytes, largest_batch
 from cdm_kedro.sampling.compiling import compiled
 from cdm_kedro.sampling.conditioning import RealImages, StoredSamples
@@ -260,6 +260,9 @@ class Cascade:
     ) -> None:
         self.stages, self.num_classes, self.params, self.device = stages, num_classes, params, device
         self._lowest, self._low = lowest, low
+        self.job_size = (
+            0  # samples of the job that batches are parts of: decides what a last, smaller batch is filled to
+        )
         self._batch_size: int | None = None if params.batch_size == "auto" else params.batch_size
 
     @classmethod
@@ -414,21 +417,31 @@ class Cascade:
             parts = []
             kept: dict[int, list[Tensor]] = {s: [] for s in wanted}
             for start in range(0, len(labels), share):
-                rows = slice(start, start + share)
+                usual = min(share, max(len(labels), self.job_size))
+                rows = self._rows(stage, start, min(start + share, len(labels)), usual)
+                real = slice(0, min(share, len(labels) - start))
                 z = level = None
                 if low is not None:
-                    stopped = self._stopped(stage, result, rows_of[1][rows], rows)
+                    stopped = self._stopped(stage, result, rows_of[1][rows.cpu()], rows)
                     z, level = self._conditioning(stage, low[rows], stopped, indices[rows], seed)
                 x, at = self._reverse(stage, labels[rows], indices[rows], seed, z, level, wanted, progress)
-                parts.append(((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))
+                parts.append(((x[real] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))
                 for s in wanted:
-                    kept[s].append(at[s])
+                    kept[s].append(at[s][real])
             # What is stored is what conditions: the next stage sees the 8-bit samples, as in training.
             result.images[stage.name] = torch.cat(parts)
             result.stopped |= {(stage.name, s): torch.cat(tensors) for s, tensors in kept.items()}
         return result
 
-    def _stopped(self, stage: Stage, result: Sampled, indices: Tensor, rows: slice) -> Tensor | None:
+    def _rows(self, stage: Stage, start: int, stop: int, usual: int) -> Tensor:
+        """Rows of one batch; the last is repeated where a compiled network would else be compiled for another size.
+
+        What it is filled up to depends on the job's size alone, so that a resumed job rounds as an uninterrupted one.
+        """
+        count = usual if stage.forward is not stage.net else stop - start
+        return torch.arange(start, start + count, device=self.device).clamp_max_(stop - 1)
+
+    def _stopped(self, stage: Stage, result: Sampled, indices: Tensor, rows: Tensor) -> Tensor | None:
         """z_s for a truncated stage."""
         if not stage.sampling.truncated or stage.s == 0:
             return None
@@ -580,7 +593,7 @@ def _check(
 
 
 def _check_data(name: str, stage: ModelParams, models: Mapping[str, Path]) -> None:
-    if stage.low is None:
+    if stage.low is None or isinstance(stage, PretrainedParams):  # published weights carry no hash of their data
         return
     own, below = (read_data_hash(models[n]) for n in (name, stage.low))
     if own is None or below is None:

@@ -172,6 +172,7 @@ def make_shards(job: SamplingJob, cascade: Cascade, progress: Progress, rank: in
     """
     folder = Path(job.folder)
     agree_on_batch_size(cascade, folder, rank)
+    cascade.job_size = job.params.num_samples
     labels = balanced_labels(job.params.num_samples, cascade.num_classes)
     work = cascade.work()
     each, made = sum(work.values()), 0

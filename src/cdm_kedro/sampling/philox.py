@@ -20,7 +20,7 @@ _M0, _M1 = 0xD2511F53, 0xCD9E8D57
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 
 
-def _half_round(product: Tensor, word: Tensor, key: int) -> Tensor:
+def _half_round(product: Tensor, word: Tensor, key: Tensor | int) -> Tensor:
     """Upper half of a product, mixed with the lower half of a word and a key; the upper half of the result is 0."""
     high = product >> 32
     # A counter's words start out broadcast, so the first two rounds touch few numbers; the others work in place.
@@ -28,17 +28,21 @@ def _half_round(product: Tensor, word: Tensor, key: int) -> Tensor:
     return mixed.bitwise_xor_(key).bitwise_and_(_MASK)
 
 
-def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
+def philox4x32(
+    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int] | tuple[Tensor, Tensor]
+) -> tuple[Tensor, ...]:
     """Ten rounds of Philox4x32.
 
     Args:
         counter: four int64 tensors holding unsigned 32-bit words, of one shape or broadcastable to it.
-        key: two unsigned 32-bit words.
+        key: two unsigned 32-bit words, as numbers or as int64 tensors without dimensions.
 
     Returns:
         Four int64 tensors of random unsigned 32-bit words, of the common shape.
     """
     c0, c1, c2, c3 = counter
+    k0: Tensor | int
+    k1: Tensor | int
     k0, k1 = key
     for _ in range(10):
         # int64 products wrap modulo 2^64, which leaves both 32-bit halves right; masking waits until a word is mixed.
@@ -64,10 +68,8 @@ def normal(seed: int, stage: int, indices: Tensor, step: int, shape: tuple[int, 
     size = math.prod(shape)
     block = torch.arange((size + 3) // 4, device=indices.device, dtype=torch.int64)[None, :]
     index = indices.to(torch.int64)[:, None]
-    words = _words(indices.device)(
-        (block, torch.full_like(index, step), index & _MASK, (index >> 32) | (stage << 16)),
-        (seed & _MASK, (seed >> 32) & _MASK),
-    )
+    counter = (block, torch.full_like(index, step), index & _MASK, (index >> 32) | (stage << 16))
+    words = _generator(indices.device)(counter, _key(seed, indices.device))
     # Box-Muller; (w + 0.5) / 2^32 lies strictly inside (0, 1), also after rounding down to float32's nearest below 1.
     u = [w.double().add_(0.5).to(torch.float32).mul_(2.0**-32).clamp_max_(1.0 - 2.0**-24) for w in words]
     z = torch.empty(len(indices), block.shape[1], 4, device=indices.device)
@@ -79,6 +81,15 @@ def normal(seed: int, stage: int, indices: Tensor, step: int, shape: tuple[int, 
 
 
 @cache
-def _words(device: torch.device) -> Callable[..., tuple[Tensor, ...]]:
+def _generator(device: torch.device) -> Callable[..., tuple[Tensor, ...]]:
     """The generator for a device: on CUDA its hundred integer operations become one kernel, with the same bits."""
     return compiled(philox4x32, "the noise generator") if device.type == "cuda" else philox4x32
+
+
+@cache
+def _key(seed: int, device: torch.device) -> tuple[int, int] | tuple[Tensor, Tensor]:
+    """A seed's two words: on CUDA as tensors, since a compiled function would be compiled anew for every number."""
+    low, high = seed & _MASK, (seed >> 32) & _MASK
+    if device.type != "cuda":
+        return low, high
+    return torch.tensor(low, device=device), torch.tensor(high, device=device)

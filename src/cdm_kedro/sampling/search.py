@@ -15,7 +15,7 @@ from typing import Any
 from cdm_kedro.params.sampling import SamplingParams, StageSamplingParams
 from cdm_kedro.params.search import SearchParams, SearchScheduleParams, SearchStepsParams, SearchTruncationParams
 from cdm_kedro.params.stage import ModelParams
-from cdm_kedro.sampling.cascade import check_cascade, read_description
+from cdm_kedro.sampling.cascade import CascadeError, check_cascade, read_description
 from cdm_kedro.sampling.job import SamplingJob, run_job
 
 Row = dict[str, Any]
@@ -159,7 +159,11 @@ def _refuse_early(
 ) -> None:
     """Refuse every impossible point now rather than hours later."""
     for point in points:
-        check_cascade(models, _job(params, point, models, Path()).params, real)
+        try:
+            check_cascade(models, _job(params, point, models, Path()).params, real)
+        except CascadeError as error:
+            reason = str(error).replace("sample.stages", "stages")
+            raise CascadeError(f"{point.name} cannot be sampled: {reason}") from None
 
 
 def _sample_low(
