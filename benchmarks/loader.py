@@ -93,6 +93,16 @@ def measure(side: int, files: int, stored: int, batch: int, rounds: int, device:
         write_beton(Stored(squares, stored), folder / "train.beton", f"{side} px")
 
         workers = 2
+        folder_loader = DataLoader(
+            Folder(paths, side), min(batch, files), True, num_workers=workers, persistent_workers=True
+        )
+
+        def decoded() -> Iterator[Any]:
+            while True:
+                yield from folder_loader
+
+        torch_batches = decoded()
+        next(torch_batches)
         loader = BetonLoader(
             folder / "train.beton", batch, seed=0, device=device, workers=workers if device.type == "cpu" else 4
         )
@@ -111,15 +121,7 @@ def measure(side: int, files: int, stored: int, batch: int, rounds: int, device:
                 )
             )
 
-        def decoded() -> Iterator[Any]:
-            while True:
-                yield from DataLoader(
-                    Folder(paths, side), min(batch, files), True, num_workers=workers, persistent_workers=False
-                )
-
-        torch_batches = decoded()
-        next(torch_batches)
-        steps = max(8, 4096 * 64 * 64 // (side * side) // batch)
+        steps = max(32, 4096 * 64 * 64 // (side * side) // batch)  # many times what is read ahead
 
         def ours() -> float:
             begun = time.perf_counter()

@@ -150,8 +150,8 @@ def test_lineage_counts_evaluation_only_where_weights_are_selected() -> None:
 
 def test_the_parameters_decide_which_node_trains(tmp_path: Path) -> None:
     (tmp_path / "base").mkdir()
-    stages = "cascade: {embedded: true, stages: [a, b]}\na: {resolution: 32, training: {steps: 1}}\n"
-    stages += "b: {resolution: 64, low: a, low_resolution: 32, training: {selection: {every: 5}}}\n"
+    stages = "cascade: {stages: [a, b]}\na: {resolution: 32, unet: {}, training: {steps: 1}}\n"
+    stages += "b: {resolution: 64, low: a, low_resolution: 32, unet: {}, training: {selection: {every: 5}}}\n"
     (tmp_path / "base/parameters.yml").write_text(stages)
     spec = read_cascade(tmp_path, None)
     assert [stage.selects for stage in spec.stages] == [False, True]

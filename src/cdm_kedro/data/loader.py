@@ -109,8 +109,9 @@ class BetonLoader:
     """Endless iterator of training batches.
 
     Step n of all ranks together holds the samples at stream positions n * batch_size onward, whatever the number of
-    ranks and wherever the run was resumed. Batches handed out are the caller's: FFCV's ring buffers are copied, and
-    nothing is done to the pixels, so flips and conversion to float are left to the device.
+    ranks and wherever the run was resumed. Nothing is done to the pixels: flips and conversion to float are left to the
+    device. On a CPU a batch lies in FFCV's ring of buffers and is the caller's until the next one is asked for; FFCV
+    reads ahead into the ring's other buffers only. On a GPU it is the caller's for good.
 
     Args:
         path: FFCV file of raw square images.
@@ -180,7 +181,7 @@ class BetonLoader:
         return self
 
     def __next__(self) -> tuple[Tensor, Tensor]:
-        """Return (b, 3, H, W) uint8 images, in channels_last memory, and (b,) int64 labels on the device."""
+        """Return (b, 3, H, W) uint8 images, in channels_last memory, and (b,) int64 labels, on the device."""
         batch = None if self._iterator is None else next(self._iterator, None)
         while batch is None:
             self._iterator = iter(self._loader)
@@ -188,8 +189,6 @@ class BetonLoader:
         images, labels = batch
         if self._ring is not None:
             images, labels = self._ring(images, labels)
-        else:  # copied out of FFCV's ring buffer, which the next batch but one overwrites
-            images, labels = images.clone(), labels.clone()
         return images.permute(0, 3, 1, 2), labels.long()
 
     def close(self) -> None:

@@ -99,29 +99,29 @@ class Draws:
         return uniforms, *normals
 
 
-def random_crop(images: Tensor, side: int, uniforms: Tensor, grid: int) -> Tensor:
-    """One square of each image at a multiple of ``grid``, so that downsampling and cropping commute.
+def crop_and_flip(images: Tensor, side: int, corner: Tensor | None, grid: int, flip: Tensor | None) -> Tensor:
+    """One square of each image at a multiple of ``grid``, so that downsampling and cropping commute; some mirrored.
 
     Args:
-        images: (B, C, H, H).
+        images: (B, C, H, H), best in channels_last memory.
         side: of the squares.
-        uniforms: (B, 2) in [0, 1).
+        corner: (B, 2) in [0, 1), where the square lies between top and bottom, left and right; None for the top left.
         grid: divides H and ``side``.
+        flip: (B,) bool, which are mirrored left to right; None for none.
 
     Returns:
-        (B, C, side, side).
+        (B, C, side, side) in channels_last memory.
     """
-    places = (images.shape[-1] - side) // grid + 1
-    top, left = (uniforms * places).long().clamp_max(places - 1).unbind(1)
     span = torch.arange(side, device=images.device)
-    rows, columns = (top * grid)[:, None] + span, (left * grid)[:, None] + span
-    batch, channels = (
-        torch.arange(len(images), device=images.device),
-        torch.arange(images.shape[1], device=images.device),
-    )
-    return images[
-        batch[:, None, None, None], channels[None, :, None, None], rows[:, None, :, None], columns[:, None, None, :]
-    ]
+    rows = columns = span.expand(len(images), -1)
+    if corner is not None:
+        places = (images.shape[-1] - side) // grid + 1
+        top, left = (corner * places).long().clamp_max(places - 1).unbind(1)
+        rows, columns = (top * grid)[:, None] + span, (left * grid)[:, None] + span
+    if flip is not None:
+        columns = torch.where(flip[:, None], columns.flip(1), columns)
+    batch = torch.arange(len(images), device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 class Meter:
@@ -175,6 +175,11 @@ class Trainer:
             job.identity(),
             on_saved=lambda step: emit({"event": "checkpoint", "step": step}),
         )
+        # Seeding it alone is a microsecond; torch.manual_seed takes a thousand, for devices that are not there.
+        self.dropout_generator = (
+            torch.cuda.default_generators[world.device.index or 0] if cuda else torch.default_generator
+        )
+        self.parameters = list(self.net.parameters())
         self.draws = Draws(self.training.seed, self.training.batch_size, world.device)
         self.meter = Meter(world.device)
         self.nonfinite = torch.zeros(2, device=world.device)  # skipped steps: in a row, in all
@@ -274,12 +279,15 @@ class Trainer:
         self, images: Tensor, labels: Tensor, uniforms: Tensor, noise: Tensor, low_noise: Tensor | None
     ) -> Tensor:
         """Per-example losses (B,) of a microbatch of (B, 3, H, W) uint8 images; also feeds the meter."""
-        if self.training.crop is not None and self.params.low_resolution is not None:
-            images = random_crop(
-                images, self.training.crop, uniforms[:, 6:8], self.params.resolution // self.params.low_resolution
+        crop, flips = self.training.crop, self.training.random_flip
+        if crop is not None or flips:
+            images = crop_and_flip(
+                images,
+                crop or images.shape[-1],
+                None if crop is None else uniforms[:, 6:8],
+                self.params.resolution // (self.params.low_resolution or self.params.resolution),
+                uniforms[:, 2] < 0.5 if flips else None,
             )
-        if self.training.random_flip:
-            images = torch.where((uniforms[:, 2] < 0.5)[:, None, None, None], images.flip(3), images)
         x_start = images.float() / 127.5 - 1
         low: Tensor | None = None
         aug_level: Tensor | None = None
@@ -330,7 +338,7 @@ class Trainer:
         micro = min(self.training.microbatch or local, local)
         side = self.training.crop or self.params.resolution
         low = self.params.low_resolution and side * self.params.low_resolution // self.params.resolution
-        torch.manual_seed(mix_seed(self.training.seed, 2, self.step, self.world.rank))  # dropout
+        self.dropout_generator.manual_seed(mix_seed(self.training.seed, 2, self.step, self.world.rank))
         total = torch.zeros((), device=self.world.device)
         for start in range(0, local, micro):
             rows = slice(start, min(start + micro, local))
@@ -362,7 +370,7 @@ class Trainer:
     def train_step(self, images: Tensor, labels: Tensor) -> None:
         """One optimizer step on this rank's share of the batch."""
         total = (self.first_accumulate if self.untried_compilation else self.accumulate)(images, labels)
-        gradients = [p.grad for p in self.net.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.world.size > 1:
             dist.all_reduce(total)
