@@ -6,12 +6,13 @@ With CDM_SCREENSHOTS=folder the pictures are kept there.
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,19 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
+def free_port() -> str:
+    """A port that nobody listens on, below the ephemeral ones, which Kedro-Viz refuses."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as s, suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return str(port)
+
+
 @contextmanager
 def served(project: Any, *command: str) -> Iterator[str]:
     """A server of the project, up and answering; {port} in the command is replaced."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = str(s.getsockname()[1])
+    port = free_port()
     words = [word.replace("{port}", port) for word in command]
     log = (project.root / f"{words[0]}.log").open("w")
     process = subprocess.Popen(words, cwd=project.root, env=project.env, stdout=log, stderr=log, start_new_session=True)
@@ -51,7 +59,8 @@ def served(project: Any, *command: str) -> Iterator[str]:
                 time.sleep(0.5)
         yield url
     finally:
-        os.killpg(process.pid, 15)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, 15)
         process.wait(20)
 
 
