@@ -276,27 +276,32 @@ def training(project: Any, *command: str) -> Iterator[subprocess.Popen[str]]:
         log.close()
 
 
-SHORT, LONG = "training: {steps: 6,", "training: {steps: 60, checkpoint_steps: 5,"
+SHORT, LONG = "training: {steps: 6,", "training: {steps: 800, checkpoint_steps: 20,"
 TRAIN = ("kedro", "run", "--pipelines=base32", "--env=test")
 
 
 def test_killed_at_work_and_started_again(project: Any) -> None:
+    parameters = project.root / PARAMETERS
+    start = parameters.read_text()
     project.edit(PARAMETERS, SHORT, LONG)
-    with training(project, *TRAIN) as process:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 143
-    assert next(r for r in project.runs() if r.info.run_name == "base32").info.status == "KILLED"
-    assert "base32" in project.stale()
-    with training(project, *TRAIN) as process:
-        refused = project(*TRAIN, fails=True)  # a second command meanwhile is refused, with the name of the first
-        assert "Traceback" not in refused and "kedro run --pipelines=base32" in refused
-        assert "is busy" in project("dvc", "repro", "dvc/test/dvc.yaml:base32", fails=True)
-        os.killpg(process.pid, signal.SIGKILL)
-    output = project("dvc", "repro", "dvc/test/dvc.yaml:base32")  # the other door goes on from the checkpoint
-    step = re.search(r"base32: resuming at step (\d+) of 60", output)
-    assert step is not None and int(step[1]) >= 5
-    project.edit(PARAMETERS, LONG, SHORT)
-    assert executed(project.kedro()) == []
+    try:
+        with training(project, *TRAIN) as process:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 143
+        assert next(r for r in project.runs() if r.info.run_name == "base32").info.status == "KILLED"
+        assert "base32" in project.stale()
+        with training(project, *TRAIN) as process:
+            refused = project(*TRAIN, fails=True)  # a second command meanwhile is refused, with the name of the first
+            assert "Traceback" not in refused and "kedro run --pipelines=base32" in refused
+            assert "is busy" in project("dvc", "repro", "dvc/test/dvc.yaml:base32", fails=True)
+            assert process.poll() is None
+            os.killpg(process.pid, signal.SIGKILL)
+        output = project("dvc", "repro", "dvc/test/dvc.yaml:base32")  # the other door goes on from the checkpoint
+        step = re.search(r"base32: resuming at step (\d+) of 800", output)
+        assert step is not None and int(step[1]) >= 20, output
+    finally:
+        parameters.write_text(start)
+        assert executed(project.kedro()) == []
     assert not [r for r in project.runs() if r.info.status == "RUNNING"]
 
 
@@ -310,10 +315,10 @@ def test_what_changes_while_a_stage_runs_is_not_recorded_with_its_output(project
         "input": "data/env/test/05_model_input/classes.json",
         "source": "src/cdm_kedro/training/trainer.py",
     }
-    steps = 61 + CASES.index((door, edited))  # no case may find another's result in the run cache
+    steps = 201 + CASES.index((door, edited))  # no case may find another's result in the run cache
     parameters, lock = project.root / PARAMETERS, project.root / "dvc/test/dvc.lock"
     start, recorded = parameters.read_text(), lock.read_bytes()
-    project.edit(PARAMETERS, SHORT, LONG.replace("60", str(steps)))
+    project.edit(PARAMETERS, SHORT, LONG.replace("800", str(steps)))
     file = project.root / files[edited]
     before = file.read_text()
     command = TRAIN if door == "kedro" else ("dvc", "repro", "dvc/test/dvc.yaml:base32")
