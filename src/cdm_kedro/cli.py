@@ -131,9 +131,15 @@ def model_sizes(metadata: Any, env: str | None, num_classes: int, tflops: float)
 @click.pass_obj
 def replay_runs(metadata: Any) -> None:
     """Deliver to MLflow what could not be logged while its server was away."""
-    from cdm_kedro.provenance.tracking import replay
+    from cdm_kedro.provenance.tracking import UNLOGGED, default_tracking_uri, replay
 
-    click.echo(f"delivered {replay(metadata.project_path)} operations")
+    try:
+        click.echo(f"delivered {replay(metadata.project_path)} operations")
+    except Exception as error:  # whatever a server does
+        raise click.ClickException(
+            f"MLflow at {default_tracking_uri(metadata.project_path)} does not take them "
+            f"({str(error).splitlines()[0][:200]}); what is left stays in {UNLOGGED}"
+        ) from error
 
 
 cli.add_command(evaluation.evaluate_samples)

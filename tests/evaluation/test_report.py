@@ -39,7 +39,7 @@ def metrics() -> dict:
     }
 
 
-SAMPLING = {"seconds": 20.0, "num_samples": 8.0, "images_per_second": 0.4}
+SAMPLING = {"seconds": 20.0, "num_samples": 8.0, "images_per_second": 0.4, "mlflow_run": "0a1b2c3d4e", "params": {}}
 
 
 def test_report_shows_everything_and_loads_nothing(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_report_shows_everything_and_loads_nothing(tmp_path: Path) -> None:
     assert "32 px: few; against 70 training and 60 validation images" in html
     assert "Caption, Kynkäänniemi &amp; &lt;b&gt;" in html and "25.0 % of 8 samples" in html
     assert "1.00 device hours in all, 2.50 EUR" in html
-    assert "Sampling took 20 s for 8 images at every size, 0.4 a second." in html
+    assert "Sampling took 20 s for 8 images at every size, 0.4 a second (MLflow run <code>0a1b2c3d</code>)." in html
     assert "<svg" in html and "data:image/png;base64" in html and "Classification accuracy" not in html
     assert 'src="http' not in html and "href=" not in html.replace("xlink:href", "")
     row = {"resolution": 256, "trained_on": "generated", "images": 80, "top1": 12.345, "top5": 50.0}

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -366,12 +367,19 @@ def test_trained_models_are_registered_with_the_best_one_marked(project: Any) ->
     assert run.info.run_name == "sr256" and newest.source.endswith("06_models/sr256.safetensors")
 
 
-def test_a_tracking_server_that_is_away_costs_nothing(project: Any) -> None:
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_tracking_server_that_is_away_or_hangs_costs_nothing(project: Any, hangs: bool) -> None:
     before = len(project.runs())
-    away = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
-    output = project("kedro", "run", "--env=test", "--pipelines=report", "--force", **away)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if hangs:
+            server.listen(50)  # connections are made, and nothing ever answers
+        away = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{server.getsockname()[1]}"}
+        output = project("kedro", "run", "--env=test", "--pipelines=report", "--force", **away)
     assert output.count("does not answer") == 1 and "kedro replay-runs" in output
     assert len(project.runs()) == before
+    still_away = project("kedro", "replay-runs", fails=True, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert "what is left stays in .scratch/unlogged" in still_away and "Traceback" not in still_away
     assert "delivered" in project("kedro", "replay-runs")
     new = project.runs()[:-before]
     assert {r.info.run_name: r.info.status for r in new}.get("report") == "FINISHED" and len(new) == 2

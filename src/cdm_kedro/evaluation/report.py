@@ -115,7 +115,7 @@ def render(
     title: str,
     metrics: dict[str, Any],
     data_card: dict[str, Any],
-    sampling: dict[str, float],
+    sampling: dict[str, Any],
     cards: dict[str, dict[str, Any]],
     curves: dict[str, list[dict[str, float]]],
     grids: dict[str, Path],
@@ -131,7 +131,7 @@ def render(
         title: heading.
         metrics: what evaluation returned.
         data_card: what preprocessing recorded.
-        sampling: ``seconds``, ``num_samples`` and ``images_per_second``.
+        sampling: the card of sampling, with ``seconds`` and ``num_samples``.
         cards: model cards by stage.
         curves: training curves by stage.
         grids: sample grids by resolution.

@@ -200,12 +200,8 @@ class Recorder:
 
     def _to_journal(self, op: dict[str, Any]) -> None:
         self._journal.parent.mkdir(parents=True, exist_ok=True)
-        known = self._deliverer.ids if self._deliverer is not None else {}
-        op = {**op, "run": known.get(op["run"], op["run"])}
-        if op.get("parent"):
-            op["parent"] = known.get(op["parent"], op["parent"])
         with self._journal.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(op) + "\n")
+            file.write(_journal_line(op, self._deliverer.ids if self._deliverer is not None else {}))
 
     def _reap(self) -> None:
         """Runs of this machine whose process is gone (SIGKILL, power cut) would say RUNNING for ever."""
@@ -235,14 +231,32 @@ class Recorder:
         return None if self._offline else self._deliverer
 
 
+def _journal_line(op: dict[str, Any], known: dict[str, str]) -> str:
+    """An operation as JSON, with MLflow's ids of the runs that it has."""
+    names = {key: known.get(op[key], op[key]) for key in ("run", "parent") if op.get(key)}
+    return json.dumps({**op, **names}) + "\n"
+
+
 def replay(root: Path) -> int:
-    """Deliver every journal; returns how many operations were delivered."""
+    """Deliver every journal; what a server does not take stays in it.
+
+    Returns:
+        How many operations were delivered.
+    """
     count = 0
     for journal in sorted((root / UNLOGGED).glob("*.jsonl")):
         deliverer = Deliverer(default_tracking_uri(root), root / "mlruns")
-        for line in journal.read_text(encoding="utf-8").splitlines():
-            deliverer.apply(json.loads(line))
-            count += 1
+        waiting = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+        try:
+            while waiting:
+                deliverer.apply(waiting[0])
+                waiting.pop(0)
+                count += 1
+        finally:
+            if waiting:
+                part = journal.with_suffix(".part")
+                part.write_text("".join(_journal_line(op, deliverer.ids) for op in waiting), encoding="utf-8")
+                part.replace(journal)
         journal.unlink()
     return count
 

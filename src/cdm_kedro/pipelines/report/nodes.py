@@ -9,14 +9,14 @@ from cdm_kedro.params.evaluation import ReportParams
 
 
 def report(
-    metrics: dict[str, Any], data_card: dict[str, Any], sampling: dict[str, float], params: ReportParams, **parts: Any
+    metrics: dict[str, Any], data_card: dict[str, Any], sampling: dict[str, Any], params: ReportParams, **parts: Any
 ) -> str:
     """Put everything worth looking at on one page.
 
     Args:
         metrics: what evaluation returned.
         data_card: what preprocessing recorded.
-        sampling: throughput of sampling.
+        sampling: the card of sampling.
         params: title and price.
         parts: ``<stage>_card``, ``<stage>_curve``, ``grid_<resolution>`` (paths), ``figure_<name>`` (paths of further
             PNG files, which hold their captions) and, where ``report.include`` has them, ``cas`` and ``likelihood``

@@ -19,10 +19,10 @@ def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Any]:
 
     Returns:
         ``samples_<resolution>``: an npz with ``arr_0`` (N, H, W, 3) uint8 and ``arr_1`` (N,) int64 labels.
-        ``card``: throughput, and how faithful each stage is to its input.
+        ``card``: throughput, how faithful each stage is to its input, MLflow run, commit and parameters.
     """
     from cdm_kedro.provenance.scratch import scratch_dir
-    from cdm_kedro.provenance.tracking import live
+    from cdm_kedro.provenance.tracking import commit, live
     from cdm_kedro.sampling.best import resolve_best
     from cdm_kedro.sampling.job import SamplingJob, run_job
 
@@ -36,7 +36,9 @@ def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Any]:
     )
     result = run_job(job)
     live().log_metrics(result.summary, step=0)
-    return {**{f"samples_{resolution}": path for resolution, path in result.files.items()}, "card": result.summary}
+    facts = {"mlflow_run": live().run_id, "git_commit": commit(), "params": job.params.model_dump(mode="json")}
+    samples = {f"samples_{resolution}": path for resolution, path in result.files.items()}
+    return {**samples, "card": {**result.summary, **facts}}
 
 
 def draw_grids(classes: list[str], params: SampleParams, **samples: Path) -> dict[str, Path]:
