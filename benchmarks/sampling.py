@@ -25,7 +25,7 @@ from cdm_kedro.params.sampling import SampleParams
 from cdm_kedro.params.stage import parse_model
 from cdm_kedro.sampling.cascade import Cascade, Stage
 from cdm_kedro.sampling.philox import normal
-from cdm_kedro.training.worker import write_weights
+from cdm_kedro.training.weights import write_weights
 from results import record
 
 CLASSES = 10
