@@ -15,7 +15,7 @@ from typing import Any
 from cdm_kedro.params.data import RESOLUTIONS
 
 SEARCHES = ("search_truncation", "search_steps", "search_schedule")
-KEYS = ("cascade", "embedded", "preprocess", "sample", "evaluate", "report", "cas", "likelihood", *SEARCHES)
+KEYS = ("cascade", "embedded", "preprocess", "sample", "evaluate", "report", "cas", "likelihood", "claim", *SEARCHES)
 """Top-level parameters, besides the stages."""
 _BEST = {"s": "search_truncation", "steps": "search_steps", "schedule": "search_schedule"}
 
@@ -39,6 +39,14 @@ class StageSpec:
 
 
 @dataclass(frozen=True)
+class ClaimSpec:
+    """What the pipeline `claim` is built from: the stage whose s is varied, and a stage of scores for each seed."""
+
+    stage: str
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class CascadeSpec:
     """Stages in an order in which each one's ``low`` comes first.
 
@@ -52,6 +60,7 @@ class CascadeSpec:
         searches: search to the stage that it searches.
         classified: sizes of the pipeline `cas`.
         included: pipelines beside the cascade whose results the report shows.
+        claim: the pipeline `claim`, where the environment has it.
     """
 
     stages: tuple[StageSpec, ...]
@@ -62,6 +71,7 @@ class CascadeSpec:
     searches: tuple[tuple[str, str], ...] = ()
     classified: tuple[int, ...] = ()
     included: tuple[str, ...] = ()
+    claim: ClaimSpec | None = None
 
     @cached_property
     def resolutions(self) -> tuple[int, ...]:
@@ -176,6 +186,7 @@ def read_cascade(conf: Path, env: str | None) -> CascadeSpec:
         stored=_stored(values.get("preprocess"), origin, known),
         searches=_searches(values, origin, spec),
         classified=_classified(values, origin, spec),
+        claim=_claim(values, origin, spec),
     )
     return replace(spec, included=_included(values, origin, spec))
 
@@ -221,6 +232,38 @@ def _searches(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSpec
                 f"and no other; the cascade's are {[s.name for s in spec.stages]}"
             )
     return tuple(found)
+
+
+def _claim(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSpec) -> ClaimSpec | None:
+    """The claim, unless an environment inherits it for another cascade; other wrong values are left to the types."""
+    claim = values.get("claim")
+    if not isinstance(claim, dict):
+        return None
+    where, known = origin["claim"], {stage.name: stage for stage in spec.stages}
+    parts = {key: value for key, value in claim.items() if isinstance(value, dict)}
+    name = str(parts.get("sweep", {}).get("stage"))
+    if name not in known and where.parent != origin["cascade"].parent:
+        return None
+    if name not in known or known[name].low is None:
+        raise CascadeSpecError(
+            f"{where}: claim.sweep.stage is {name!r}; it must be a super-resolution stage of {list(known)}"
+        )
+    resolution = parts.get("baseline", {}).get("resolution")
+    if resolution != known[name].resolution:
+        raise CascadeSpecError(
+            f"{where}: claim.baseline.resolution is {resolution!r}; {name} models {known[name].resolution} pixels"
+        )
+    seeds = claim.get("seeds")
+    if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds):
+        raise CascadeSpecError(f"{where}: claim.seeds is {seeds!r}; it must be a list of numbers, 0 or more")
+    if len(set(seeds)) != len(seeds):
+        raise CascadeSpecError(f"{where}: claim.seeds {seeds} holds a number twice")
+    unknown = sorted(set(claim) - {"seeds", "sweep", "baseline", "classifier"})
+    if unknown:
+        raise CascadeSpecError(
+            f"{where}: claim.{unknown[0]} is not a key; known are seeds, sweep, baseline, classifier"
+        )
+    return ClaimSpec(name, tuple(seeds))
 
 
 def _uses_embedded(conf: Path, env: str | None) -> bool:

@@ -9,6 +9,7 @@ from kedro.pipeline import Pipeline
 
 from cdm_kedro.cascade_spec import CascadeSpec, read_cascade
 from cdm_kedro.pipelines.cas.pipeline import create_stages as cas
+from cdm_kedro.pipelines.claim.pipeline import create_stages as claim
 from cdm_kedro.pipelines.convert.pipeline import create_pipeline as convert
 from cdm_kedro.pipelines.embedded.pipeline import create_pipeline as embedded
 from cdm_kedro.pipelines.evaluate.pipeline import create_pipeline as evaluate
@@ -25,7 +26,7 @@ def extra_pipelines(spec: CascadeSpec) -> dict[str, dict[str, Pipeline]]:
     """Pipelines beside the cascade, by name, each as its stages by name; `kedro run` runs them when asked to."""
     if not spec.images:
         return {}
-    extras = {"cas": cas(spec), "likelihood": {"likelihood": likelihood(spec)}}
+    extras = {"cas": cas(spec), "likelihood": {"likelihood": likelihood(spec)}, "claim": claim(spec)}
     extras |= {name: search(spec, name) for name, _ in spec.searches}
     return {name: stages for name, stages in extras.items() if stages}
 
@@ -38,6 +39,15 @@ def stage_homes() -> dict[str, str]:
 def _spec() -> CascadeSpec:
     root = Path(os.environ.get("CDM_PROJECT_ROOT", "."))
     return read_cascade(root / "conf", os.environ.get("KEDRO_ENV"))
+
+
+def _needed(pipeline: Pipeline, stages: dict[str, Pipeline]) -> Pipeline:
+    """The stages of the cascade that a pipeline needs, directly or not: `dvc repro` brings those up to date too."""
+    needed, wanted = Pipeline([]), pipeline.inputs()
+    for stage in reversed(stages.values()):  # each one's inputs are made by those before it
+        if wanted & stage.all_outputs():
+            needed, wanted = stage + needed, wanted | stage.inputs()
+    return needed
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -58,5 +68,6 @@ def register_pipelines() -> dict[str, Pipeline]:
     cascade = sum(stages.values(), Pipeline([]))
     extras: dict[str, Pipeline] = {}
     for name, parts in extra_pipelines(spec).items():
-        extras |= {**parts, name: sum(parts.values(), Pipeline([]))}
+        whole = sum(parts.values(), Pipeline([]))
+        extras |= {**parts, name: whole if name in parts else whole + _needed(whole, stages)}
     return {"__default__": cascade, "cascade": cascade, **stages, **extras}

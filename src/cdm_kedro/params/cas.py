@@ -1,4 +1,4 @@
-"""Parameters of the Classification Accuracy Score."""
+"""Parameters of classifiers and of the Classification Accuracy Score."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from cdm_kedro.params.base import Params
 from cdm_kedro.params.stage import Precision
 
 
-class CasParams(Params):
-    """One classifier, trained on real and on generated images with the same recipe (Ravuri and Vinyals 2019)."""
+class ClassifierParams(Params):
+    """A ResNet and its training recipe."""
 
-    resolutions: list[int] = Field(description="sizes of the cascade at which classifiers are trained; [] for none")
     depth: Literal[18, 34, 50, 101] = Field(50, description="of the ResNet")
     width: int = Field(64, ge=4, description="channels of its first stage; 64 is the published network")
-    steps: int = Field(ge=1, description="optimizer steps, the same for real and generated images")
+    steps: int = Field(ge=1, description="optimizer steps")
     batch_size: int = Field(ge=1, description="images per step over all devices")
     lr: float = Field(0.1, gt=0, description="peak of the cosine schedule; 0.1 goes with 256 images a step")
     warmup_steps: int = Field(0, ge=0)
@@ -32,7 +31,13 @@ class CasParams(Params):
     checkpoint_seconds: float = Field(300.0, gt=0)
 
     @model_validator(mode="after")
-    def _warm(self) -> CasParams:
+    def _warm(self) -> ClassifierParams:
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} must be below steps {self.steps}")
         return self
+
+
+class CasParams(ClassifierParams):
+    """One classifier, trained on real and on generated images with the same recipe (Ravuri and Vinyals 2019)."""
+
+    resolutions: list[int] = Field(description="sizes of the cascade at which classifiers are trained; [] for none")

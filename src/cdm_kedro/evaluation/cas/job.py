@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from cdm_kedro.params.base import Params
-from cdm_kedro.params.cas import CasParams
+from cdm_kedro.params.cas import ClassifierParams
 
 
 class ClassifierJob(Params):
     """One classifier to train and to test; written as JSON for the training process."""
 
     name: str
-    params: CasParams
+    params: ClassifierParams
     resolution: int
     num_classes: int
     beton: str
@@ -20,6 +20,8 @@ class ClassifierJob(Params):
     workdir: str
     data: dict[str, int]
     """What tells the training images from others of the same name; part of the job's identity."""
+    weights: str | None = None
+    """File that the trained network is written to; None where its scores are all that is wanted."""
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the trained weights; a checkpoint of another identity is not resumed."""

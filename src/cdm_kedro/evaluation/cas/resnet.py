@@ -66,7 +66,11 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def features(self, x: Tensor) -> Tensor:
+        """(B, D) averages of the last feature maps."""
+        x = self.pool(F.relu(self.norm(self.stem(x))))
+        return self.blocks(x).mean((2, 3))
+
     def forward(self, x: Tensor) -> Tensor:
         """Evaluate."""
-        x = self.pool(F.relu(self.norm(self.stem(x))))
-        return self.head(self.blocks(x).mean((2, 3)))
+        return self.head(self.features(x))

@@ -19,6 +19,7 @@ from cdm_kedro.data.loader import BetonLoader
 from cdm_kedro.evaluation.cas.job import ClassifierJob
 from cdm_kedro.evaluation.cas.resnet import ResNet
 from cdm_kedro.training.checkpoint import Checkpoints
+from cdm_kedro.training.weights import write_weights
 
 _TEST_BATCH = 128
 
@@ -190,6 +191,16 @@ class ClassifierTrainer:
         values = {"loss": loss, "learning_rate": self.learning_rate(self.step - 1), "images_per_second": rate}
         self.curve.append({"step": self.step, **values})
         self.emit({"event": "log", "step": self.step, "metrics": values})
+
+    def write(self, path: Path) -> None:
+        """Write the network as safetensors that say how to build it."""
+        description = {
+            "depth": str(self.params.depth),
+            "width": str(self.params.width),
+            "num_classes": str(self.job.num_classes),
+            "resolution": str(self.job.resolution),
+        }
+        write_weights(path, self.net.state_dict(), description)
 
     @torch.no_grad()
     def test(self) -> dict[str, list[int]]:

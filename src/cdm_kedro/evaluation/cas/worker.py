@@ -58,6 +58,8 @@ def main(path: str) -> int:
         emit({"event": "stopped", "step": trainer.step})
         return 128 + received[0]
     if rank == 0:
+        if job.weights is not None:
+            trainer.write(Path(job.weights))
         facts = {
             "device": torch.cuda.get_device_name(device) if cuda else "cpu",
             "processes": size,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cdm_kedro.params.evaluation import EvaluateParams
+
+if TYPE_CHECKING:
+    from cdm_kedro.evaluation.features import Extractor
 
 
 def frechet_name(params: EvaluateParams, metrics: dict[str, Any]) -> str:
@@ -25,15 +28,32 @@ def make_score(params: EvaluateParams, reference: Path, resolution: int) -> Call
     Returns:
         npz to metric names and values.
     """
+    from cdm_kedro.evaluation.features import make_extractor
+
+    return score_with(make_extractor(params), params, reference, resolution)
+
+
+def score_with(
+    extractor: Extractor, params: EvaluateParams, reference: Path, resolution: int
+) -> Callable[[Path], dict[str, Any]]:
+    """As :func:`make_score`, by a given extractor.
+
+    Args:
+        extractor: that made ``reference`` too.
+        params: limits; with several ``devices`` each process makes the extractor that the parameters name.
+        reference: statistics of real images in the reference stage's form.
+        resolution: of the samples.
+
+    Returns:
+        npz to metric names and values.
+    """
     import numpy as np
 
-    from cdm_kedro.evaluation.features import make_extractor
     from cdm_kedro.evaluation.measure import measure
     from cdm_kedro.evaluation.reference import check_identity, read_reference
     from cdm_kedro.evaluation.scores import score
     from cdm_kedro.evaluation.sources import NpzSource
 
-    extractor = make_extractor(params)
     with np.load(reference, allow_pickle=False) as arrays:
         check_identity(arrays, extractor, reference)
         references = {split: read_reference(arrays, f"{split}_{resolution}/") for split in ("train", "val")}

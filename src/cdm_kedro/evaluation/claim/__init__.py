@@ -1,0 +1,1 @@
+"""Whether the paper's claim about conditioning augmentation holds in what was measured."""

@@ -1,0 +1,84 @@
+"""The claim's page: what was measured, and which of the paper's statements it bears out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.evaluation.claim.statements import Judged, Verdict
+from cdm_kedro.evaluation.pictures import read_caption
+from cdm_kedro.evaluation.report import image_uri
+
+DISAGREE = "extractors disagree"
+
+
+def across(by_extractor: dict[str, list[Judged]]) -> list[dict[str, Any]]:
+    """Statements with the verdict of every extractor and the one on which they agree.
+
+    A statement holds if it holds by every extractor; where one says that it holds and another that it does not, they
+    disagree; everything else is undecided, or does not hold if no extractor says otherwise.
+
+    Args:
+        by_extractor: name to what :func:`~cdm_kedro.evaluation.claim.statements.judge` returned.
+
+    Returns:
+        ``key``, ``text``, ``verdict``, and ``by`` extractor its ``verdict``, ``text`` and ``differences``.
+    """
+    out = []
+    for number, first in enumerate(next(iter(by_extractor.values()))):
+        own = {name: judged[number] for name, judged in by_extractor.items()}
+        verdicts = {judged.verdict for judged in own.values()}
+        verdict: Verdict | str = "undecided"
+        if len(verdicts) == 1:
+            verdict = first.verdict
+        elif {"holds", "does not hold"} <= verdicts:
+            verdict = DISAGREE
+        by = {
+            name: {
+                "verdict": judged.verdict,
+                "text": judged.text,
+                "differences": [
+                    {"what": d.what, "mean": d.value.mean, "low": d.value.low, "high": d.value.high}
+                    for d in judged.differences
+                ],
+            }
+            for name, judged in own.items()
+        }
+        text = first.text.split(", within")[0]  # the margin is the extractor's own
+        out.append({"key": first.key, "text": text, "verdict": verdict, "by": by})
+    return out
+
+
+def render(
+    statements: Sequence[dict[str, Any]],
+    table: Sequence[dict[str, Any]],
+    metrics: dict[str, tuple[str, str]],
+    agreement: dict[str, float],
+    facts: dict[str, Any],
+    pictures: Sequence[Path],
+) -> str:
+    """The page as HTML, without external assets.
+
+    Args:
+        statements: of :func:`across`.
+        table: rows of :func:`~cdm_kedro.evaluation.claim.table.average`.
+        metrics: extractor to the table's columns of its Fréchet distance and its class score.
+        agreement: how alike two extractors order the points.
+        facts: ``budget``, ``seconds`` of training by model, ``classifier`` scores, ``seeds``, ``floors``, ``commit``.
+        pictures: PNG files with captions.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8"))
+    return template.render(
+        statements=statements,
+        table=table,
+        metrics=metrics,
+        agreement=agreement,
+        facts=facts,
+        pictures=[(image_uri(path), read_caption(path)) for path in pictures],
+    )

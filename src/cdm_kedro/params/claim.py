@@ -1,0 +1,50 @@
+"""Parameters of the paper's claim: a cascade at many s beside one model of the same training compute."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from cdm_kedro.params.sampling import StageSamplingParams
+from cdm_kedro.params.search import SearchTruncationParams
+from cdm_kedro.params.stage import ModelParams, StageParams, TrainingParams
+
+
+class BaselineTrainingParams(TrainingParams):
+    """How the single model is trained; for how long follows from the cascade's compute."""
+
+    steps: None = Field(None, description="follows from the compute of the cascade's stages")  # type: ignore[assignment]
+
+
+class BaselineParams(ModelParams):
+    """One model for the whole resolution, trained with the compute of the cascade."""
+
+    training: BaselineTrainingParams
+
+    @model_validator(mode="after")
+    def _single(self) -> BaselineParams:
+        if self.low is not None:
+            raise ValueError(f"low is {self.low!r}; the baseline is one model without a cascade, so low must be null")
+        return self
+
+    def trained_for(self, steps: int) -> StageParams:
+        """Parameters of a stage that trains it for so many optimizer steps."""
+        values = self.model_dump()
+        values["training"]["steps"] = steps
+        return StageParams.model_validate(values)
+
+
+class ClaimSweepParams(SearchTruncationParams):
+    """The points of Table 3 for one stage, and how the single model is sampled beside them."""
+
+    baseline: StageSamplingParams = Field(description="how the single model is sampled")
+
+    @model_validator(mode="after")
+    def _enough(self) -> ClaimSweepParams:
+        if 0 not in self.s or len(self.s) < 3:
+            raise ValueError(f"s {list(self.s)} must hold 0 and at least two more; the claim is about a curve over s")
+        if not {"truncated", "non_truncated"} <= set(self.modes) or not {"train", "val"} & set(self.modes):
+            raise ValueError(
+                f"modes {list(self.modes)} must hold truncated, non_truncated and one of train and val; the claim "
+                "compares them"
+            )
+        return self
