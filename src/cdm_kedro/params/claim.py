@@ -8,6 +8,9 @@ from cdm_kedro.params.sampling import StageSamplingParams
 from cdm_kedro.params.search import SearchTruncationParams
 from cdm_kedro.params.stage import ModelParams, StageParams, TrainingParams
 
+SINGLE = "single"
+"""How tables call the model without a cascade, where others say what conditions them."""
+
 
 class BaselineTrainingParams(TrainingParams):
     """How the single model is trained; for how long follows from the cascade's compute."""

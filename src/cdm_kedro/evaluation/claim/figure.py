@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.evaluation.claim.statements import SINGLE, Scores, interval
+from cdm_kedro.evaluation.claim.statements import Scores, interval
 from cdm_kedro.evaluation.paper_ablations import TABLE_2A, TABLE_2B, TABLE_3
 from cdm_kedro.evaluation.pictures import save_png, tile_rows
 from cdm_kedro.evaluation.sources import Images
+from cdm_kedro.params.claim import SINGLE
 
 _LINES = {
     "truncated": ("truncated", "#2563eb", "o"),

@@ -54,7 +54,7 @@ def render(
     statements: Sequence[dict[str, Any]],
     table: Sequence[dict[str, Any]],
     metrics: dict[str, tuple[str, str]],
-    agreement: dict[str, float],
+    agreement: dict[str, float | None],
     facts: dict[str, Any],
     pictures: Sequence[Path],
 ) -> str:

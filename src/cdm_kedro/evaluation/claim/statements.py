@@ -14,13 +14,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cdm_kedro.params.claim import SINGLE
+
 Row = dict[str, Any]
 Verdict = Literal["holds", "does not hold", "undecided"]
 Float = NDArray[np.float64]
 
 GENERATED = ("truncated", "non_truncated")
 REAL = ("train", "val")
-SINGLE = "single"
 MARGIN = 0.1
 """Truncated and non-truncated count as equal within this share of the score at s = 0; the paper's differ by 5 %."""
 _LEVEL = 0.95
@@ -194,12 +195,12 @@ def judge(scores: Scores) -> list[Judged]:
     return out
 
 
-def agreement(a: Scores, b: Scores) -> dict[str, float]:
+def agreement(a: Scores, b: Scores) -> dict[str, float | None]:
     """How alike two metrics order the points.
 
     Returns:
         ``spearman``, the rank correlation of the means, and of the pairs of points that both metrics separate at 95 %
-        (``pairs``), the share that they order alike (``alike``; NaN where there is none).
+        (``pairs``), the share that they order alike (``alike``); None where there is nothing to compare.
     """
     from scipy import stats
 
@@ -211,8 +212,9 @@ def agreement(a: Scores, b: Scores) -> dict[str, float]:
             signs = [_above_zero(interval(scores.points[keys[i]] - scores.points[keys[j]])) for scores in (a, b)]
             if "undecided" not in signs:
                 pairs, alike = pairs + 1, alike + (signs[0] == signs[1])
+    constant = any(len(set(own)) < 2 for own in means)
     return {
-        "spearman": float(stats.spearmanr(*means).statistic),
+        "spearman": None if constant else float(stats.spearmanr(*means).statistic),
         "pairs": float(pairs),
-        "alike": alike / pairs if pairs else float("nan"),
+        "alike": alike / pairs if pairs else None,
     }

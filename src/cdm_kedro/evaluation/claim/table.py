@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cdm_kedro.evaluation.claim.statements import SINGLE, interval
+from cdm_kedro.evaluation.claim.statements import interval
 from cdm_kedro.evaluation.paper_ablations import TABLE_2A, TABLE_2B, TABLE_3
+from cdm_kedro.params.claim import SINGLE
 
 Row = dict[str, Any]
 ORDER = ("none", "truncated", "non_truncated", "train", "val", SINGLE)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cdm_kedro.params.claim import ClaimSweepParams
+from cdm_kedro.params.claim import SINGLE, ClaimSweepParams
 from cdm_kedro.params.evaluation import EvaluateParams
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ def make_scores(seed: int) -> Callable[..., dict[str, Any]]:
         import numpy as np
 
         from cdm_kedro.evaluation.cas.extractor import classifier_extractor
-        from cdm_kedro.evaluation.claim.statements import SINGLE
         from cdm_kedro.evaluation.features import make_extractor
         from cdm_kedro.evaluation.reference import save_arrays
         from cdm_kedro.evaluation.sources import NpzSource
