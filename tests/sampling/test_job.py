@@ -136,8 +136,11 @@ def test_stored_samples_condition_like_fresh_ones(models: dict[str, Path], tmp_p
     assert full.files[16].read_bytes() == part.files[16].read_bytes()
 
 
-def test_two_processes_are_bit_identical_to_one(models: dict[str, Path], real: dict[str, Path], tmp_path: Path) -> None:
+def test_two_processes_are_bit_identical_to_one(
+    models: dict[str, Path], real: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With everything that crosses to the processes: real images for one stage, kept states of another."""
+    monkeypatch.setenv("PET_NNODES", "2")  # training on two nodes; sampling would wait for the second
     stages = {"sr": {"s": 5, "truncated": False, "conditioning": "val"}}
     more = {"real": {n: str(p) for n, p in real.items()}, "keep": {"base": [3]}, "stages": stages}
     one, two = (run_job(job(models, tmp_path / str(n), devices=n, **more)) for n in (1, 2))

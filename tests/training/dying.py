@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from cdm_kedro.child import run
 from cdm_kedro.model.ema import EMA
 from cdm_kedro.training import checkpoint, trainer, worker
 
@@ -59,9 +59,4 @@ if __name__ == "__main__":
     rank, step, moment, what = os.environ["DYING"].split()
     if rank == os.environ.get("RANK", "0"):
         arrange(int(step), moment, what)
-    run = worker.main
-    if "TORCHELASTIC_ERROR_FILE" in os.environ:
-        from torch.distributed.elastic.multiprocessing.errors import record
-
-        run = record(run)
-    os._exit(run(sys.argv[1]))
+    run(worker.main)

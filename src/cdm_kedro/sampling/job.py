@@ -18,10 +18,11 @@ from tqdm import tqdm
 
 from cdm_kedro.params.base import Params
 from cdm_kedro.params.sampling import SamplingParams
+from cdm_kedro.processes import processes_wanted
 from cdm_kedro.sampling.cascade import Cascade, Sampled, read_description
 from cdm_kedro.sampling.conditioning import BATCH_FILE, StoredSamples, shard_name, stopped_key
 from cdm_kedro.sampling.faithfulness import summary, sums
-from cdm_kedro.sampling.launch import processes_wanted, run_processes
+from cdm_kedro.sampling.launch import run_processes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,14 +8,10 @@ SIGINT and SIGTERM with the state saved; 1 failed.
 from __future__ import annotations
 
 import json
-import os
-import signal
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
-from cdm_kedro.training.child import die_with_parent, emitter
+from cdm_kedro.child import begin, emitter, join_training, leave_training, run, stop_on_signals
 
 
 def _share_job(text: str | None, size: int) -> tuple[str, int]:
@@ -47,11 +43,8 @@ def _share_job(text: str | None, size: int) -> tuple[str, int]:
 
 def main(path: str) -> int:
     """Run the job described in a file; "-" takes it from the leader."""
-    die_with_parent()
-    rank, size, local = (
-        int(os.environ.get(k, d)) for k, d in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
-    )
-    leader = path != "-" and local == 0
+    place = begin()
+    leader = path != "-" and place.local == 0
     emit = emitter(leader)
 
     from cdm_kedro.data.loader import preload
@@ -59,41 +52,26 @@ def main(path: str) -> int:
     preload()
 
     import torch
-    import torch.distributed as dist
 
     from cdm_kedro.training.job import TrainingJob
     from cdm_kedro.training.trainer import Trainer, World
     from cdm_kedro.training.weights import write_weights
 
-    threads = int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads())
-    torch.set_num_threads(threads)  # said outright: bits depend on it
-    cuda = torch.cuda.is_available()
-    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    device, threads = join_training(place)
+    cuda = device.type == "cuda"
     if cuda:
-        torch.cuda.set_device(device)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True
-    if size > 1:
-        dist.init_process_group("nccl" if cuda else "gloo")
-    text, source = _share_job(Path(path).read_text(encoding="utf-8") if leader else None, size)
+    text, source = _share_job(Path(path).read_text(encoding="utf-8") if leader else None, place.size)
     job = TrainingJob.model_validate_json(text)
-    trainer = Trainer(job, World(rank, size, device, source), emit)
-    received: list[int] = []
-
-    def on_signal(number: int, _: Any) -> None:
-        received.append(number)
-        if leader:  # the others hold the same state and are ended by torchrun
-            trainer.stop_requested = True
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    trainer = Trainer(job, World(place.rank, place.size, device, source), emit)
+    received = stop_on_signals(trainer, leader)
     parameters = sum(p.numel() for p in trainer.net.parameters())
     emit(
         {
             "event": "start",
             "parameters": parameters,
             "device": str(device),
-            "processes": size,
+            "processes": place.size,
             "threads": threads,
             "steps": job.params.training.steps,
         }
@@ -112,7 +90,7 @@ def main(path: str) -> int:
         done = {
             "parameters": parameters,
             "device": torch.cuda.get_device_name(device) if cuda else "cpu",
-            "processes": size,
+            "processes": place.size,
             "threads": threads,
             "torch": str(torch.__version__),
             "seconds": round(seconds, 1),
@@ -121,17 +99,9 @@ def main(path: str) -> int:
         if trainer.best is not None:
             done |= {"selected_step": trainer.best[0], "selected_score": trainer.best[1], "scores": trainer.scores}
         emit({"event": "done", "weights": str(out), "curve": trainer.curve, "facts": done})
-    if size > 1:
-        dist.barrier()
-        dist.destroy_process_group()
+    leave_training(place)
     return 0
 
 
 if __name__ == "__main__":
-    if "TORCHELASTIC_ERROR_FILE" in os.environ:  # then torchrun shows the traceback of the process that failed first
-        from torch.distributed.elastic.multiprocessing.errors import record
-
-        main = record(main)
-    code = main(sys.argv[1])
-    sys.stdout.flush()
-    os._exit(code)  # FFCV's daemon threads may not outlive the interpreter's clean-up
+    run(main)
