@@ -48,6 +48,22 @@ def test_untrained_network_is_the_bayes_estimate_of_gaussian_detail(continuous: 
         assert error.item() == pytest.approx(1.0, rel=0.03)
 
 
+def test_untrained_base_model_is_the_bayes_estimate_of_gaussian_images() -> None:
+    """With x_start ~ N(0, 0.5^2) pixels and variances that add, E[eps | x_t] = x_t sigma / (0.25 a^2 + sigma^2)."""
+    torch.manual_seed(0)
+    unet = {"channels": 8, "channel_mult": [1, 2], "num_res_blocks": 1, "detail_std": 0.5}
+    net = build_unet(stage(True, low=None, low_resolution=None, unet=unet), 3)
+    assert isinstance(net, DetailUNet)
+    x_t = torch.randn(8, 3, 16, 16)
+    for a in (0.999, 0.6, 0.01):
+        level = torch.full((8,), a)
+        got = net(x_t, level, torch.zeros(8, dtype=torch.int64))
+        sigma = (1 - a * a) ** 0.5
+        torch.testing.assert_close(got, x_t * sigma / (0.25 * a * a + sigma * sigma), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="a base model has none"):
+        net(x_t, level, torch.zeros(8, dtype=torch.int64), torch.zeros(8, 3, 8, 8))
+
+
 def test_augmented_input_is_trusted_less() -> None:
     """The prior's gain and width follow from z_s by the normal-normal model with pixel variance 1/4."""
     net = build_unet(stage(True, augmentation={"kind": "gaussian", "timesteps": 100}), 3)

@@ -1,4 +1,4 @@
-"""A super-resolution U-Net that starts from the best linear guess; not the paper's, for small training budgets."""
+"""A U-Net that starts from the best linear guess; not the paper's, for small training budgets."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ class DetailUNet(UNet):
 
     The network sees what x_t holds beyond the upsampled input, in units of its standard deviation, and its output
     counts in units of the linear estimate's error; with :meth:`loss_weight` every level then trains alike. This is
-    Karras et al.'s (2022) preconditioning with the upsampled input as the prior mean.
+    Karras et al.'s (2022) preconditioning with the upsampled input as the prior mean; a base model's is 0, as theirs.
 
     Args:
-        detail_std: standard deviation of images around their upsampled inputs, in [-1, 1] units.
+        detail_std: standard deviation of images around their upsampled inputs, in [-1, 1] units; of a base model, of
+            the images themselves.
         levels: (T,) sqrt(alphas_cumprod) where ``noise_cond`` is an index; None where it is the level itself.
         aug_levels: (S + 1,) sqrt(alphas_cumprod) of z_s, 1 at s = 0, where ``aug_level`` is given.
         **unet: of :class:`UNet`.
@@ -62,12 +63,16 @@ class DetailUNet(UNet):
         aug_level: Tensor | None = None,
     ) -> Tensor:
         """See :meth:`UNet.forward`."""
-        if low_res is None:
-            raise ValueError("a super-resolution model needs low_res")
+        if (low_res is None) == self.low_res:
+            raise ValueError("a super-resolution model needs low_res, and a base model has none")
         emb = self.embed(noise_cond, y, aug_level)
         a, gain, noise, detail, total = self._scales(noise_cond, aug_level)
-        low = gain * F.interpolate(low_res, x.shape[-2:], mode=self.low_res_interpolation, align_corners=False)
-        residual = (x - a * low) / total
-        out = self.network(torch.cat((residual, low), dim=1), emb).float()
+        if low_res is None:
+            seen = residual = x / total
+        else:
+            low = gain * F.interpolate(low_res, x.shape[-2:], mode=self.low_res_interpolation, align_corners=False)
+            residual = (x - a * low) / total
+            seen = torch.cat((residual, low), dim=1)
+        out = self.network(seen, emb).float()
         eps = noise / total * residual + detail / total * out[:, :3]
         return torch.cat((eps, out[:, 3:]), dim=1) if out.shape[1] > 3 else eps

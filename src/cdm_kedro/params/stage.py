@@ -31,8 +31,8 @@ class UNetParams(Params):
     detail_std: float | None = Field(
         None,
         gt=0,
-        description="start super-resolution from the best linear estimate, for images that differ from their upsampled "
-        "input by this much (-1..1 units); null = plain eps prediction (the paper)",
+        description="start from the best linear estimate, for images that differ from their upsampled input (of a base "
+        "model: from 0) by this much (-1..1 units); null = plain eps prediction (the paper)",
     )
     checkpointing: bool | Literal["auto"] = Field(
         "auto",
@@ -235,8 +235,6 @@ class ModelParams(Params):
                 raise ValueError(f"low_resolution {self.low_resolution} must be below resolution {self.resolution}")
             if self.resolution % self.low_resolution:
                 raise ValueError(f"low_resolution {self.low_resolution} does not divide resolution {self.resolution}")
-        elif self.unet.detail_std is not None:
-            raise ValueError("unet.detail_std is for super-resolution; a base model has no low-resolution input")
         elif self.augmentation.kind != "none":
             raise ValueError(
                 f"augmentation {self.augmentation.kind} needs a low-resolution input; this is a base model"

@@ -21,6 +21,30 @@ def _terminated(*_: Any) -> None:
     sys.exit(143)  # so that finally-blocks run and the MLflow run ends as KILLED
 
 
+class UnknownPipelineError(ValueError):
+    """A pipeline that the environment does not have; the message says which environment has it."""
+
+
+def _refuse_unknown(name: str, root: Path, env: str | None) -> None:
+    from kedro.framework.project import pipelines
+
+    from cdm_kedro.cascade_spec import CascadeSpecError, read_cascade
+    from cdm_kedro.pipeline_registry import extra_pipelines
+
+    if name in pipelines:
+        return
+    homes = []
+    for other in sorted(path.name for path in (root / "conf").iterdir() if any(path.glob("parameters*.yml"))):
+        try:
+            extras = extra_pipelines(read_cascade(root / "conf", other))
+        except CascadeSpecError:  # another environment's mistake is not the question
+            continue
+        if name in extras or any(name in stages for stages in extras.values()):
+            homes.append(f"--env={other}")
+    where = f"; it exists with {' or '.join(homes)}" if homes else f". There are: {', '.join(sorted(pipelines))}"
+    raise UnknownPipelineError(f"there is no pipeline {name!r} in environment {env or 'base'}{where}")
+
+
 class CascadeSession(KedroSession):
     """KedroSession with :class:`FreshRunner` for its default; an explicit other runner is respected as it is."""
 
@@ -49,6 +73,8 @@ class CascadeSession(KedroSession):
         homes = stage_homes()
         truth = Truth(root, env, homes)
         names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
+        for name in names:
+            _refuse_unknown(name, root, env)
         extras = {homes.get(name, name) for name in names if name in homes or name in homes.values()}
         if not stage_of_dvc() and out_of_date(root, env, extras):
             catalog = self.load_context().catalog
