@@ -292,6 +292,7 @@ def _included(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSpec
     """What the report shows beside the cascade; what an environment inherits and does not have is left out."""
     wanted = (values.get("report") or {}).get("include") or []
     known = [*(["cas"] if spec.classified else []), "likelihood", *(name for name, _ in spec.searches)]
+    known += ["claim"] if spec.claim else []
     missing = [name for name in wanted if name not in known]
     if missing and origin["report"].parent == origin["cascade"].parent:
         raise CascadeSpecError(f"{origin['report']}: report.include holds {missing[0]!r}; it may hold {known}")

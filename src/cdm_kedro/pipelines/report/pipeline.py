@@ -22,6 +22,8 @@ def _inputs(spec: CascadeSpec) -> dict[str, str]:
             figures += [f"{picture}_cas_{res}" for res in spec.classified for picture in CAS_PICTURES]
         elif name == "likelihood":
             inputs["likelihood"] = "likelihood"
+        elif name == "claim":
+            figures += ["claim_figure", "claim_pictures"]
         else:
             figures.append(f"{name}_figure")
     return inputs | {f"figure_{name}": name for name in figures}
