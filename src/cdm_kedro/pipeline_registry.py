@@ -1,4 +1,4 @@
-"""The pipelines that `kedro registry list` shows: ``cascade``, its stages, extra ones, and those of outside files."""
+"""The pipelines that `kedro registry list` shows: ``cascade``, one for each of its stages, and extra ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from cdm_kedro.pipelines.cas.pipeline import create_stages as cas
 from cdm_kedro.pipelines.convert.pipeline import create_pipeline as convert
 from cdm_kedro.pipelines.embedded.pipeline import create_pipeline as embedded
 from cdm_kedro.pipelines.evaluate.pipeline import create_pipeline as evaluate
-from cdm_kedro.pipelines.external.pipeline import create_pipelines as external
 from cdm_kedro.pipelines.likelihood.pipeline import create_pipeline as likelihood
 from cdm_kedro.pipelines.preprocess.pipeline import create_pipeline as preprocess
 from cdm_kedro.pipelines.reference.pipeline import create_pipeline as reference
@@ -60,4 +59,4 @@ def register_pipelines() -> dict[str, Pipeline]:
     extras: dict[str, Pipeline] = {}
     for name, parts in extra_pipelines(spec).items():
         extras |= {**parts, name: sum(parts.values(), Pipeline([]))}
-    return {"__default__": cascade, "cascade": cascade, **stages, **extras, **external()}
+    return {"__default__": cascade, "cascade": cascade, **stages, **extras}

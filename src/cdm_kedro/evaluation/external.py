@@ -24,6 +24,13 @@ class ExternalError(ValueError):
     """Images, statistics or weights that cannot be used; the message names the file and the remedy."""
 
 
+def _open(key: str, path: Path, size: int | None) -> Source:
+    try:
+        return open_source(path, size)
+    except ValueError as error:
+        raise ExternalError(f"{key}: {error}") from None
+
+
 def _sizes(samples: Source, real: Source) -> list[str]:
     sides = [source.read([0]).shape[1:3] for source in (samples, real)]
     if sides[0] == sides[1]:
@@ -51,8 +58,8 @@ def score_samples(params: EvaluateParams, samples: Path, reference: Path, size: 
     try:
         if size is not None and not samples.is_dir() and not reference.is_dir():
             raise ExternalError(f"size {size} is for folders of images; neither {samples} nor {reference} is one")
-        judged = open_source(samples, size if samples.is_dir() else None)
-        real = None if is_statistics(reference) else open_source(reference, size if reference.is_dir() else None)
+        judged = _open("samples", samples, size if samples.is_dir() else None)
+        real = None if is_statistics(reference) else _open("reference", reference, size if reference.is_dir() else None)
         extractor = make_extractor(params)
         if real is None:
             compared, remarks = load_statistics(reference, extractor)

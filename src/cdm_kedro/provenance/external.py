@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +10,7 @@ from pathlib import Path
 from typing import Any
 
 KEY = "external"
-PIPELINES = ("evaluate_external", "reference_external")
-"""Scores of samples; statistics of images."""
-_DOOR = "evaluate"
-_EXAMPLE = f"kedro run --pipelines={_DOOR} --params=external.samples=samples.npz,external.reference=real/"
+_PIPELINE = "evaluate"
 FOLDER = Path("08_reporting/external")
 """Below an environment's ``root``: where results go unless another place is named."""
 
@@ -26,7 +24,7 @@ class Question:
     """What to run.
 
     Attributes:
-        pipeline: one of ``PIPELINES``.
+        pipeline: of ``pipelines/external``.
         runtime_params: complete values of ``external``, and what overrides ``evaluate``.
         output: the file that will be written.
     """
@@ -34,11 +32,6 @@ class Question:
     pipeline: str
     runtime_params: dict[str, Any]
     output: Path
-
-
-def is_asked(names: Sequence[str], runtime: Mapping[str, Any]) -> bool:
-    """Whether a run is about files outside the project."""
-    return KEY in runtime or bool(set(names) & set(PIPELINES))
 
 
 def resolve(
@@ -52,7 +45,7 @@ def resolve(
 
     Args:
         names: pipelines asked for.
-        runtime: values of --params; relative paths are relative to the working directory.
+        runtime: values of --params, with ``KEY``; relative paths are relative to the working directory.
         evaluate: parameters ``evaluate`` as this run has them; ``max_images`` counts only if --params has it.
         root: absolute path of the environment's data.
         roots: those of all environments. Results there go to ``FOLDER`` only, as the rest is DVC's.
@@ -64,12 +57,10 @@ def resolve(
     from cdm_kedro.params.explain import mistakes
     from cdm_kedro.params.external import ExternalParams
 
-    if len(names) != 1 or names[0] not in (_DOOR, *PIPELINES):
+    if list(names) != [_PIPELINE]:
         raise ExternalRunError(
-            f"--params=external… is for --pipelines={_DOOR} alone; this run is of {', '.join(names) or 'cascade'}"
+            f"--params=external… is for --pipelines={_PIPELINE} alone; this run is of {', '.join(names) or 'cascade'}"
         )
-    if KEY not in runtime:
-        raise ExternalRunError(f"{names[0]} reads files that --params names: {_EXAMPLE}")
     others = sorted(set(runtime) - {KEY, "evaluate"})
     if others:
         raise ExternalRunError(f"--params: {others[0]} has no part in this run; only external.… and evaluate.… have")
@@ -84,9 +75,7 @@ def resolve(
     if found:
         raise ExternalRunError("\n".join(f"--params: {line}" for line in found))
     asked = ExternalParams.model_validate(runtime[KEY])
-    pipeline = PIPELINES[0] if asked.statistics_of is None else PIPELINES[1]
-    if names[0] not in (_DOOR, pipeline):
-        raise ExternalRunError(f"--params: external.{next(iter(asked.inputs()))} is for --pipelines={pipeline}")
+    pipeline = "evaluate_external" if asked.statistics_of is None else "reference_external"
     inputs = {key: _absolute(path) for key, path in asked.inputs().items()}
     for key, path in inputs.items():
         if not path.exists():
@@ -117,6 +106,9 @@ def _name(inputs: Mapping[str, Path]) -> str:
 def _check_output(output: Path, inputs: Mapping[str, Path], roots: Sequence[Path]) -> None:
     if output.is_dir():
         raise ExternalRunError(f"--params: external.output is {output}, which is a folder; name a file in it")
+    parent = next(folder for folder in output.parents if folder.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise ExternalRunError(f"--params: external.output is {output}, but {parent} is not a folder one may write to")
     if output in inputs.values():
         raise ExternalRunError(f"--params: external.output is {output}, which this run reads; name another file")
     inside = [root for root in map(_absolute, roots) if output.is_relative_to(root)]

@@ -37,7 +37,7 @@ class CascadeSession(KedroSession):
     def run(self, *args: Any, runner: Any = None, **kwargs: Any) -> dict[str, Any]:
         """Run pipelines; see KedroSession.run."""
         names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
-        if external.is_asked(names, self.store.get("runtime_params") or {}):
+        if external.KEY in (self.store.get("runtime_params") or {}):
             return self._run_external(names, *args, runner=runner, **kwargs)
         if runner is not None and type(runner) is not SequentialRunner:
             return super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
@@ -81,15 +81,23 @@ class CascadeSession(KedroSession):
             option = "--" + selected[0].replace("node_names", "nodes").replace("_", "-")
             raise external.ExternalRunError(f"--params=external… runs one node; leave out {option}")
         signal.signal(signal.SIGTERM, _terminated)
+        from kedro.framework.project import pipelines
+
+        from cdm_kedro.pipelines.external.pipeline import create_pipelines
+
         root, env, loader = Path(self._project_path), self.store.get("env"), self._get_config_loader()
         question = external.resolve(
             names,
-            self.store.get("runtime_params") or {},
+            self.store["runtime_params"],
             loader["parameters"].get("evaluate") or {},
             root / loader["globals"]["root"],
             external.roots(root),
         )
         self._store["runtime_params"] = question.runtime_params
+        # Not in the registry: without its parameters, which only --params gives, it is none for `kedro viz` to draw.
+        pipelines.set_requested([question.pipeline])
+        pipelines[question.pipeline] = create_pipelines()[question.pipeline]
+        logging.getLogger("kedro_viz").setLevel(logging.ERROR)  # the DAG's last run stays its last run; no need to warn
         os.chdir(root)
         if runner is None or type(runner) is SequentialRunner:
             from cdm_kedro.provenance.unrecorded import UnrecordedRunner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import uuid
@@ -32,6 +33,10 @@ class UnrecordedRunner(SequentialRunner):
     def __init__(self, root: Path, env: str | None, name: str, title: str) -> None:
         super().__init__()
         self.root, self.env, self.name, self.title = root, env, name, title
+
+    @property
+    def _logger(self) -> logging.Logger:  # Kedro's own remarks, at the level it is given in conf/logging.yml
+        return logging.getLogger("kedro.runner")
 
     def _run(
         self, pipeline: Pipeline, catalog: CatalogProtocol, hook_manager: Any = None, run_id: str | None = None

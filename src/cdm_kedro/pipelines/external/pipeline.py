@@ -1,4 +1,4 @@
-"""Wiring of the pipelines for files outside the project; `kedro run --pipelines=evaluate` picks one of them."""
+"""Wiring of the pipelines for files outside the project, which `--params=external…` asks for."""
 
 from __future__ import annotations
 
