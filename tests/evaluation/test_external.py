@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cdm_kedro.cascade_spec import CascadeSpecError, read_cascade
-from cdm_kedro.evaluation.external import ExternalError, score_samples
+from cdm_kedro.evaluation.external import ExternalError, score_samples, write_statistics
 from cdm_kedro.params.evaluation import EvaluateParams
 from cdm_kedro.provenance.external import ExternalRunError, Question, resolve
 
@@ -129,3 +129,18 @@ def test_unusable_content_is_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(ExternalError, match=message):
             score_samples(params, tmp_path / samples, tmp_path / reference, size)
+
+
+def test_statistics_of_a_beton_are_those_of_its_folder(
+    tmp_path: Path, image_folder: Path, betons: dict[str, Path]
+) -> None:
+    params = EvaluateParams(input_side=32)
+    for source, size, output in ((betons["val_64"], None, "beton.npz"), (image_folder / "val", 64, "folder.npz")):
+        assert write_statistics(params, source, tmp_path / output, size).startswith("6 images, efficientnet_lite0_32px")
+    with np.load(tmp_path / "beton.npz") as a, np.load(tmp_path / "folder.npz") as b:
+        for key in ("mu", "sigma"):
+            np.testing.assert_allclose(a[key], b[key], atol=1e-5)
+        assert float(np.trace(a["sigma"])) > 1
+    with pytest.raises(ExternalError, match="a size is for folders"):
+        write_statistics(params, betons["val_64"], tmp_path / "x.npz", 64)
+    assert not (tmp_path / "x.npz").exists()
