@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from cdm_kedro.evaluation.sources import Source
     from cdm_kedro.params.evaluation import EvaluateParams
 
 _OPTIONS = (
@@ -46,14 +45,6 @@ def _params(root: Path, env: str | None, given: dict[str, Any]) -> EvaluateParam
         raise click.ClickException(f"{where}: {first['msg']}") from None
 
 
-def _sizes(samples: Source, real: Source) -> list[str]:
-    sides = [source.read([0]).shape[1:3] for source in (samples, real)]
-    if sides[0] == sides[1]:
-        return []
-    a, b = (f"{width} x {height}" for height, width in sides)
-    return [f"the samples are {a} pixels, the reference images {b}"]
-
-
 @click.command("evaluate-samples")
 @click.argument("samples", type=click.Path(exists=True, path_type=Path))
 @click.option(
@@ -74,35 +65,12 @@ def evaluate_samples(
     as JSON. Statistics of other evaluators hold no features, so they give the Fréchet distance alone.
     """
     params = _params(metadata.project_path, env, given)
-    from cdm_kedro.evaluation.features import make_extractor
-    from cdm_kedro.evaluation.measure import measure
-    from cdm_kedro.evaluation.reference import Reference, is_statistics, load_statistics
-    from cdm_kedro.evaluation.scores import describe, score
-    from cdm_kedro.evaluation.sources import FolderSource, open_source
+    from cdm_kedro.evaluation.external import ExternalError, score_samples
 
     try:
-        judged = open_source(samples, size if samples.is_dir() else None)
-        extractor = make_extractor(params)
-        if is_statistics(reference):
-            real, remarks = load_statistics(reference, extractor)
-        else:
-            source = open_source(reference, size if reference.is_dir() else None)
-            remarks = _sizes(judged, source)
-            found = measure(source, extractor, params, "reference")
-            real = Reference(found.moments, found.features, found.indices)
-        scores = score(measure(judged, extractor, params, "samples"), {"": real}, extractor.name)
-    except ValueError as error:  # the messages name file and remedy
+        result = score_samples(params, samples, reference, size)
+    except ExternalError as error:
         raise click.ClickException(str(error)) from None
-    if isinstance(judged, FolderSource) and size is not None:
-        remarks.append(f"the samples were cropped and resized to {size} pixels")
-    note = ". ".join([*([scores.pop("note")] if "note" in scores else []), *remarks])
-    result = {
-        "samples": str(samples),
-        "reference": str(reference),
-        "extractor": describe(extractor),
-        **scores,
-        **({"note": note} if note else {}),
-    }
     text = json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False)
     if output is None:
         click.echo(text)
@@ -126,18 +94,12 @@ def reference_statistics(
     and features of some of them for kernel distance, precision and recall.
     """
     params = _params(metadata.project_path, env, given)
-    from cdm_kedro.evaluation.features import make_extractor
-    from cdm_kedro.evaluation.measure import measure
-    from cdm_kedro.evaluation.reference import identity, save_arrays, summary_arrays
-    from cdm_kedro.evaluation.sources import open_source
+    from cdm_kedro.evaluation.external import ExternalError, write_statistics
 
     if output.suffix != ".npz":
         raise click.ClickException(f"{output}: the name must end in .npz")
     try:
-        extractor = make_extractor(params)
-        summary = measure(open_source(source, size), extractor, params, "reference")
-    except ValueError as error:
+        held = write_statistics(params, source, output, size)
+    except ExternalError as error:
         raise click.ClickException(str(error)) from None
-    save_arrays(output, {**summary_arrays(summary, always_sigma=True), **identity(extractor)})
-    few = " (not more images than feature dimensions: sigma is singular)" if summary.n <= extractor.dim else ""
-    click.echo(f"wrote {output}: {summary.n} images, {extractor.name}{few}")
+    click.echo(f"wrote {output}: {held}")

@@ -53,7 +53,8 @@ class ReportParams(Params):
     title: str = "Cascaded diffusion: run report"
     include: list[str] = Field(
         [],
-        description="pipelines beside the cascade whose results are shown: cas, likelihood, claim, search_…; run them first",
+        description="pipelines beside the cascade whose results are shown (run them first): cas, likelihood, claim, "
+        "search_…",
     )
     price_per_device_hour: float | None = Field(None, ge=0, description="adds a column of training cost")
     currency: str = "USD"

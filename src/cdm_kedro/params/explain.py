@@ -38,12 +38,23 @@ def explain(message: str, conf: Path, env: str | None) -> str | None:
             value = value.get(part) if isinstance(value, dict) else None
         if model is None:
             continue
-        try:
-            model.model_validate(value)
-        except ValidationError as error:
-            for found in error.errors():
-                lines.append(f"{origin.get(top, conf)}: {_line(parameter, found, model)}")
+        lines += [f"{origin.get(top, conf)}: {line}" for line in mistakes(parameter, model, value)]
     return "\n".join(lines) or None
+
+
+def mistakes(parameter: str, model: type[BaseModel], value: Any) -> list[str]:
+    """A line for each mistake in a value.
+
+    Args:
+        parameter: dotted key of the value.
+        model: what it must be.
+        value: as read.
+    """
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        return [_line(parameter, found, model) for found in error.errors()]
+    return []
 
 
 def _model(name: str) -> type[BaseModel] | None:

@@ -12,6 +12,8 @@ from typing import Any
 from kedro.framework.session import KedroSession
 from kedro.runner import SequentialRunner
 
+from cdm_kedro.provenance import external
+
 log = logging.getLogger(__name__)
 FORCE = "CDM_FORCE"
 _SELECTORS = ("tags", "node_names", "from_nodes", "to_nodes", "from_inputs", "to_outputs", "namespaces")
@@ -58,6 +60,9 @@ class CascadeSession(KedroSession):
 
     def run(self, *args: Any, runner: Any = None, **kwargs: Any) -> dict[str, Any]:
         """Run pipelines; see KedroSession.run."""
+        names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
+        if external.KEY in (self.store.get("runtime_params") or {}):
+            return self._run_external(names, *args, runner=runner, **kwargs)
         if runner is not None and type(runner) is not SequentialRunner:
             return super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
         signal.signal(signal.SIGTERM, _terminated)
@@ -72,7 +77,6 @@ class CascadeSession(KedroSession):
         root, env, force = Path(self._project_path), self.store.get("env"), bool(os.environ.get(FORCE))
         homes = stage_homes()
         truth = Truth(root, env, homes)
-        names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
         for name in names:
             _refuse_unknown(name, root, env)
         extras = {homes.get(name, name) for name in names if name in homes or name in homes.values()}
@@ -95,3 +99,38 @@ class CascadeSession(KedroSession):
         }
         title = " ".join([*(names or ["cascade"]), *([f"--env={env}"] if env else [])])
         return super().run(*args, runner=FreshRunner(truth, effective, stages, title, force), **kwargs)  # type: ignore[misc]
+
+    def _run_external(self, names: list[str], *args: Any, runner: Any, **kwargs: Any) -> dict[str, Any]:
+        """Answer a question about files outside the project: no stage, nothing recorded, no output of the project."""
+        selected = [key for key in (*_SELECTORS, "only_missing_outputs") if kwargs.get(key)]
+        if selected:
+            option = "--" + selected[0].replace("node_names", "nodes").replace("_", "-")
+            raise external.ExternalRunError(f"--params=external… runs one node; leave out {option}")
+        signal.signal(signal.SIGTERM, _terminated)
+        from kedro.framework.project import pipelines
+
+        from cdm_kedro.pipelines.external.pipeline import create_pipelines
+
+        root, env, loader = Path(self._project_path), self.store.get("env"), self._get_config_loader()
+        question = external.resolve(
+            names,
+            self.store["runtime_params"],
+            loader["parameters"].get("evaluate") or {},
+            root / loader["globals"]["root"],
+            external.roots(root),
+        )
+        self._store["runtime_params"] = question.runtime_params
+        # Not in the registry: without its parameters, which only --params gives, it is none for `kedro viz` to draw.
+        pipelines.set_requested([question.pipeline])
+        pipelines[question.pipeline] = create_pipelines()[question.pipeline]
+        logging.getLogger("kedro_viz").setLevel(logging.ERROR)  # the DAG's last run stays its last run; no need to warn
+        os.chdir(root)
+        if runner is None or type(runner) is SequentialRunner:
+            from cdm_kedro.provenance.unrecorded import UnrecordedRunner
+
+            title = " ".join([question.pipeline, *([f"--env={env}"] if env else [])])
+            runner = UnrecordedRunner(root, env, question.pipeline, title)
+        kwargs |= {"pipeline_name": None, "pipeline_names": [question.pipeline]}
+        result: dict[str, Any] = super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
+        log.info("wrote %s (outside the pipeline: dvc.lock does not know it)", question.output)
+        return result

@@ -15,7 +15,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -320,9 +320,10 @@ class Tracking:
         root: project folder.
         title: name of the parent run.
         env: environment, recorded as a tag.
+        tags: of every run, besides.
     """
 
-    def __init__(self, root: Path, title: str, env: str | None) -> None:
+    def __init__(self, root: Path, title: str, env: str | None, tags: Mapping[str, str] | None = None) -> None:
         self.root, self.title = root, title
         self.recorder = Recorder(root)
         self.owner = {"cdm.host": socket.gethostname(), "cdm.pid": str(os.getpid())}
@@ -331,6 +332,7 @@ class Tracking:
             "git.dirty": str(bool(_git(root, "status", "--porcelain", "--untracked-files=no"))),
             "cdm.env": env or "base",
             **{name.lower(): os.environ[name] for name in ("DVC_EXP_NAME",) if name in os.environ},
+            **(tags or {}),
         }
         self._parent: str | None = None
         self._from_dvc = False
@@ -370,11 +372,13 @@ class Tracking:
                 self.recorder.submit(op="tags", run=parent, values={f"skipped.{stage}": made})
 
     @contextmanager
-    def stage(self, name: str, key: str, why: list[str], params: dict[str, Any]) -> Iterator[str]:
-        """Around one stage's execution; gives our name of its run."""
+    def stage(self, name: str, key: str | None, why: list[str], params: dict[str, Any]) -> Iterator[str]:
+        """Around one stage's execution; gives our name of its run. What has no key in dvc.lock has None."""
         global _live
         parent, run = self.parent(), uuid.uuid4().hex
-        tags = {**self.common, **self.owner, "cdm.stage": name, "cdm.key": key, "cdm.why": "; ".join(why)[:4000]}
+        tags = {**self.common, **self.owner, "cdm.stage": name, "cdm.why": "; ".join(why)[:4000]}
+        if key is not None:
+            tags["cdm.key"] = key
         self.recorder.submit(op="create", run=run, parent=parent, name=name, tags=tags)
         self.recorder.submit(op="params", run=run, values=dict(flatten(params)))
         _live, status = LiveRun(self.recorder, run, tags), "FAILED"

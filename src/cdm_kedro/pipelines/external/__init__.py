@@ -1,0 +1,1 @@
+"""Pipelines: evaluate_external and reference_external."""

@@ -1,0 +1,50 @@
+"""Nodes that answer questions about files outside the project."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.params.evaluation import EvaluateParams
+from cdm_kedro.params.external import ExternalParams
+
+log = logging.getLogger(__name__)
+
+
+def score_external(params: EvaluateParams, external: ExternalParams) -> dict[str, Any]:
+    """Score ``external.samples`` against ``external.reference``.
+
+    Args:
+        params: extractor and limits.
+        external: what to compare.
+
+    Returns:
+        See :func:`~cdm_kedro.evaluation.external.score_samples`.
+    """
+    from cdm_kedro.evaluation.external import score_samples
+    from cdm_kedro.provenance.tracking import live
+
+    assert external.samples is not None and external.reference is not None
+    scores = score_samples(params, external.samples, external.reference, external.size)
+    live().log_metrics(scores, step=0)
+    return scores
+
+
+def make_external_statistics(params: EvaluateParams, external: ExternalParams) -> Path:
+    """Statistics of ``external.statistics_of``.
+
+    Args:
+        params: extractor and limits.
+        external: whose statistics.
+
+    Returns:
+        See :func:`~cdm_kedro.evaluation.external.write_statistics`.
+    """
+    from cdm_kedro.evaluation.external import write_statistics
+    from cdm_kedro.provenance.scratch import scratch_dir
+
+    assert external.statistics_of is not None
+    out = scratch_dir("reference_external") / "statistics.npz"
+    log.info("%s: %s", external.statistics_of, write_statistics(params, external.statistics_of, out, external.size))
+    return out

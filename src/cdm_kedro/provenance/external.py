@@ -1,0 +1,119 @@
+"""`kedro run --pipelines=evaluate --params=external…`: from words on the command line to a checked question."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+KEY = "external"
+_PIPELINE = "evaluate"
+FOLDER = Path("08_reporting/external")
+"""Below an environment's ``root``: where results go unless another place is named."""
+
+
+class ExternalRunError(ValueError):
+    """A question that cannot be answered as it was put; the message says how to put it."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to run.
+
+    Attributes:
+        pipeline: of ``pipelines/external``.
+        runtime_params: complete values of ``external``, and what overrides ``evaluate``.
+        output: the file that will be written.
+    """
+
+    pipeline: str
+    runtime_params: dict[str, Any]
+    output: Path
+
+
+def resolve(
+    names: Sequence[str],
+    runtime: Mapping[str, Any],
+    evaluate: Mapping[str, Any],
+    root: Path,
+    roots: Sequence[Path],
+) -> Question:
+    """Check a question before any work.
+
+    Args:
+        names: pipelines asked for.
+        runtime: values of --params, with ``KEY``; relative paths are relative to the working directory.
+        evaluate: parameters ``evaluate`` as this run has them; ``max_images`` counts only if --params has it.
+        root: absolute path of the environment's data.
+        roots: those of all environments. Results there go to ``FOLDER`` only, as the rest is DVC's.
+
+    Raises:
+        ExternalRunError: wrong keys, values or paths; the message names each of them.
+    """
+    from cdm_kedro.params.evaluation import EvaluateParams
+    from cdm_kedro.params.explain import mistakes
+    from cdm_kedro.params.external import ExternalParams
+
+    if list(names) != [_PIPELINE]:
+        raise ExternalRunError(
+            f"--params=external… is for --pipelines={_PIPELINE} alone; this run is of {', '.join(names) or 'cascade'}"
+        )
+    others = sorted(set(runtime) - {KEY, "evaluate"})
+    if others:
+        raise ExternalRunError(f"--params: {others[0]} has no part in this run; only external.… and evaluate.… have")
+    given = runtime.get("evaluate", {})
+    overrides = {"max_images": None, **given} if isinstance(given, Mapping) else given
+    if isinstance(overrides, dict) and overrides.get("weights") is not None:
+        overrides["weights"] = str(_absolute(Path(str(overrides["weights"]))))
+    found = [
+        *mistakes(KEY, ExternalParams, runtime[KEY]),
+        *mistakes("evaluate", EvaluateParams, {**evaluate, **overrides} if isinstance(overrides, dict) else overrides),
+    ]
+    if found:
+        raise ExternalRunError("\n".join(f"--params: {line}" for line in found))
+    asked = ExternalParams.model_validate(runtime[KEY])
+    pipeline = "evaluate_external" if asked.statistics_of is None else "reference_external"
+    inputs = {key: _absolute(path) for key, path in asked.inputs().items()}
+    for key, path in inputs.items():
+        if not path.exists():
+            raise ExternalRunError(f"--params: external.{key} is {path}, which does not exist; name a file or folder")
+    output = _absolute(asked.output) if asked.output is not None else root / FOLDER / _name(inputs)
+    _check_output(output, inputs, roots)
+    values = asked.model_dump(mode="json") | {key: str(path) for key, path in inputs.items()} | {"output": str(output)}
+    return Question(pipeline, {KEY: values, "evaluate": overrides}, output)
+
+
+def roots(project: Path) -> list[Path]:
+    """Data folders of all environments of a project."""
+    import yaml
+
+    found = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(project.glob("conf/*/globals.yml")))
+    return [project / values["root"] for values in found if isinstance(values, dict) and "root" in values]
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().resolve()
+
+
+def _name(inputs: Mapping[str, Path]) -> str:
+    stems = [re.sub(r"[^\w.-]", "_", path.name if path.is_dir() else path.stem) or "root" for path in inputs.values()]
+    return "_vs_".join(stems).lstrip(".")[:200] + (".npz" if "statistics_of" in inputs else ".json")
+
+
+def _check_output(output: Path, inputs: Mapping[str, Path], roots: Sequence[Path]) -> None:
+    if output.is_dir():
+        raise ExternalRunError(f"--params: external.output is {output}, which is a folder; name a file in it")
+    parent = next(folder for folder in output.parents if folder.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise ExternalRunError(f"--params: external.output is {output}, but {parent} is not a folder one may write to")
+    if output in inputs.values():
+        raise ExternalRunError(f"--params: external.output is {output}, which this run reads; name another file")
+    inside = [root for root in map(_absolute, roots) if output.is_relative_to(root)]
+    if inside and not any(output.is_relative_to(root / FOLDER) for root in inside):
+        raise ExternalRunError(
+            f"--params: external.output is {output}, where only recorded stages write; name a file in "
+            f"{max(inside, key=lambda root: len(root.parts)) / FOLDER} or outside {min(inside)}"
+        )
