@@ -15,11 +15,14 @@ from cdm_kedro.cascade_spec import CascadeSpec, read_cascade, read_parameters
 from cdm_kedro.data.beton import check_beton, read_beton
 from cdm_kedro.data.preprocess import preprocess_folder
 from cdm_kedro.data.resample import downsample
+from cdm_kedro.params.cas import ClassifierParams
+from cdm_kedro.params.claim import BaselineParams, ClaimSweepParams
 from cdm_kedro.params.data import EmbeddedParams, PreprocessParams
 from cdm_kedro.params.evaluation import EvaluateParams, ReportParams
 from cdm_kedro.params.sampling import SampleParams, StageSamplingParams
 from cdm_kedro.params.search import SearchScheduleParams, SearchStepsParams, SearchTruncationParams
 from cdm_kedro.params.stage import StageParams, parse_model
+from cdm_kedro.pipelines.claim.budget import match_compute
 from cdm_kedro.sampling.cascade import Cascade, check_cascade
 from cdm_kedro.sampling.search import _job, schedule_points, steps_points, truncation_points
 from cdm_kedro.training.weights import write_weights
@@ -71,6 +74,21 @@ def test_every_environment_builds(env: str, tmp_path: Path) -> None:
         }[search]
         for point in make(params):  # type: ignore[operator]
             check_cascade(some, _job(params, point, some, Path()).params, real)  # type: ignore[arg-type]
+    if spec.claim is not None:
+        claim = values["claim"]
+        sweep, baseline = (
+            ClaimSweepParams.model_validate(claim["sweep"]),
+            BaselineParams.model_validate(claim["baseline"]),
+        )
+        ClassifierParams.model_validate(claim["classifier"])
+        chain = spec.chain(spec.claim.stage)
+        some = {s.name: models[s.name] for s in chain}
+        for point in truncation_points(sweep):
+            real = {f"{split}_{chain[-1].low_resolution}": Path() for split in ("train", "val")}
+            check_cascade(some, _job(sweep, point, some, Path()).params, real)
+        budget = match_compute(["x"] * 10, baseline, **{s.name: values[s.name] for s in chain})
+        rounding = 0.5 / budget["steps"]
+        assert budget["ratio"] == pytest.approx(1, abs=rounding)
     in_env = [name for name in typed if name.startswith("search_") and origin[name].parent.name == env]
     assert set(in_env) <= {name for name, _ in spec.searches}
 
