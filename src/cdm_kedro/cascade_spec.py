@@ -248,6 +248,9 @@ def _claim(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSpec) -
         raise CascadeSpecError(
             f"{where}: claim.sweep.stage is {name!r}; it must be a super-resolution stage of {list(known)}"
         )
+    chain, stages = [s.name for s in spec.chain(name)], parts.get("sweep", {}).get("stages")
+    if not isinstance(stages, dict) or set(stages) != set(chain):
+        raise CascadeSpecError(f"{where}: claim.sweep.stages must hold {chain}, and no other stage")
     resolution = parts.get("baseline", {}).get("resolution")
     if resolution != known[name].resolution:
         raise CascadeSpecError(

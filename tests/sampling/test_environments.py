@@ -86,7 +86,7 @@ def test_every_environment_builds(env: str, tmp_path: Path) -> None:
         for point in truncation_points(sweep):
             real = {f"{split}_{chain[-1].low_resolution}": Path() for split in ("train", "val")}
             check_cascade(some, _job(sweep, point, some, Path()).params, real)
-        budget = match_compute(["x"] * 10, baseline, **{s.name: values[s.name] for s in chain})
+        budget = match_compute(["x"] * 10, baseline, sweep, **{s.name: values[s.name] for s in chain})
         rounding = 0.5 / budget["steps"]
         assert budget["ratio"] == pytest.approx(1, abs=rounding)
     in_env = [name for name in typed if name.startswith("search_") and origin[name].parent.name == env]

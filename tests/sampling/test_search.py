@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from tiny_cascade import BASE as TINY_BASE
 from tiny_cascade import SR, sampling, write_model
 
@@ -29,6 +31,7 @@ from cdm_kedro.sampling.search import (
     truncation_points,
 )
 from cdm_kedro.sampling.search_figures import FIGURES, read_table
+from cdm_kedro.training.weights import write_weights
 
 BASE = {"num_samples": 6, "batch_size": 4, "precision": "fp32", "devices": 1}
 STAGES = {"base": {"steps": 40}, "sr": {"steps": 4}}
@@ -54,8 +57,8 @@ def run(
 ) -> tuple[list[dict[str, Any]], list[tuple[str, bool]]]:
     told: list[tuple[str, bool]] = []
     some = {name: models[name] for name in params.stages}
-    rows = sweep(points, params, some, real or {}, folder, score, lambda p, row, r: told.append((p.name, r)))
-    return rows, told
+    swept = sweep(points, params, some, real or {}, folder, score, lambda p, row, r: told.append((p.name, r)))
+    return swept.rows, told
 
 
 def test_points_are_those_of_the_tables() -> None:
@@ -116,7 +119,7 @@ def test_low_samples_are_made_once_and_cost_what_is_stated(
     run(params, points, models, tmp_path)
     assert made.count(["base"]) == 2 and made.count(["sr"]) == 2 * len(points) and len(made) == 2 + 2 * len(points)
     arrays: dict[str, int] = {}
-    for shard in (tmp_path / "low/shards").glob("*.npz"):
+    for shard in tmp_path.glob("*/low/shards/*.npz"):
         with np.load(shard) as file:
             for key in file.files:
                 arrays[key] = arrays.get(key, 0) + file[key].nbytes
@@ -141,7 +144,19 @@ def test_a_killed_search_goes_on_at_the_point(models: dict[str, Path], tmp_path:
     assert calls == ["none_s0", "non_truncated_s5", "non_truncated_s5", "non_truncated_s10"]
     assert told == [("none_s0", True), ("non_truncated_s5", False), ("non_truncated_s10", False)]
     assert rows == run(params, points, models, tmp_path / "whole")[0]
-    assert sorted(p.name for p in (tmp_path / "killed/points").iterdir()) == sorted(f"{p.name}.json" for p in points)
+    kept = sorted(path.name for path in tmp_path.glob("killed/*/points/*"))
+    assert kept == sorted(f"{p.name}.json" for p in points)
+    # Other weights in the same place, or other settings, are another search.
+    retrained = {**models, "base": tmp_path / "base.safetensors"}
+    shutil.copyfile(models["base"], retrained["base"])
+    first, _ = run(params, points, retrained, tmp_path / "again")
+    with safe_open(retrained["base"], "pt") as file:
+        tensors, said = {key: file.get_tensor(key) * 1.01 for key in file.keys()}, file.metadata()  # noqa: SIM118
+    write_weights(retrained["base"], tensors, said)
+    others, told = run(params, points, retrained, tmp_path / "again")
+    assert not any(resumed for _, resumed in told) and others != first == rows
+    _, told = run(params.model_copy(update={"seed": 7}), points, retrained, tmp_path / "again")
+    assert not any(resumed for _, resumed in told)
 
 
 def test_impossible_points_are_refused_before_anything_is_sampled(

@@ -16,6 +16,7 @@ class BaselineTrainingParams(TrainingParams):
     """How the single model is trained; for how long follows from the cascade's compute."""
 
     steps: None = Field(None, description="follows from the compute of the cascade's stages")  # type: ignore[assignment]
+    selection: None = Field(None, description="nothing but s is chosen by the score")
 
 
 class BaselineParams(ModelParams):
@@ -43,6 +44,10 @@ class ClaimSweepParams(SearchTruncationParams):
 
     @model_validator(mode="after")
     def _enough(self) -> ClaimSweepParams:
+        if "seed" in self.model_fields_set:
+            raise ValueError(f"seed is {self.seed}; claim.seeds says which seeds are sampled")
+        if self.select != "train":
+            raise ValueError(f"select is {self.select!r}; the claim is judged by the distance to training images")
         if 0 not in self.s or len(self.s) < 3:
             raise ValueError(f"s {list(self.s)} must hold 0 and at least two more; the claim is about a curve over s")
         if not {"truncated", "non_truncated"} <= set(self.modes) or not {"train", "val"} & set(self.modes):

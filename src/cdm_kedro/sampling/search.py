@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -10,8 +11,9 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from cdm_kedro.data.beton import sha256
 from cdm_kedro.params.sampling import SamplingParams, StageSamplingParams
 from cdm_kedro.params.search import SearchParams, SearchScheduleParams, SearchStepsParams, SearchTruncationParams
 from cdm_kedro.params.stage import ModelParams
@@ -34,6 +36,13 @@ class Point:
     name: str
     axes: Row
     sampling: StageSamplingParams
+
+
+class Swept(NamedTuple):
+    """Rows in the points' order, and the npz of the low-resolution samples that they share, if there are any."""
+
+    rows: list[Row]
+    low: Path | None
 
 
 def _changed(sampling: StageSamplingParams, **values: Any) -> StageSamplingParams:
@@ -92,8 +101,8 @@ def sweep(
     folder: Path,
     score: Callable[[Path], Row],
     on_point: Callable[[Point, Row, bool], None],
-) -> list[Row]:
-    """Sample and score every point; a point once scored is not done again in this folder.
+) -> Swept:
+    """Sample and score every point; a point once scored by the same models and settings is not done again.
 
     Generated low-resolution samples, and their states z_s at every truncated s, are made once and shared by all
     points. All points use the same noise, so that differences between them are not differences of luck.
@@ -108,13 +117,14 @@ def sweep(
         on_point: called as ``on_point(point, row, resumed)`` for every point in order.
 
     Returns:
-        A row a point: its axes, its scores, and how faithful the samples are to their input.
+        Rows of each point's axes, its scores, and how faithful the samples are to their input.
 
     Raises:
         CascadeError: settings that the models do not allow, before anything is sampled.
     """
     stage, _ = read_description(models[params.stage])
     _refuse_early(points, params, models, real)
+    folder = folder / _identity(params, models, real)
     low = _sample_low(points, params, stage, models, folder / "low")
     results = folder / "points"
     results.mkdir(parents=True, exist_ok=True)
@@ -141,7 +151,17 @@ def sweep(
         row = json.loads(file.read_text(encoding="utf-8"))
         on_point(point, row, resumed)
         rows.append(row)
-    return rows
+    low_samples = None
+    if low is not None:
+        low_samples = folder / "low" / f"samples_{stage.low_resolution}.npz"
+    return Swept(rows, low_samples)
+
+
+def _identity(params: SearchParams, models: Mapping[str, Path], real: Mapping[str, Path]) -> str:
+    """Name of the folder of everything that these models, images and settings make, whoever calls."""
+    settings = params.model_dump(mode="json", exclude={"devices", "compile", "select"})
+    files = {name: sha256(path) for name, path in sorted({**models, **real}.items())}
+    return hashlib.sha256(json.dumps([settings, files], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _job(params: SearchParams, point: Point, models: Mapping[str, Path], folder: Path) -> SamplingJob:

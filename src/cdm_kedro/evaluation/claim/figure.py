@@ -43,7 +43,13 @@ def _paper(axes: Any) -> None:
     levels = sorted(TABLE_2B)
     fids = [TABLE_2B[s][0] for s in levels]
     axes.plot(levels, fids, ":", color=_PAPER_2B, marker="D", markersize=4, label="Table 2b, 16 to 64")
-    axes.axhline(TABLE_2A["base"][0], color=_SINGLE[1], linestyle="--", linewidth=1.2, label="Table 2a, single model")
+    axes.axhline(
+        TABLE_2A["more sampling steps"][0],
+        color=_SINGLE[1],
+        linestyle="--",
+        linewidth=1.2,
+        label="Table 2b, single model",
+    )
 
 
 def draw_curves(panels: Mapping[str, Scores], floors: Mapping[str, float], caption: str, path: Path) -> None:

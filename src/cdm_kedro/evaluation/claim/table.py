@@ -20,11 +20,11 @@ def paper_columns(conditioning: str, s: int) -> Row:
     """The paper's numbers for a point at the same s of 4000 steps; empty where it has none.
 
     Table 3 is 32 to 64 pixels with one model for all s; Table 2 is 16 to 64 with a model for each s (non-truncated),
-    and for the single model its first row.
+    its single model the better row of Table 2a.
     """
     out: Row = dict(zip(PAPER[:3], TABLE_3.get(conditioning, {}).get(s, ()), strict=False))
     if conditioning == SINGLE:
-        out[PAPER[3]] = TABLE_2A["base"][0]
+        out[PAPER[3]] = TABLE_2A["more sampling steps"][0]
     elif conditioning in ("none", "non_truncated") and s in TABLE_2B:
         out[PAPER[3]] = TABLE_2B[s][0]
     return out

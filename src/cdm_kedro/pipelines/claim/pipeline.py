@@ -30,7 +30,12 @@ def create_stages(spec: CascadeSpec) -> dict[str, Pipeline]:
     stages = _stage(
         "claim_budget",
         match_compute,
-        {"classes": "classes", "baseline": "params:claim.baseline", **{s.name: f"params:{s.name}" for s in chain}},
+        {
+            "classes": "classes",
+            "baseline": "params:claim.baseline",
+            "sweep": "params:claim.sweep",
+            **{s.name: f"params:{s.name}" for s in chain},
+        },
         "claim_budget",
     )
     real = {"images": f"train_{high}", "classes": "classes", "data_card": "data_card"}
@@ -78,6 +83,12 @@ def create_stages(spec: CascadeSpec) -> dict[str, Pipeline]:
     return stages | _stage(
         "claim_report",
         report_claim,
-        {**common, **facts, "real": f"val_{high}", **parts, **cards},
+        {
+            **{key: name for key, name in common.items() if key != "evaluate"},
+            **facts,
+            "real": f"val_{high}",
+            **parts,
+            **cards,
+        },
         {part: f"claim_{part}" for part in ("table", "statements", "figure", "pictures", "page")},
     )

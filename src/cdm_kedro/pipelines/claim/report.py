@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from cdm_kedro.params.claim import ClaimSweepParams
-from cdm_kedro.params.evaluation import EvaluateParams
 
 
 def report_claim(
     params: ClaimSweepParams,
-    evaluate: EvaluateParams,
     classes: list[str],
     budget: dict[str, Any],
     classifier_card: dict[str, Any],
@@ -24,7 +22,6 @@ def report_claim(
 
     Args:
         params: points.
-        evaluate: the first extractor.
         classes: class names.
         budget: what ``match_compute`` returned.
         classifier_card: of the second extractor.

@@ -86,10 +86,11 @@ def make_scores(seed: int) -> Callable[..., dict[str, Any]]:
         seeded = params.model_copy(update={"seed": seed})
         alone = Point(SINGLE, {"conditioning": SINGLE}, params.baseline)
         single = seeded.model_copy(update={"stage": "claim_baseline", "stages": {"claim_baseline": params.baseline}})
-        rows = sweep([alone], single, {"claim_baseline": baseline}, {}, folder, score, on_point)
-        rows += sweep(truncation_points(seeded), seeded, models, real, folder, score, on_point)
-        assert stage.low_resolution is not None  # the registry's own check
-        low = _first(NpzSource(folder / "low" / f"samples_{stage.low_resolution}.npz"))
+        rows = sweep([alone], single, {"claim_baseline": baseline}, {}, folder, score, on_point).rows
+        swept = sweep(truncation_points(seeded), seeded, models, real, folder, score, on_point)
+        rows += swept.rows
+        assert swept.low is not None  # the points hold generated inputs
+        low = _first(NpzSource(swept.low))
         pictures = {path.stem: np.load(path, allow_pickle=False) for path in sorted(shown.glob("*.npy"))}
         out = folder / "pictures.npz"
         save_arrays(out, {"low": low, **pictures})

@@ -100,7 +100,7 @@ def _search(
     if stage.low_resolution is not None:
         gib = stored_bytes(points, params.num_samples, stage.low_resolution) / 2**30
         run.log_metrics({"stored_gib": gib}, step=0)
-    rows = sweep(points, params, models, real, scratch_dir(name), score, on_point)
+    rows = sweep(points, params, models, real, scratch_dir(name), score, on_point).rows
     metric = f"{frechet_name(evaluate, rows[0])}_{params.select}"
     best = best_of(rows, metric)
     chosen = points[rows.index(best)].sampling.model_dump()
