@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.evaluation.claim.statements import Scores, interval
+from cdm_kedro.evaluation.claim.statements import Scores
 from cdm_kedro.evaluation.paper_ablations import TABLE_2A, TABLE_2B, TABLE_3
 from cdm_kedro.evaluation.pictures import save_png, tile_rows
 from cdm_kedro.evaluation.sources import Images
@@ -27,9 +27,11 @@ def _curve(axes: Any, scores: Scores, mode: str) -> None:
     if not levels:
         return
     label, colour, marker = _LINES[mode]
-    found = [interval(row) for row in values]
+    found = [scores.interval(row) for row in values]
     axes.plot(levels, [f.mean for f in found], color=colour, marker=marker, markersize=4, linewidth=1.5, label=label)
-    axes.fill_between(levels, [f.low for f in found], [f.high for f in found], color=colour, alpha=0.18, linewidth=0)
+    if len(scores.seeds) > 1:
+        lows, highs = [f.low for f in found], [f.high for f in found]
+        axes.fill_between(levels, lows, highs, color=colour, alpha=0.18, linewidth=0)
 
 
 def _paper(axes: Any) -> None:
@@ -71,9 +73,10 @@ def draw_curves(panels: Mapping[str, Scores], floors: Mapping[str, float], capti
         for mode in _LINES:
             _curve(axes, scores, mode)
         if (SINGLE, 0) in scores.points:
-            found = interval(scores.points[SINGLE, 0])
+            found = scores.interval(scores.points[SINGLE, 0])
             axes.axhline(found.mean, color=_SINGLE[1], linestyle="--", linewidth=1.2, label=_SINGLE[0])
-            axes.axhspan(found.low, found.high, color=_SINGLE[1], alpha=0.12, linewidth=0)
+            if len(scores.seeds) > 1:
+                axes.axhspan(found.low, found.high, color=_SINGLE[1], alpha=0.12, linewidth=0)
         axes.axhline(floors[title], color="#6b7280", linestyle=":", linewidth=1, label="real validation images")
         axes.set_title(title, fontsize=10)
         axes.set_ylabel("Fréchet distance to training images (lower is better)")

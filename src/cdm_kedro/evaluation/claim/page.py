@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.evaluation.claim.statements import Judged, Verdict
+from cdm_kedro.evaluation.claim.statements import Difference, Judged, Verdict
 from cdm_kedro.evaluation.pictures import read_caption
 from cdm_kedro.evaluation.report import image_uri
 
 DISAGREE = "extractors disagree"
 
 
+def _plain(differences: Sequence[Difference]) -> list[dict[str, Any]]:
+    def bound(value: float) -> float | None:
+        return value if math.isfinite(value) else None
+
+    return [
+        {"what": d.what, "mean": d.value.mean, "low": bound(d.value.low), "high": bound(d.value.high)}
+        for d in differences
+    ]
+
+
 def across(by_extractor: dict[str, list[Judged]]) -> list[dict[str, Any]]:
     """Statements with the verdict of every extractor and the one on which they agree.
 
-    A statement holds if it holds by every extractor; where one says that it holds and another that it does not, they
-    disagree; everything else is undecided, or does not hold if no extractor says otherwise.
+    Where one says that a statement holds and another that it does not, they disagree; where one is undecided, so is the
+    whole.
 
     Args:
         by_extractor: name to what :func:`~cdm_kedro.evaluation.claim.statements.judge` returned.
 
     Returns:
-        ``key``, ``text``, ``verdict``, and ``by`` extractor its ``verdict``, ``text`` and ``differences``.
+        ``key``, ``text``, ``verdict``, and ``by`` extractor its ``verdict``, ``text``, ``level``, ``differences`` and
+        those ``beside``; bounds are None where there was one seed.
     """
     out = []
     for number, first in enumerate(next(iter(by_extractor.values()))):
@@ -38,10 +50,9 @@ def across(by_extractor: dict[str, list[Judged]]) -> list[dict[str, Any]]:
             name: {
                 "verdict": judged.verdict,
                 "text": judged.text,
-                "differences": [
-                    {"what": d.what, "mean": d.value.mean, "low": d.value.low, "high": d.value.high}
-                    for d in judged.differences
-                ],
+                "level": judged.level,
+                "differences": _plain(judged.differences),
+                "beside": _plain(judged.beside),
             }
             for name, judged in own.items()
         }
@@ -65,7 +76,8 @@ def render(
         table: rows of :func:`~cdm_kedro.evaluation.claim.table.average`.
         metrics: extractor to the table's columns of its Fréchet distance and its class score.
         agreement: how alike two extractors order the points.
-        facts: ``budget``, ``seconds`` of training by model, ``classifier`` scores, ``seeds``, ``floors``, ``commit``.
+        facts: ``budget``, model ``cards``, ``classifier`` scores, ``seeds``, ``n`` samples each, ``floors`` (score of
+            real validation images and their number), ``resolution`` and ``low_resolution``.
         pictures: PNG files with captions.
     """
     import jinja2

@@ -45,7 +45,6 @@ def report_claim(
     from cdm_kedro.evaluation.sources import BetonSource
     from cdm_kedro.evaluation.statistics import frechet_distance
     from cdm_kedro.provenance.scratch import scratch_dir
-    from cdm_kedro.provenance.tracking import commit
     from cdm_kedro.sampling.search import table_csv
     from cdm_kedro.sampling.search_figures import read_table
 
@@ -53,19 +52,20 @@ def report_claim(
     rows = [row for key in sorted(tables) for row in read_table(tables[key])]
     cards = {key.removeprefix("card_"): value for key, value in parts.items() if key.startswith("card_")}
     resolution = check_beton(real).resolution
-    metrics, floors = {}, {}
+    metrics: dict[str, tuple[str, str]] = {}
+    floors: dict[str, dict[str, Any]] = {}
     for path in (reference, classifier_reference):
         with np.load(path, allow_pickle=False) as arrays:
             name = str(arrays["extractor"])
             names = metric_names(name)
             metrics[name] = (f"{names['fd']}_{params.select}", names["score"])
             train, val = (read_reference(arrays, f"{split}_{resolution}/").moments for split in ("train", "val"))
-            floors[name] = frechet_distance(val, train)
+            floors[name] = {"score": frechet_distance(val, train), "n": val.n}
     scores = {name: Scores(rows, fd) for name, (fd, _) in metrics.items()}
     statements = across({name: judge(own) for name, own in scores.items()})
     alike = agreement(*scores.values())
     columns = [column for pair in metrics.values() for column in pair]
-    table = average(rows, [*columns, *(fd.replace("_train", "_val") for fd, _ in metrics.values())])
+    table = average(rows, [*columns, *(fd.removesuffix("train") + "val" for fd, _ in metrics.values())])
 
     folder = scratch_dir("claim_report")
     seeds = sorted({row["seed"] for row in rows})
@@ -75,7 +75,7 @@ def report_claim(
         f"Fréchet distance against s by two extractors, {rows[0]['n']} samples a point and seed, bands: 95 % over "
         f"{len(seeds)} seeds; right, the paper's FID at the same s. The paper's statements: {held}."
     )
-    draw_curves(scores, floors, caption, figure)
+    draw_curves(scores, {name: floor["score"] for name, floor in floors.items()}, caption, figure)
     with np.load(parts[f"pictures_{seeds[0]}"], allow_pickle=False) as arrays:
         shown = {key: arrays[key] for key in arrays.files}
     levels = sorted(s for s in params.s if s > 0)
@@ -103,7 +103,6 @@ def report_claim(
         "cards": cards,
         "classifier": classifier_card,
         "floors": floors,
-        "commit": commit(),
     }
     return {
         "table": table_csv(table),
