@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+RUNS_MODULES = ("cdm_kedro.torchrun",)
+"""Modules that run as their own process; provenance counts them as code of whoever imports this one."""
+
 
 class Ended(NamedTuple):
     """How processes ended: their exit code, the signals passed on to them, the last lines of standard error."""
@@ -50,7 +53,7 @@ def _command(module: str, job_file: Path, processes: int, nodes: int) -> list[st
         return [sys.executable, *run]
     # On one node the loopback address serves whatever the host is called; on many, PET_* variables say the rest.
     where = ["--standalone", "--local-addr=127.0.0.1"] if nodes == 1 else []
-    torchrun = ["-m", "torch.distributed.run", *where, f"--nproc-per-node={processes}", "--max-restarts=0"]
+    torchrun = ["-m", RUNS_MODULES[0], *where, f"--nproc-per-node={processes}", "--max-restarts=0"]
     return [sys.executable, *torchrun, *run]
 
 
@@ -95,7 +98,7 @@ def run_module(
 ) -> Ended:
     """Run ``python -m module job_file``, under torchrun if there are several, to the end.
 
-    SIGINT and SIGTERM are passed on; no process outlives the call.
+    SIGINT and SIGTERM are passed on; no process outlives the call, even if this one is killed (Linux).
 
     Args:
         module: of the worker, which prints one JSON object a line.
