@@ -12,7 +12,7 @@ from PIL import Image
 
 pytestmark = pytest.mark.e2e
 PARAMETERS = "conf/test/parameters.yml"
-STAGES = ("budget", "baseline", "classifier", "reference", "seed0", "report")
+STAGES = ("budget", "baseline", "classifier", "reference", "extractors", "seed0", "report")
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def test_the_claim_runs_and_only_what_an_edit_touches_runs_again(project: Any) -
     project.edit(PARAMETERS, "seeds: [0]", "seeds: [0, 1]")
     output = project("kedro", "run", "--pipeline=claim", "--env=test")
     assert "claim_seed1: running" in output and "claim_report: running" in output
-    for stage in ("budget", "baseline", "classifier", "reference", "seed0"):
+    for stage in STAGES[:-1]:
         assert f"claim_{stage}: fresh, skipped" in output
     status = json.loads(project("dvc", "status", "--json", "dvc/test/claim/dvc.yaml"))
     assert status == {}
@@ -64,6 +64,9 @@ def test_the_claim_runs_and_only_what_an_edit_touches_runs_again(project: Any) -
     assert [statement["key"] for statement in said["statements"]] == ["i", "ii", "iii", "iv", "v"]
     for statement in said["statements"]:
         assert set(statement["by"]) == {"efficientnet_lite0_64px", "classifier_64px"}
+    noticed = json.loads((folder / "extractors.json").read_text())
+    assert set(noticed) == {"efficientnet_lite0_64px", "classifier_64px"}
+    assert all(value > 0 for own in noticed.values() for value in own.values())
     page = (folder / "claim.html").read_text()
     for statement in said["statements"]:
         assert html.escape(statement["text"]) in page and statement["verdict"] in page

@@ -77,7 +77,8 @@ def render(
         metrics: extractor to the table's columns of its Fréchet distance and its class score.
         agreement: how alike two extractors order the points.
         facts: ``budget``, model ``cards``, ``classifier`` scores, ``seeds``, ``n`` samples each, ``floors`` (score of
-            real validation images and their number), ``resolution`` and ``low_resolution``.
+            real validation images and their number), ``noticed`` of ``sensitivity`` by extractor,
+            ``resolution`` and ``low_resolution``.
         pictures: PNG files with captions.
     """
     import jinja2

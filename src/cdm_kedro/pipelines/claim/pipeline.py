@@ -15,6 +15,7 @@ from cdm_kedro.pipelines.claim.classifier import NAME as CLASSIFIER
 from cdm_kedro.pipelines.claim.classifier import make_classifier_reference, train_classifier
 from cdm_kedro.pipelines.claim.report import report_claim
 from cdm_kedro.pipelines.claim.scores import make_scores
+from cdm_kedro.pipelines.claim.sensitivity import try_extractors
 
 
 def _stage(name: str, function: Callable[..., Any], inputs: dict[str, str], outputs: Any) -> dict[str, Pipeline]:
@@ -68,6 +69,18 @@ def create_stages(spec: CascadeSpec) -> dict[str, Pipeline]:
         "reference": "reference",
         "classifier_reference": "claim_reference",
     }
+    stages |= _stage(
+        "claim_extractors",
+        try_extractors,
+        {
+            "evaluate": "params:evaluate",
+            "classifier": f"{CLASSIFIER}_model",
+            "reference": "reference",
+            "classifier_reference": "claim_reference",
+            "val": f"val_{high}",
+        },
+        "claim_extractors",
+    )
     models = {f"{s.name}_model": f"{s.name}_model" for s in chain}
     conditions = {f"{split}_{low}": f"{split}_{low}" for split in ("train", "val")}
     for seed in spec.claim.seeds:
@@ -79,7 +92,12 @@ def create_stages(spec: CascadeSpec) -> dict[str, Pipeline]:
         f"{part}_{seed}": f"claim_seed{seed}_{part}" for seed in spec.claim.seeds for part in ("table", "pictures")
     }
     cards = {f"card_{name}": f"{name}_card" for name in (*(s.name for s in chain), BASELINE)}
-    facts = {"classes": "classes", "budget": "claim_budget", "classifier_card": f"{CLASSIFIER}_card"}
+    facts = {
+        "classes": "classes",
+        "budget": "claim_budget",
+        "classifier_card": f"{CLASSIFIER}_card",
+        "noticed": "claim_extractors",
+    }
     return stages | _stage(
         "claim_report",
         report_claim,

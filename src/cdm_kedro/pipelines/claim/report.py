@@ -13,6 +13,7 @@ def report_claim(
     classes: list[str],
     budget: dict[str, Any],
     classifier_card: dict[str, Any],
+    noticed: dict[str, dict[str, float]],
     reference: Path,
     classifier_reference: Path,
     real: Path,
@@ -25,6 +26,7 @@ def report_claim(
         classes: class names.
         budget: what ``match_compute`` returned.
         classifier_card: of the second extractor.
+        noticed: what ``try_extractors`` returned.
         reference: real images by the first extractor.
         classifier_reference: real images by the second.
         real: FFCV file of validation images.
@@ -103,6 +105,7 @@ def report_claim(
         "cards": cards,
         "classifier": classifier_card,
         "floors": floors,
+        "noticed": noticed,
     }
     return {
         "table": table_csv(table),
