@@ -5,6 +5,7 @@ With CDM_SCREENSHOTS=folder the pictures are kept there.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import socket
@@ -74,6 +75,15 @@ def test_kedro_viz_shows_the_stages(project: Any, tmp_path: Path) -> None:
         assert "error" not in shown.lower()
         time.sleep(2)  # the layout's animation
         page.picture(pictures(tmp_path) / "kedro_viz.png")
+
+
+def test_kedro_viz_follows_the_environment(project: Any) -> None:
+    """A pipeline that only this environment has, with layers (a cycle among them would leave them out)."""
+    command = ("kedro", "viz", "run", "--no-browser", "--env=test", "--pipeline=claim", "--port={port}")
+    with served(project, *command) as url, urllib.request.urlopen(f"{url}/api/main", timeout=60) as answer:
+        shown = json.load(answer)
+    assert {"claim_baseline", "claim_seed1", "claim_report", "sr64"} <= {node["name"] for node in shown["nodes"]}
+    assert shown["layers"] == ["raw", "model_input", "models", "feature", "model_output", "reporting"]
 
 
 def test_mlflow_ui_shows_a_run_for_every_stage(project: Any, tmp_path: Path) -> None:
