@@ -237,7 +237,7 @@ def test_the_single_model_has_the_cascades_compute() -> None:
         (("claim", "sweep", "s"), [0, 101], "at least two more"),
     ],
 )
-def test_what_cannot_be_claimed_is_refused_before_any_training(keys: tuple[str, ...], value: Any, message: str) -> None:
+def test_what_cannot_be_claimed_is_refused(keys: tuple[str, ...], value: Any, message: str) -> None:
     values = claim_parameters()
     place = values
     for key in keys[:-1]:
