@@ -16,7 +16,7 @@ def match_compute(
 ) -> dict[str, Any]:
     """Count floating-point operations of training, and find the steps that give the single model as many.
 
-    The first of the claim's own nodes, so it also refuses what could not be sampled, before the single model is trained.
+    The first of the claim's own nodes: it also refuses what could not be sampled, before the single model is trained.
 
     Args:
         classes: class names.
