@@ -131,6 +131,19 @@ def test_embedded_images_are_deterministic_varied_and_classed(tmp_path: Path) ->
     assert not np.array_equal(other, render("fish", "train", 0, 64, seed=3))
 
 
+def test_variety_changes_view_and_light_and_nothing_without_it() -> None:
+    assert np.array_equal(render("fish", "train", 0, 64, 0, variety=0.0), render("fish", "train", 0, 64, 0))
+
+    def seen(variety: float) -> tuple[set[int], float]:
+        images = np.stack([render("fish", "train", i, 64, 0, variety) for i in range(40)]).astype(float)
+        water = images[:, :3].mean((1, 2)).argmax(1)
+        return set(water.tolist()), float(images.std(0).mean())
+
+    (composed, spread), (varied, wide) = seen(0.0), seen(1.0)
+    assert 0 not in composed  # water is blue or green ...
+    assert varied == {0, 1, 2} and wide > 1.3 * spread  # ... and now of any colour
+
+
 def test_embedded_images_have_detail_at_every_scale() -> None:
     """A 256-pixel model has something to add: each octave above 32 pixels holds energy."""
     for name in CLASSES:

@@ -22,6 +22,9 @@ class EmbeddedParams(Params):
     size: int = Field(320, ge=64, description="side of the rendered images in pixels")
     jpeg_quality: int = Field(92, ge=50, le=100)
     seed: int = Field(0, ge=0)
+    variety: float = Field(
+        0.0, ge=0, le=1, description="how much view and light differ between images; 0: as composed, 1: any hue"
+    )
 
 
 class PreprocessParams(Params):

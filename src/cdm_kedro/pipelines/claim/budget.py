@@ -6,6 +6,8 @@ from typing import Any
 
 from cdm_kedro.params.claim import BaselineParams, ClaimSweepParams
 
+NAME = "claim_budget"
+
 
 class ClaimError(ValueError):
     """Parameters with which the claim cannot be tested; the message names key, value and fix."""
@@ -16,7 +18,7 @@ def match_compute(
 ) -> dict[str, Any]:
     """Count floating-point operations of training, and find the steps that give the single model as many.
 
-    The first of the claim's own nodes: it also refuses what could not be sampled, before the single model is trained.
+    It also refuses what could not be sampled, so it goes before every training (see the registry).
 
     Args:
         classes: class names.

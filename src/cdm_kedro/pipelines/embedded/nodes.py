@@ -23,4 +23,5 @@ def generate_embedded(params: EmbeddedParams) -> Path:
         params.size,
         params.jpeg_quality,
         params.seed,
+        params.variety,
     )
