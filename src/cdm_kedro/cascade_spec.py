@@ -266,7 +266,22 @@ def _claim(values: dict[str, Any], origin: dict[str, Path], spec: CascadeSpec) -
         raise CascadeSpecError(
             f"{where}: claim.{unknown[0]} is not a key; known are seeds, sweep, baseline, classifier"
         )
+    _refuse_untestable(where, parts["sweep"], {stage: values[stage] for stage in chain})
     return ClaimSpec(name, tuple(seeds))
+
+
+def _refuse_untestable(where: Path, sweep: dict[str, Any], stages: dict[str, Any]) -> None:
+    """Refuse now what would be found after hours of training; what the types refuse is left to them."""
+    from pydantic import ValidationError
+
+    from cdm_kedro.params.claim import ClaimError, ClaimSweepParams, trained_stages
+
+    try:
+        trained_stages(ClaimSweepParams.model_validate(sweep), stages)
+    except ValidationError:
+        return
+    except ClaimError as error:
+        raise CascadeSpecError(f"{where}: {error}") from None
 
 
 def _uses_embedded(conf: Path, env: str | None) -> bool:

@@ -9,7 +9,6 @@ from kedro.pipeline import Pipeline
 
 from cdm_kedro.cascade_spec import CascadeSpec, read_cascade
 from cdm_kedro.pipelines.cas.pipeline import create_stages as cas
-from cdm_kedro.pipelines.claim.budget import NAME as CLAIM_BUDGET
 from cdm_kedro.pipelines.claim.pipeline import create_stages as claim
 from cdm_kedro.pipelines.convert.pipeline import create_pipeline as convert
 from cdm_kedro.pipelines.embedded.pipeline import create_pipeline as embedded
@@ -71,6 +70,4 @@ def register_pipelines() -> dict[str, Pipeline]:
     for name, parts in extra_pipelines(spec).items():
         whole = sum(parts.values(), Pipeline([]))
         extras |= {**parts, name: whole if name in parts else whole + _needed(whole, stages)}
-    # Stages run in this order where their inputs leave a choice: what only refuses a mistake goes before all training.
-    ahead = {name: part for name, part in extras.items() if name == CLAIM_BUDGET}
-    return {"__default__": cascade, "cascade": cascade, **ahead, **stages, **extras}
+    return {"__default__": cascade, "cascade": cascade, **stages, **extras}

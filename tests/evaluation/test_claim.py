@@ -217,8 +217,11 @@ def test_the_single_model_has_the_cascades_compute() -> None:
         net(torch.zeros(2, 3, 32, 32), torch.zeros(2), torch.zeros(2, dtype=torch.int64))
     images = found["steps"] * params.training.batch_size
     assert found["models"]["claim_baseline"]["training_flops"] == 3 * images * counter.get_total_flops() / 2
+    share = found["models"]["sr32"]["training_flops"] / sum(
+        found["models"][name]["training_flops"] for name in ("base16", "sr32")
+    )
     values["sr32"]["training"]["steps"] *= 2
-    assert budget(values)["steps"] > 1.8 * found["steps"]
+    assert budget(values)["steps"] == pytest.approx(found["steps"] * (1 + share), abs=1)
 
 
 @pytest.mark.parametrize(

@@ -395,6 +395,11 @@ def test_environments_share_no_output(project: Any) -> None:
         outs = [o for s in stages.values() for kind in ("outs", "metrics", "plots") for o in s.get(kind, [])]
         made[env] = {o if isinstance(o, str) else next(iter(o)) for o in outs}
         assert len(made[env]) > 20
+    # The network that scores is an input by what it holds, of the stages that score and of no other.
+    network = yaml.safe_load((project.root / "conf/imagenet/parameters_evaluate.yml").read_text())["evaluate"][
+        "weights"
+    ]
+    assert {name for name, stage in stages.items() if network in stage["deps"]} == {"reference", "evaluate"}
     assert not made["base"] & made["test"] and not made["imagenet"] & (made["base"] | made["test"])
     shutil.rmtree(project.root / "dvc/imagenet")
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import Field, model_validator
 
 from cdm_kedro.params.sampling import StageSamplingParams
 from cdm_kedro.params.search import SearchTruncationParams
-from cdm_kedro.params.stage import ModelParams, StageParams, TrainingParams
+from cdm_kedro.params.stage import GaussianAugmentation, ModelParams, StageParams, TrainingParams, parse_model
 
 SINGLE = "single"
 """How tables call the model without a cascade, where others say what conditions them."""
+
+
+class ClaimError(ValueError):
+    """Parameters with which the claim cannot be tested; the message names key, value and fix."""
 
 
 class BaselineTrainingParams(TrainingParams):
@@ -56,3 +63,37 @@ class ClaimSweepParams(SearchTruncationParams):
                 "compares them"
             )
         return self
+
+
+def trained_stages(sweep: ClaimSweepParams, stages: Mapping[str, dict[str, Any]]) -> dict[str, StageParams]:
+    """Parameters of the cascade's stages, if the claim can be tested with them.
+
+    Args:
+        sweep: the points that are to be sampled.
+        stages: raw parameters of ``sweep.stage`` and the stages below it.
+
+    Raises:
+        ClaimError: a stage with published weights (nobody's training here to be matched) or with selection (steps would
+            not say its compute, nor would s be all that is chosen by the score), or a stage that is not trained for
+            the values of s.
+        pydantic.ValidationError: they are no parameters of stages.
+    """
+    trained = {}
+    for name, raw in stages.items():
+        params = parse_model(raw)
+        if not isinstance(params, StageParams):
+            raise ClaimError(f"{name} has published weights; the claim compares training compute, so train it")
+        if params.training.selection is not None:
+            raise ClaimError(f"{name}.training.selection must be null: in the claim only s is chosen by the score")
+        trained[name] = params
+    augmentation = trained[sweep.stage].augmentation
+    if not isinstance(augmentation, GaussianAugmentation) or augmentation.s is not None:
+        raise ClaimError(
+            f"{sweep.stage}.augmentation must be gaussian without a fixed s: one model is asked for every s"
+        )
+    if max(sweep.s) > augmentation.s_max:
+        raise ClaimError(
+            f"claim.sweep.s holds {max(sweep.s)}; {sweep.stage} is trained for s up to {augmentation.s_max} "
+            f"({sweep.stage}.augmentation.max_s)"
+        )
+    return trained

@@ -13,6 +13,8 @@ from cdm_kedro.cascade_spec import read_parameters
 from cdm_kedro.provenance.lineage import source_files
 from cdm_kedro.provenance.stages import by_stage
 
+FILES = {"evaluate": "weights"}
+"""Parameters that name a file: what it holds counts, not its name alone."""
 HEADER = "# Written by `kedro dvc-yaml{option}` from the pipeline, the catalog and the parameters; do not edit.\n"
 
 
@@ -32,6 +34,10 @@ def _path(dataset: Any, root: Path, name: str) -> str:
         return "${images}"  # so that stock DVC follows conf/<env>/globals.yml too
     path = Path(dataset._filepath)
     return (path.relative_to(root) if path.is_absolute() and path.is_relative_to(root) else path).as_posix()
+
+
+def _names(pipeline: Pipeline, values: dict[str, Any], key: str, file: str) -> bool:
+    return f"params:{key}" in pipeline.inputs() and (values.get(key) or {}).get(file) is not None
 
 
 def out_of_date(root: Path, env: str | None, extras: Iterable[str]) -> bool:
@@ -151,7 +157,7 @@ def render(
 
     other = dvc_file(root, env) != dvc_file(root, None)
     option = f" --env={env}" if other else ""
-    _, origin = read_parameters(root / "conf", env if other else None)
+    values, origin = read_parameters(root / "conf", env if other else None)
     globals_env = env if other and (root / "conf" / str(env) / "globals.yml").exists() else "base"
     up = "../" * len(dvc_file(root, env, extra).parent.relative_to(root).parts)
     document: dict[str, Any] = {"vars": [f"{up}conf/{globals_env}/globals.yml"], "stages": {}}
@@ -164,8 +170,9 @@ def render(
         code = {
             f.relative_to(root).as_posix() for node in pipeline.nodes for f in source_files(node.func, root / "src")
         }
-        inputs = sorted(_path(catalog.get(d), root, d) for d in pipeline.inputs() if not d.startswith("params:"))
-        stage["deps"] = inputs + sorted(code)
+        inputs = {_path(catalog.get(d), root, d) for d in pipeline.inputs() if not d.startswith("params:")}
+        inputs |= {str(values[key][file]) for key, file in FILES.items() if _names(pipeline, values, key, file)}
+        stage["deps"] = sorted(inputs) + sorted(code)
         params: dict[str, list[str]] = {}
         for parameter in sorted(d.removeprefix("params:") for d in pipeline.inputs() if d.startswith("params:")):
             top = parameter.split(".")[0]

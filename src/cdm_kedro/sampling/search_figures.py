@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-_LINES = {
+LINES = {
     "truncated": ("truncated", "#2563eb", "o"),
     "non_truncated": ("non-truncated", "#ea580c", "s"),
     "train": ("ground truth, train", "#16a34a", "^"),
     "val": ("ground truth, validation", "#65a30d", "v"),
 }
+"""Ways of conditioning to the label, colour and marker that every figure gives them."""
 
 
 def read_table(text: str) -> list[Row]:
@@ -66,7 +67,7 @@ def draw_truncation(rows: list[Row], metric: str, path: Path) -> None:
     """Metric against s for every way of conditioning (Tables 3a and 3b), with a standard error where there is one."""
     with _axes(path, metric, "s, conditioning augmentation in steps of the low stage's forward process") as axes:
         none = [row for row in rows if row["conditioning"] == "none"]
-        for mode, (label, colour, marker) in _LINES.items():
+        for mode, (label, colour, marker) in LINES.items():
             own = [row for row in rows if row["conditioning"] == mode]
             if own and mode in ("truncated", "non_truncated"):
                 own = none + own

@@ -11,13 +11,8 @@ from cdm_kedro.evaluation.paper_ablations import TABLE_2A, TABLE_2B, TABLE_3
 from cdm_kedro.evaluation.pictures import save_png, tile_rows
 from cdm_kedro.evaluation.sources import Images
 from cdm_kedro.params.claim import SINGLE
+from cdm_kedro.sampling.search_figures import LINES
 
-_LINES = {
-    "truncated": ("truncated", "#2563eb", "o"),
-    "non_truncated": ("non-truncated", "#ea580c", "s"),
-    "train": ("ground truth, train", "#16a34a", "^"),
-    "val": ("ground truth, validation", "#65a30d", "v"),
-}
 _SINGLE = ("single model, same compute", "#7c3aed")
 _PAPER_2B = "#b45309"
 
@@ -26,7 +21,7 @@ def _curve(axes: Any, scores: Scores, mode: str) -> None:
     levels, values = scores.curve(mode)
     if not levels:
         return
-    label, colour, marker = _LINES[mode]
+    label, colour, marker = LINES[mode]
     found = [scores.interval(row) for row in values]
     axes.plot(levels, [f.mean for f in found], color=colour, marker=marker, markersize=4, linewidth=1.5, label=label)
     if len(scores.seeds) > 1:
@@ -35,7 +30,7 @@ def _curve(axes: Any, scores: Scores, mode: str) -> None:
 
 
 def _paper(axes: Any) -> None:
-    for mode, (label, colour, marker) in _LINES.items():
+    for mode, (label, colour, marker) in LINES.items():
         published = dict(TABLE_3[mode])
         if mode in ("truncated", "non_truncated"):
             published = {**TABLE_3["none"], **published}
@@ -70,7 +65,7 @@ def draw_curves(panels: Mapping[str, Scores], floors: Mapping[str, float], capti
 
     figure, all_axes = plt.subplots(1, len(panels) + 1, figsize=(4.9 * (len(panels) + 1), 4.3), layout="constrained")
     for axes, (title, scores) in zip(all_axes, panels.items(), strict=False):
-        for mode in _LINES:
+        for mode in LINES:
             _curve(axes, scores, mode)
         if (SINGLE, 0) in scores.points:
             found = scores.interval(scores.points[SINGLE, 0])

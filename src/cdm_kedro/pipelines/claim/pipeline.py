@@ -10,7 +10,6 @@ from kedro.pipeline import Node, Pipeline
 from cdm_kedro.cascade_spec import CascadeSpec
 from cdm_kedro.pipelines.claim.baseline import NAME as BASELINE
 from cdm_kedro.pipelines.claim.baseline import train_baseline
-from cdm_kedro.pipelines.claim.budget import NAME as BUDGET
 from cdm_kedro.pipelines.claim.budget import match_compute
 from cdm_kedro.pipelines.claim.classifier import NAME as CLASSIFIER
 from cdm_kedro.pipelines.claim.classifier import make_classifier_reference, train_classifier
@@ -30,7 +29,7 @@ def create_stages(spec: CascadeSpec) -> dict[str, Pipeline]:
     chain = spec.chain(spec.claim.stage)
     high, low = chain[-1].resolution, chain[-1].low_resolution
     stages = _stage(
-        BUDGET,
+        "claim_budget",
         match_compute,
         {
             "classes": "classes",
@@ -38,13 +37,13 @@ def create_stages(spec: CascadeSpec) -> dict[str, Pipeline]:
             "sweep": "params:claim.sweep",
             **{s.name: f"params:{s.name}" for s in chain},
         },
-        BUDGET,
+        "claim_budget",
     )
     real = {"images": f"train_{high}", "classes": "classes", "data_card": "data_card"}
     stages |= _stage(
         BASELINE,
         train_baseline,
-        {**real, "params": "params:claim.baseline", "budget": BUDGET},
+        {**real, "params": "params:claim.baseline", "budget": "claim_budget"},
         {part: f"{BASELINE}_{part}" for part in ("model", "card", "curve")},
     )
     stages |= _stage(
@@ -95,7 +94,7 @@ def create_stages(spec: CascadeSpec) -> dict[str, Pipeline]:
     cards = {f"card_{name}": f"{name}_card" for name in (*(s.name for s in chain), BASELINE)}
     facts = {
         "classes": "classes",
-        "budget": BUDGET,
+        "budget": "claim_budget",
         "classifier_card": f"{CLASSIFIER}_card",
         "noticed": "claim_extractors",
     }
