@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
+from kedro.utils import find_kedro_project
 
 from cdm_kedro.commands import evaluation
 from cdm_kedro.commands.lineage import lineage
@@ -35,7 +36,8 @@ def _run(force: bool, **options: Any) -> Any:
         if type(error).__name__ == "ParameterValidationError":
             from cdm_kedro.params.explain import explain
 
-            said = explain(str(error), Path.cwd() / "conf", options.get("env"))
+            root = find_kedro_project(Path.cwd()) or Path()
+            said = explain(str(error), root / "conf", options.get("env"))
             if said is not None:
                 raise click.ClickException(f"wrong parameters\n{said}") from None
         raise

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from kedro.pipeline import Pipeline
+from kedro.utils import find_kedro_project
 
 from cdm_kedro.cascade_spec import CascadeSpec, read_cascade
 from cdm_kedro.pipelines.cas.pipeline import create_stages as cas
@@ -37,7 +38,7 @@ def stage_homes() -> dict[str, str]:
 
 
 def _spec() -> CascadeSpec:
-    root = Path(os.environ.get("CDM_PROJECT_ROOT", "."))
+    root = find_kedro_project(Path.cwd()) or Path()  # commands may be given in a folder below
     return read_cascade(root / "conf", os.environ.get("KEDRO_ENV"))
 
 

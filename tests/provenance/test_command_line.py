@@ -46,6 +46,18 @@ def test_looking_around_imports_nothing_heavy(plain: Project, command: list[str]
     assert ("cascade" in done.stdout and "search_truncation" in done.stdout) or command != ["registry", "list"]
 
 
+def test_commands_work_in_a_folder_below(plain: Project) -> None:
+    below = subprocess.run(
+        [sys.executable, "-m", "kedro", "run", "--pipeline=claim"],
+        cwd=plain.root / "src/cdm_kedro",
+        env=plain.env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert "no pipeline 'claim' in environment base; it exists with --env=claim" in below.stdout
+
+
 @pytest.mark.parametrize(
     ("path", "old", "new", "said"),
     [
