@@ -103,8 +103,8 @@ def test_mistakes_are_told_before_work_starts(project: Any) -> None:
         "    baseline: {steps: 2}\n  baseline:\n    resolution: 32",
         "    baseline: {steps: 2}\n  baseline:\n    resolution: 64",
     )
-    project.edit(PARAMETERS, "    s: [0, 10, 20]", "    s: [0, 10, 50]")
+    project.edit(PARAMETERS, "    s: [0, 10, 20]", "    s: [0, 10, 51]")
     output = project(*claim, fails=True)
-    assert "claim.sweep.s holds 50" in output and "Traceback" not in output and "running" not in output
+    assert "claim.sweep.s holds 51" in output and "Traceback" not in output and "running" not in output
     output = project("kedro", "run", "--pipeline=claim", fails=True)
     assert "no pipeline 'claim' in environment base" in output and "--env=" in output and "Traceback" not in output
