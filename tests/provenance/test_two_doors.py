@@ -388,8 +388,11 @@ def test_a_tracking_server_that_is_away_or_hangs_costs_nothing(project: Any, han
 
 def test_environments_share_no_output(project: Any) -> None:
     made: dict[str, set[str]] = {}
+    selected = "conf/imagenet/parameters_base32.yml"
     for env, file in (("base", "dvc.yaml"), ("test", "dvc/test/dvc.yaml"), ("imagenet", "dvc/imagenet/dvc.yaml")):
         if env == "imagenet":
+            selection = "{every: 10, extractor: inception2015, weights: data/00_weights/other.pth}"
+            project.edit(selected, "    random_flip: true", f"    random_flip: true\n    selection: {selection}")
             project("kedro", "dvc-yaml", "--env=imagenet")
         stages = yaml.safe_load((project.root / file).read_text())["stages"]
         outs = [o for s in stages.values() for kind in ("outs", "metrics", "plots") for o in s.get(kind, [])]
@@ -400,6 +403,8 @@ def test_environments_share_no_output(project: Any) -> None:
         "weights"
     ]
     assert {name for name, stage in stages.items() if network in stage["deps"]} == {"reference", "evaluate"}
+    assert {name for name, stage in stages.items() if "data/00_weights/other.pth" in stage["deps"]} == {"base32"}
+    project("git", "checkout", "-q", "--", selected)
     assert not made["base"] & made["test"] and not made["imagenet"] & (made["base"] | made["test"])
     shutil.rmtree(project.root / "dvc/imagenet")
 

@@ -13,8 +13,8 @@ from cdm_kedro.cascade_spec import read_parameters
 from cdm_kedro.provenance.lineage import source_files
 from cdm_kedro.provenance.stages import by_stage
 
-FILES = {"evaluate": "weights"}
-"""Parameters that name a file: what it holds counts, not its name alone."""
+FILES = ("weights", "training.selection.weights")
+"""Keys within a node's parameters that name a file: what it holds counts, not its name alone."""
 HEADER = "# Written by `kedro dvc-yaml{option}` from the pipeline, the catalog and the parameters; do not edit.\n"
 
 
@@ -36,8 +36,16 @@ def _path(dataset: Any, root: Path, name: str) -> str:
     return (path.relative_to(root) if path.is_absolute() and path.is_relative_to(root) else path).as_posix()
 
 
-def _names(pipeline: Pipeline, values: dict[str, Any], key: str, file: str) -> bool:
-    return f"params:{key}" in pipeline.inputs() and (values.get(key) or {}).get(file) is not None
+def _leaf(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
+
+
+def _named_files(parameters: Iterable[str], values: dict[str, Any]) -> set[str]:
+    """Files that parameters name, as paths from the project's folder."""
+    found = [_leaf(values, f"{parameter}.{key}") for parameter in parameters for key in FILES]
+    return {file for file in found if isinstance(file, str)}  # the types say what is wrong with others
 
 
 def out_of_date(root: Path, env: str | None, extras: Iterable[str]) -> bool:
@@ -171,10 +179,10 @@ def render(
             f.relative_to(root).as_posix() for node in pipeline.nodes for f in source_files(node.func, root / "src")
         }
         inputs = {_path(catalog.get(d), root, d) for d in pipeline.inputs() if not d.startswith("params:")}
-        inputs |= {str(values[key][file]) for key, file in FILES.items() if _names(pipeline, values, key, file)}
-        stage["deps"] = sorted(inputs) + sorted(code)
+        parameters = sorted(d.removeprefix("params:") for d in pipeline.inputs() if d.startswith("params:"))
+        stage["deps"] = sorted(inputs | _named_files(parameters, values)) + sorted(code)
         params: dict[str, list[str]] = {}
-        for parameter in sorted(d.removeprefix("params:") for d in pipeline.inputs() if d.startswith("params:")):
+        for parameter in parameters:
             top = parameter.split(".")[0]
             if top not in origin:
                 raise ValueError(f"stage {name} reads parameter {parameter!r}, which no conf/*/parameters*.yml defines")
