@@ -22,10 +22,11 @@ demo: $(VENV)/.ready ## train the four demo models, sample the cascade, score it
 test: $(VENV)/.ready ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: $(VENV)/.ready ## lint, types, and dvc.yaml against the pipeline
+check: $(VENV)/.ready ## lint, types, directions of imports, and dvc.yaml against the pipeline
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/kedro dvc-yaml --check
 
 bench: $(VENV)/.ready ## training and loader speed on the CPU (GUIDED=checkout of guided-diffusion to compare with it)

@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from cdm_kedro.evaluation.features import Extractor, make_extractor
-from cdm_kedro.evaluation.inception import Inception2015
+from cdm_kedro.evaluation.extractors.extractor import Extractor
+from cdm_kedro.evaluation.extractors.inception import Inception2015
+from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.measure import measure
 from cdm_kedro.evaluation.reference import Reference
-from cdm_kedro.evaluation.scores import score
+from cdm_kedro.evaluation.scoring import score
 from cdm_kedro.evaluation.sources import NpzSource
 from cdm_kedro.params.evaluation import EvaluateParams
 from results import record

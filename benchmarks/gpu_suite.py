@@ -22,7 +22,7 @@ import torch
 import loader
 import training
 from cdm_kedro.model.sizes import model_size
-from cdm_kedro.params.stage import StageParams
+from cdm_kedro.params.model import TrainedModelParams
 from cdm_kedro.training.memory import needs_checkpointing
 from cdm_kedro.training.speed import achieved, peak_tflops
 from cdm_kedro.training.trainer import Trainer, World
@@ -33,7 +33,7 @@ BATCH = {"sr64": 48, "base32": 96, "sr256": 8, "sr128": 32}
 
 
 def step_speed(
-    params: StageParams, batch: int, guided: Path | None, device: torch.device, rounds: int, compile_them: bool
+    params: TrainedModelParams, batch: int, guided: Path | None, device: torch.device, rounds: int, compile_them: bool
 ) -> dict[str, Any]:
     """Our step against the peers', with the share of the device's peak."""
     cuda = device.type == "cuda"
@@ -43,7 +43,7 @@ def step_speed(
     return found | achieved(flops, found["ours images/s"], 1, peak)
 
 
-def trainer_speed(params: StageParams, batch: int, device: torch.device, steps: int) -> dict[str, Any]:
+def trainer_speed(params: TrainedModelParams, batch: int, device: torch.device, steps: int) -> dict[str, Any]:
     """The real trainer's last log row after compiling and warming up."""
     with tempfile.TemporaryDirectory() as folder:
         job = training.real_job(params, Path(folder), 2 * steps, batch, steps)
@@ -53,7 +53,7 @@ def trainer_speed(params: StageParams, batch: int, device: torch.device, steps: 
 
 
 def suite(
-    stages: dict[str, tuple[StageParams, int]],
+    stages: dict[str, tuple[TrainedModelParams, int]],
     sides: list[int],
     guided: Path | None,
     device: torch.device,

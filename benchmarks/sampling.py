@@ -19,13 +19,15 @@ from typing import Any
 
 import torch
 
-from cdm_kedro.build import build_unet
-from cdm_kedro.cascade_spec import read_cascade, read_parameters
+from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.weights import write_weights
+from cdm_kedro.params.cascade import read_cascade
+from cdm_kedro.params.files import read_parameters
+from cdm_kedro.params.model import parse_model
 from cdm_kedro.params.sampling import SampleParams
-from cdm_kedro.params.stage import parse_model
-from cdm_kedro.sampling.cascade import Cascade, Stage
+from cdm_kedro.sampling.cascade import Cascade
+from cdm_kedro.sampling.model import Stage
 from cdm_kedro.sampling.philox import normal
-from cdm_kedro.training.weights import write_weights
 from results import record
 
 CLASSES = 10

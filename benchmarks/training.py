@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cdm_kedro.build import build_unet
 from cdm_kedro.data.beton_writer import write_beton
-from cdm_kedro.params.stage import StageParams
+from cdm_kedro.model.build import build_unet
+from cdm_kedro.params.model import TrainedModelParams
 from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.trainer import Trainer, World
 from results import record
@@ -36,20 +36,20 @@ ROOT = Path(__file__).resolve().parents[1]
 CLASSES = 10
 
 
-def stage_params(env: str, name: str, **unet: Any) -> StageParams:
+def stage_params(env: str, name: str, **unet: Any) -> TrainedModelParams:
     """A stage of one of the project's environments, with parts of its U-Net replaced."""
-    from cdm_kedro.cascade_spec import read_parameters
+    from cdm_kedro.params.files import read_parameters
 
     values, _ = read_parameters(ROOT / "conf", env)
     raw = dict(values[name])
     raw["unet"] = {**raw["unet"], **unet}
-    return StageParams.model_validate(raw)
+    return TrainedModelParams.model_validate(raw)
 
 
 class Guided(nn.Module):
     """guided-diffusion's U-Net behind our calling convention."""
 
-    def __init__(self, checkout: Path, params: StageParams, fp16: bool = False) -> None:
+    def __init__(self, checkout: Path, params: TrainedModelParams, fp16: bool = False) -> None:
         super().__init__()
         if "guided_diffusion" not in sys.modules:  # its __init__ is a docstring; its modules import one another
             sys.path.insert(0, str(checkout))
@@ -84,7 +84,7 @@ class Guided(nn.Module):
 class Diffusers(nn.Module):
     """diffusers' UNet2DModel of the same shape behind our calling convention."""
 
-    def __init__(self, params: StageParams) -> None:
+    def __init__(self, params: TrainedModelParams) -> None:
         super().__init__()
         from diffusers import UNet2DModel
 
@@ -118,7 +118,7 @@ class Diffusers(nn.Module):
 class Ours(nn.Module):
     """Our U-Net behind the same calling convention; levels and s where the stage has them."""
 
-    def __init__(self, params: StageParams) -> None:
+    def __init__(self, params: TrainedModelParams) -> None:
         super().__init__()
         self.net = build_unet(params, CLASSES)
         self.continuous = params.diffusion.noise_conditioning == "continuous"
@@ -130,7 +130,12 @@ class Ours(nn.Module):
 
 
 def training_step(
-    model: nn.Module, params: StageParams, batch: int, device: torch.device, compile_it: bool, autocast: bool = True
+    model: nn.Module,
+    params: TrainedModelParams,
+    batch: int,
+    device: torch.device,
+    compile_it: bool,
+    autocast: bool = True,
 ) -> Callable[[], None]:
     """One training step on fixed data: predict the noise, mean squared error, fused Adam."""
     # On the CPU each in the layout that it trains in: theirs contiguous, ours as the trainer has it.
@@ -192,7 +197,7 @@ def ratio(theirs: list[float], ours: list[float]) -> float:
 
 
 def compare(
-    params: StageParams,
+    params: TrainedModelParams,
     batch: int,
     guided: Path | None,
     rounds: int,
@@ -220,7 +225,7 @@ def compare(
     return found
 
 
-def real_job(params: StageParams, folder: Path, steps: int, batch: int, log_every: int) -> TrainingJob:
+def real_job(params: TrainedModelParams, folder: Path, steps: int, batch: int, log_every: int) -> TrainingJob:
     """A job of the real trainer on images of noise."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (max(256, batch), params.resolution, params.resolution, 3), dtype=np.uint8)
@@ -244,7 +249,7 @@ def real_job(params: StageParams, folder: Path, steps: int, batch: int, log_ever
     )
 
 
-def overhead(params: StageParams, steps: int) -> dict[str, float]:
+def overhead(params: TrainedModelParams, steps: int) -> dict[str, float]:
     """Share of the real trainer's time on the CPU that is not forward, loss, backward or optimizer."""
     inside = [0.0]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cdm_kedro.evaluation.dinov2 import SIZES, DinoV2
+from cdm_kedro.evaluation.extractors.dinov2 import SIZES, DinoV2
 
 GOLDEN = ("dinov2_vits14", 224)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cdm_kedro.evaluation.inception import Inception2015
+from cdm_kedro.evaluation.extractors.inception import Inception2015
 
 GOLDEN_SIDES = ((45, 77), (130, 64))
 """Heights and widths of the images behind the stored vector: odd, not square, smaller than the network's 299."""

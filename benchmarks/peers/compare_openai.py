@@ -27,15 +27,15 @@ import torch
 import yaml
 from torch import Tensor
 
-from cdm_kedro.build import build_process, build_unet
 from cdm_kedro.diffusion.likelihood import prior_bits, term_bits
 from cdm_kedro.diffusion.losses import discretized_gaussian_log_likelihood, hybrid_loss
 from cdm_kedro.diffusion.process import DiffusionProcess
 from cdm_kedro.diffusion.samplers import ReverseSchedule, ancestral, ddim
 from cdm_kedro.diffusion.schedules import make_betas
-from cdm_kedro.model.convert import convert_openai
+from cdm_kedro.model.build import build_process, build_unet
+from cdm_kedro.model.openai import convert_openai
 from cdm_kedro.model.unet import UNet
-from cdm_kedro.params.stage import PretrainedParams
+from cdm_kedro.params.model import PretrainedModelParams
 
 ROOT = Path(__file__).resolve().parents[2]
 # Of Improved DDPM's unconditional model, whose code scales timesteps to 1000.
@@ -109,7 +109,7 @@ def stub_imports() -> None:
         sys.modules.setdefault(name, types.ModuleType(name))
 
 
-def published(name: str) -> tuple[Any, Any, dict[str, Any], PretrainedParams]:
+def published(name: str) -> tuple[Any, Any, dict[str, Any], PretrainedModelParams]:
     """Their network on the meta device and their diffusion, built by their factory; the flags; our parameters."""
     package, ours, text = PUBLISHED[name]
     factory = importlib.import_module(f"{package}.script_util")
@@ -125,10 +125,10 @@ def published(name: str) -> tuple[Any, Any, dict[str, Any], PretrainedParams]:
     with torch.device("meta"):
         net, diffusion = create(**flags)
     if isinstance(ours, dict):
-        return net, diffusion, flags, PretrainedParams.model_validate(ours)
+        return net, diffusion, flags, PretrainedModelParams.model_validate(ours)
     env, stage = ours
     raw = yaml.safe_load((ROOT / f"conf/{env}/parameters_{stage}.yml").read_text(encoding="utf-8"))[stage]
-    return net, diffusion, flags, PretrainedParams.model_validate(raw)
+    return net, diffusion, flags, PretrainedModelParams.model_validate(raw)
 
 
 def randomize(net: torch.nn.Module) -> torch.nn.Module:

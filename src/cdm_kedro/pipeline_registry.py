@@ -8,7 +8,7 @@ from pathlib import Path
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
-from cdm_kedro.cascade_spec import CascadeSpec, read_cascade
+from cdm_kedro.params.cascade import CascadeSpec, read_cascade
 from cdm_kedro.pipelines.cas.pipeline import create_stages as cas
 from cdm_kedro.pipelines.claim.pipeline import create_stages as claim
 from cdm_kedro.pipelines.convert.pipeline import create_pipeline as convert

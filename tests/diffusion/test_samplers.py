@@ -7,14 +7,7 @@ import torch
 from torch import Tensor
 
 from cdm_kedro.diffusion.process import DiffusionProcess
-from cdm_kedro.diffusion.samplers import (
-    ReverseSchedule,
-    ancestral,
-    ddim,
-    dpmpp_2m,
-    guided,
-    renoise_and_resample,
-)
+from cdm_kedro.diffusion.samplers import ReverseSchedule, ancestral, ddim, dpmpp_2m, guided, renoise_and_resample
 from cdm_kedro.diffusion.schedules import inference_alphas_cumprod, make_betas
 
 N, MEAN, SD = 40_000, 0.3, 0.5

@@ -11,15 +11,15 @@ import pytest
 import torch
 from scipy import stats
 
-from cdm_kedro.build import build_unet
 from cdm_kedro.data.beton import read_beton
-from cdm_kedro.evaluation.bits import cascade_bits
+from cdm_kedro.evaluation.likelihood import cascade_bits
+from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.likelihood import LikelihoodParams
+from cdm_kedro.params.model import TrainedModelParams
 from cdm_kedro.params.sampling import SampleParams
-from cdm_kedro.params.stage import StageParams
 from cdm_kedro.pipelines.likelihood.nodes import likelihood
 from cdm_kedro.sampling.cascade import Cascade
-from cdm_kedro.training.weights import write_weights
 
 T, S = 8, 4
 LOW: dict[str, Any] = {
@@ -42,7 +42,7 @@ HIGH: dict[str, Any] = {
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     out = {}
     for name, raw in {"base": LOW, "sr": HIGH}.items():
-        params = StageParams.model_validate(raw)
+        params = TrainedModelParams.model_validate(raw)
         out[name] = tmp_path_factory.mktemp("bits") / f"{name}.safetensors"
         description = {"stage": name, "num_classes": "3", "params": params.model_dump_json()}
         write_weights(out[name], build_unet(params, 3).state_dict(), description)

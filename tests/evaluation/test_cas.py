@@ -17,15 +17,15 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from cdm_kedro.data.beton import read_beton
-from cdm_kedro.evaluation.cas.generated import samples_to_beton
-from cdm_kedro.evaluation.cas.job import ClassifierJob
-from cdm_kedro.evaluation.cas.launch import launch
-from cdm_kedro.evaluation.cas.resnet import ResNet
-from cdm_kedro.evaluation.cas.results import cas_table, class_accuracies, draw_classes, draw_comparison
-from cdm_kedro.evaluation.cas.trainer import ClassifierTrainer, augment
+from cdm_kedro.errors import SourceError
 from cdm_kedro.evaluation.pictures import read_caption
-from cdm_kedro.evaluation.sources import SourceError
+from cdm_kedro.model.resnet import ResNet
 from cdm_kedro.params.cas import CasParams
+from cdm_kedro.studies.cas.generated import samples_to_beton
+from cdm_kedro.studies.cas.results import cas_table, class_accuracies, draw_classes, draw_comparison
+from cdm_kedro.training.classifier.job import ClassifierJob
+from cdm_kedro.training.classifier.launch import launch
+from cdm_kedro.training.classifier.trainer import ClassifierTrainer, augment
 
 CPU = torch.device("cpu")
 CLASSES = ["class0", "class1", "class2"]
@@ -157,7 +157,7 @@ def test_a_terminated_process_saves_and_the_next_goes_on(tmp_path: Path, betons:
     (tmp_path / "job.json").write_text(wanted.model_dump_json())
 
     def start() -> Any:
-        command = [sys.executable, "-m", "cdm_kedro.evaluation.cas.worker", str(tmp_path / "job.json")]
+        command = [sys.executable, "-m", "cdm_kedro.training.classifier.worker", str(tmp_path / "job.json")]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     with start() as first:
@@ -226,7 +226,7 @@ def test_parameters_are_checked() -> None:
 
 
 def test_the_pipeline_has_two_classifiers_a_size_and_the_report_shows_them_when_asked(tmp_path: Path) -> None:
-    from cdm_kedro.cascade_spec import read_cascade
+    from cdm_kedro.params.cascade import read_cascade
     from cdm_kedro.pipelines.cas.pipeline import create_stages
     from cdm_kedro.pipelines.report.pipeline import create_pipeline as report
 
@@ -246,7 +246,7 @@ def test_the_pipeline_has_two_classifiers_a_size_and_the_report_shows_them_when_
 
 
 def test_settings_that_do_not_fit_the_cascade_are_refused(tmp_path: Path) -> None:
-    from cdm_kedro.cascade_spec import read_cascade
+    from cdm_kedro.params.cascade import read_cascade
 
     def read(more: str, env: str | None = None) -> Any:
         for folder, text in (("base", "cascade: {stages: [a]}\na: {resolution: 32, unet: {}}\n" + more), ("e", "")):

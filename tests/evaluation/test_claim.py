@@ -12,21 +12,21 @@ import torch
 from scipy import stats
 from torch.utils.flop_counter import FlopCounterMode
 
-from cdm_kedro.build import build_unet
-from cdm_kedro.cascade_spec import read_parameters
-from cdm_kedro.evaluation.cas.extractor import classifier_extractor
-from cdm_kedro.evaluation.cas.resnet import ResNet
-from cdm_kedro.evaluation.claim.page import DISAGREE, across
-from cdm_kedro.evaluation.claim.sensitivity import WithoutClass, sensitivity
-from cdm_kedro.evaluation.claim.statements import MARGIN, Scores, agreement, interval, judge
-from cdm_kedro.evaluation.claim.table import average
-from cdm_kedro.evaluation.features import Extractor
+from cdm_kedro.evaluation.extractors.classifier import classifier_extractor
+from cdm_kedro.evaluation.extractors.extractor import Extractor
 from cdm_kedro.evaluation.paper_ablations import TABLE_2A, TABLE_2B, TABLE_3
 from cdm_kedro.evaluation.statistics import frechet_distance, moments
+from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.resnet import ResNet
+from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.claim import BaselineParams, ClaimSweepParams
 from cdm_kedro.params.evaluation import EvaluateParams
+from cdm_kedro.params.files import read_parameters
 from cdm_kedro.pipelines.claim.budget import match_compute
-from cdm_kedro.training.weights import write_weights
+from cdm_kedro.studies.claim.page import DISAGREE, across
+from cdm_kedro.studies.claim.sensitivity import WithoutClass, sensitivity
+from cdm_kedro.studies.claim.statements import MARGIN, Scores, agreement, interval, judge
+from cdm_kedro.studies.claim.table import average
 
 Row = dict[str, Any]
 

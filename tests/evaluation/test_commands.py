@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from cdm_kedro.commands.evaluation import evaluate_samples, reference_statistics
+from cdm_kedro.cli.evaluation import evaluate_samples, reference_statistics
 
 ROOT = Path(__file__).parents[2]
 FAST = ("--input-side", "32")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from cdm_kedro.evaluation.dinov2 import DinoV2, dinov2
+from cdm_kedro.evaluation.extractors.dinov2 import DinoV2, dinov2
 
 
 def test_network_equals_metas(peer_script: Callable[[str], ModuleType]) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cdm_kedro.cascade_spec import CascadeSpecError, read_cascade
 from cdm_kedro.evaluation.external import ExternalError, score_samples, write_statistics
+from cdm_kedro.params.cascade import read_cascade
 from cdm_kedro.params.evaluation import EvaluateParams
+from cdm_kedro.params.files import CascadeSpecError
 from cdm_kedro.provenance.external import ExternalRunError, Question, resolve
 
 ROOT = Path(__file__).parents[2]

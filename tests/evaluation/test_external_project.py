@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cdm_kedro.evaluation.features import make_extractor
+from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.statistics import frechet_distance, moments
 from cdm_kedro.params.evaluation import EvaluateParams
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cdm_kedro.evaluation.inception import Inception2015, inception2015, resize_like_tensorflow1
+from cdm_kedro.evaluation.extractors.inception import Inception2015, inception2015, resize_like_tensorflow1
 
 HERE = Path(__file__).parent
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cdm_kedro.data.embedded.generate import render
 
-from cdm_kedro.data.embedded import CLASSES, render
-from cdm_kedro.evaluation.features import Extractor, make_extractor
+from cdm_kedro.data.embedded.drawings import CLASSES
+from cdm_kedro.evaluation.extractors.extractor import Extractor
+from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.measure import Collector, Summary, measure
 from cdm_kedro.evaluation.reference import Reference
-from cdm_kedro.evaluation.scores import absent_classes, score
+from cdm_kedro.evaluation.scoring import absent_classes, score
 from cdm_kedro.evaluation.sources import NpzSource
 from cdm_kedro.evaluation.statistics import frechet_distance, moments
 from cdm_kedro.params.evaluation import EvaluateParams

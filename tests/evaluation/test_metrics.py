@@ -8,14 +8,7 @@ import torch
 from scipy.spatial import KDTree
 from torchmetrics.image.kid import maximum_mean_discrepancy
 
-from cdm_kedro.evaluation.metrics import (
-    ClassScore,
-    kernel_distance,
-    nearest,
-    precision_recall,
-    realism,
-    split_numbers,
-)
+from cdm_kedro.evaluation.metrics import ClassScore, kernel_distance, nearest, precision_recall, realism, split_numbers
 
 
 def brute_mmd(x: np.ndarray, y: np.ndarray) -> float:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cdm_kedro.data.beton import read_beton
-from cdm_kedro.evaluation.features import make_extractor
+from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.pictures import read_caption
 from cdm_kedro.evaluation.statistics import frechet_distance, moments
 from cdm_kedro.params.evaluation import EvaluateParams

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
-from cdm_kedro.evaluation.features import make_extractor
+from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.measure import measure
 from cdm_kedro.evaluation.metrics import kernel_distance
 from cdm_kedro.evaluation.sources import NpzSource

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cdm_kedro.evaluation.features import Extractor
+from cdm_kedro.evaluation.extractors.extractor import Extractor
 from cdm_kedro.evaluation.measure import Collector
 from cdm_kedro.evaluation.memorization import judge_single_images
 from cdm_kedro.evaluation.reference import (

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from cdm_kedro.data.beton import read_beton
-from cdm_kedro.evaluation.sources import FolderSource, NpzSource, SourceError, map_npz_array, open_source
+from cdm_kedro.errors import SourceError
+from cdm_kedro.evaluation.sources import FolderSource, NpzSource, open_source
+from cdm_kedro.files.npz import map_npz_array
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def test_npz_is_mapped_not_loaded(tmp_path: Path, images: np.ndarray, save: obje
 
 
 def test_our_own_samples_and_column_major_arrays_are_mapped(tmp_path: Path, images: np.ndarray) -> None:
-    from cdm_kedro.sampling.job import write_npz
+    from cdm_kedro.files.npz import write_npz
 
     square = images[:, :10]
     np.savez(tmp_path / "shard.npz", **{"10": square})

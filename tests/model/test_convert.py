@@ -11,10 +11,10 @@ import pytest
 import torch
 import yaml
 
-from cdm_kedro.build import build_unet
-from cdm_kedro.model.convert import ConversionError, convert_openai, load_openai, openai_shapes
+from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.openai import ConversionError, convert_openai, load_openai, openai_shapes
 from cdm_kedro.model.unet import UNet
-from cdm_kedro.params.stage import PretrainedParams, parse_model
+from cdm_kedro.params.model import PretrainedModelParams, parse_model
 
 ROOT = Path(__file__).resolve().parents[2]
 # Names and shapes of every tensor, recorded from networks that OpenAI's own code built from the published flags.
@@ -36,11 +36,11 @@ TINY: dict[str, Any] = {
 }
 
 
-def published(file: str) -> tuple[PretrainedParams, UNet]:
+def published(file: str) -> tuple[PretrainedModelParams, UNet]:
     env, stage = FILES[file]
     raw = yaml.safe_load((ROOT / f"conf/{env}/parameters_{stage}.yml").read_text())[stage]
     params = parse_model(raw)
-    assert isinstance(params, PretrainedParams)
+    assert isinstance(params, PretrainedModelParams)
     with torch.device("meta"):
         return params, build_unet(params, params.pretrained.num_classes)
 

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 import torch
 
-from cdm_kedro.build import build_unet
-from cdm_kedro.model.detail import DetailUNet
-from cdm_kedro.params.stage import StageParams
+from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.preconditioned import PreconditionedUNet
+from cdm_kedro.params.model import TrainedModelParams
 
 
-def stage(continuous: bool, **changes: Any) -> StageParams:
+def stage(continuous: bool, **changes: Any) -> TrainedModelParams:
     conditioning = "continuous" if continuous else "timestep"
-    return StageParams.model_validate(
+    return TrainedModelParams.model_validate(
         {
             "resolution": 16,
             "low": "base",
@@ -30,7 +30,7 @@ def test_untrained_network_is_the_bayes_estimate_of_gaussian_detail(continuous: 
     """With x_start ~ N(low, 0.2^2): E[eps | x_t] is the regression of eps on x_t, here fitted by least squares."""
     torch.manual_seed(0)
     net = build_unet(stage(continuous), 3)
-    assert isinstance(net, DetailUNet)
+    assert isinstance(net, PreconditionedUNet)
     for t in (3, 50, 90):
         level = torch.cos(torch.tensor((t + 1) / 100 + 0.008, dtype=torch.float64) / 1.008 * torch.pi / 2)
         level = level / torch.cos(torch.tensor(0.008 / 1.008, dtype=torch.float64) * torch.pi / 2)
@@ -53,7 +53,7 @@ def test_untrained_base_model_is_the_bayes_estimate_of_gaussian_images() -> None
     torch.manual_seed(0)
     unet = {"channels": 8, "channel_mult": [1, 2], "num_res_blocks": 1, "detail_std": 0.5}
     net = build_unet(stage(True, low=None, low_resolution=None, unet=unet), 3)
-    assert isinstance(net, DetailUNet)
+    assert isinstance(net, PreconditionedUNet)
     x_t = torch.randn(8, 3, 16, 16)
     for a in (0.999, 0.6, 0.01):
         level = torch.full((8,), a)
@@ -67,7 +67,7 @@ def test_untrained_base_model_is_the_bayes_estimate_of_gaussian_images() -> None
 def test_augmented_input_is_trusted_less() -> None:
     """The prior's gain and width follow from z_s by the normal-normal model with pixel variance 1/4."""
     net = build_unet(stage(True, augmentation={"kind": "gaussian", "timesteps": 100}), 3)
-    assert isinstance(net, DetailUNet) and net.aug_levels is not None and net.aug_levels[0] == 1
+    assert isinstance(net, PreconditionedUNet) and net.aug_levels is not None and net.aug_levels[0] == 1
     clean, noisy = torch.tensor([0.0]), torch.tensor([60.0])
     cond = torch.tensor([0.8])
     a, gain, _, detail, _ = net._scales(cond, noisy)

@@ -13,9 +13,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from cdm_kedro.build import build_unet
-from cdm_kedro.model.convert import convert_openai, openai_shapes
-from cdm_kedro.params.stage import parse_model
+from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.openai import convert_openai, openai_shapes
+from cdm_kedro.params.model import parse_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from project import COPIED, ROOT, Project

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from cdm_kedro.cli import cli
+from cdm_kedro.cli.group import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 import yaml
 
-from cdm_kedro.build import build_unet
+from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.ema import EMA
 from cdm_kedro.model.embeddings import sinusoidal_embedding
 from cdm_kedro.model.layers import Attention, group_norm
 from cdm_kedro.model.sizes import model_size
 from cdm_kedro.model.unet import UNet
-from cdm_kedro.params.stage import StageParams, parse_model
+from cdm_kedro.params.model import TrainedModelParams, parse_model
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL: dict[str, Any] = {
@@ -235,7 +235,7 @@ def parameters_by_hand(p: dict[str, Any], classes: int, low: bool, aug: bool, le
 @pytest.mark.parametrize(("stage", "billions"), [("base32", 0.8), ("sr64", 0.7), ("sr128", 0.5), ("sr256", 0.6)])
 def test_appendix_b_models(stage: str, billions: float) -> None:
     raw = yaml.safe_load((ROOT / f"conf/imagenet/parameters_{stage}.yml").read_text())[stage]
-    params = StageParams.model_validate(raw)
+    params = TrainedModelParams.model_validate(raw)
     with torch.device("meta"):
         net = build_unet(params, 1000)
     count = sum(p.numel() for p in net.parameters())
@@ -273,7 +273,7 @@ def test_ema_against_a_float64_recurrence() -> None:
 def test_counted_flops_are_those_of_the_layers() -> None:
     """Against 2 out in kernel pixels for a convolution, 2 in out for a linear layer, 4 C N^2 for attention."""
     raw = yaml.safe_load((ROOT / "conf/base/parameters_base32.yml").read_text())["base32"]
-    params = StageParams.model_validate(raw)
+    params = TrainedModelParams.model_validate(raw)
     net = build_unet(params, 10)
     total = 0
 

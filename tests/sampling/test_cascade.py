@@ -12,9 +12,11 @@ from tiny_cascade import BASE, CLASSES, SR, sampling, write_model
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cdm_kedro.data.beton import read_beton
+from cdm_kedro.errors import CascadeError
+from cdm_kedro.model.load import load_net
 from cdm_kedro.params.sampling import SampleParams
 from cdm_kedro.sampling.batch import largest_batch
-from cdm_kedro.sampling.cascade import Cascade, CascadeError, load_net
+from cdm_kedro.sampling.cascade import Cascade
 from cdm_kedro.sampling.compiling import compiled
 from cdm_kedro.sampling.grids import draw_grid
 from cdm_kedro.sampling.job import balanced_labels

@@ -10,22 +10,25 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cdm_kedro.build import build_unet
-from cdm_kedro.cascade_spec import CascadeSpec, read_cascade, read_parameters
 from cdm_kedro.data.beton import check_beton, read_beton
 from cdm_kedro.data.preprocess import preprocess_folder
 from cdm_kedro.data.resample import downsample
+from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.cas import ClassifierParams
+from cdm_kedro.params.cascade import CascadeSpec, read_cascade
 from cdm_kedro.params.claim import BaselineParams, ClaimSweepParams
 from cdm_kedro.params.data import EmbeddedParams, PreprocessParams
 from cdm_kedro.params.evaluation import EvaluateParams, ReportParams
-from cdm_kedro.params.sampling import SampleParams, StageSamplingParams
+from cdm_kedro.params.files import read_parameters
+from cdm_kedro.params.model import TrainedModelParams, parse_model
+from cdm_kedro.params.sampling import ModelSamplingParams, SampleParams
 from cdm_kedro.params.search import SearchScheduleParams, SearchStepsParams, SearchTruncationParams
-from cdm_kedro.params.stage import StageParams, parse_model
 from cdm_kedro.pipelines.claim.budget import match_compute
-from cdm_kedro.sampling.cascade import Cascade, check_cascade
-from cdm_kedro.sampling.search import _job, schedule_points, steps_points, truncation_points
-from cdm_kedro.training.weights import write_weights
+from cdm_kedro.sampling.cascade import Cascade
+from cdm_kedro.sampling.checks import check_cascade
+from cdm_kedro.studies.search.points import schedule_points, steps_points, truncation_points
+from cdm_kedro.studies.search.sweep import _job
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ENVIRONMENTS = sorted(p.name for p in CONF.iterdir() if any(p.glob("parameters*.yml")))
@@ -139,7 +142,7 @@ def test_sampling_depends_on_what_it_asks_for(tmp_path: Path) -> None:
 )
 def test_contradictory_settings_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        StageSamplingParams.model_validate(values)
+        ModelSamplingParams.model_validate(values)
 
 
 def test_sizes_that_do_not_divide_the_crop_are_refused() -> None:
@@ -162,7 +165,7 @@ def test_the_16_to_64_ablation_at_demo_size(image_folder: Path, tmp_path: Path) 
     assert abs(again.astype(int) - small.astype(int)).max() <= 1
     models = {}
     for seed, name in enumerate(("base16", "sr64")):
-        params = StageParams.model_validate(values[name])
+        params = TrainedModelParams.model_validate(values[name])
         torch.manual_seed(seed)
         models[name] = tmp_path / f"{name}.safetensors"
         data = json.dumps(cards[f"train_{params.resolution}"])

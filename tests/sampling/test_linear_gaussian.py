@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from cdm_kedro.build import build_unet
+from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.weights import write_weights
+from cdm_kedro.params.model import TrainedModelParams
 from cdm_kedro.params.sampling import SampleParams
-from cdm_kedro.params.stage import StageParams
 from cdm_kedro.sampling.cascade import Cascade
-from cdm_kedro.training.weights import write_weights
 
 T, N = 60, 1000
 VAR_Z, GAIN, VAR_E = 0.04, 0.8, 0.01  # z_0 pixels; x_0 = GAIN z_0 + e at every other pixel, e elsewhere
@@ -74,7 +74,7 @@ def high_net(x: Tensor, cond: Tensor, y: None, low: Tensor, level: Tensor) -> Te
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     out = {}
     for name, raw in {"low": LOW, "high": HIGH}.items():
-        params = StageParams.model_validate(raw)
+        params = TrainedModelParams.model_validate(raw)
         out[name] = tmp_path_factory.mktemp("linear") / f"{name}.safetensors"
         description = {"stage": name, "num_classes": "1", "params": params.model_dump_json()}
         write_weights(out[name], build_unet(params, 1).state_dict(), description)

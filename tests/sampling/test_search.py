@@ -16,22 +16,17 @@ from safetensors import safe_open
 from tiny_cascade import BASE as TINY_BASE
 from tiny_cascade import SR, sampling, write_model
 
+from cdm_kedro.errors import CascadeError
+from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.search import SearchParams, SearchScheduleParams, SearchStepsParams, SearchTruncationParams
-from cdm_kedro.sampling import search as search_module
 from cdm_kedro.sampling.best import BestValuesError, resolve_best
-from cdm_kedro.sampling.cascade import Cascade, CascadeError
+from cdm_kedro.sampling.cascade import Cascade
 from cdm_kedro.sampling.job import SamplingJob, run_job
-from cdm_kedro.sampling.search import (
-    best_of,
-    schedule_points,
-    steps_points,
-    stored_bytes,
-    sweep,
-    table_csv,
-    truncation_points,
-)
-from cdm_kedro.sampling.search_figures import FIGURES, read_table
-from cdm_kedro.training.weights import write_weights
+from cdm_kedro.studies.search import sweep as search_module
+from cdm_kedro.studies.search.figures import FIGURES
+from cdm_kedro.studies.search.points import schedule_points, steps_points, stored_bytes, truncation_points
+from cdm_kedro.studies.search.sweep import best_of, sweep
+from cdm_kedro.studies.table import read_table, table_csv
 
 BASE = {"num_samples": 6, "batch_size": 4, "precision": "fp32", "devices": 1}
 STAGES = {"base": {"steps": 40}, "sr": {"steps": 4}}
@@ -195,7 +190,7 @@ def test_best_is_the_lowest_of_generated_inputs() -> None:
 
 
 def test_best_values_are_filled_in(models: dict[str, Path], caplog: pytest.LogCaptureFixture) -> None:
-    from cdm_kedro.data.beton import sha256
+    from cdm_kedro.files.hashes import sha256
 
     digests = {name: sha256(models[name]) for name in ("base", "sr")}
     found = {"stage": "sr", "values": {"s": 5, "truncated": False}, "models": digests}

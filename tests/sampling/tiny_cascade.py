@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from cdm_kedro.build import build_unet
+from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.weights import write_weights
+from cdm_kedro.params.model import TrainedModelParams
 from cdm_kedro.params.sampling import SampleParams
-from cdm_kedro.params.stage import StageParams
-from cdm_kedro.training.weights import write_weights
 
 CLASSES = 4
 BASE: dict[str, Any] = {
@@ -40,7 +40,7 @@ CASCADE = {"base": BASE, "sr": SR, "top": TOP}
 
 def write_model(path: Path, raw: dict[str, Any], seed: int = 0, data: str | None = "1" * 64) -> Path:
     """A model of random weights, none of them zero, with the description that training writes."""
-    params = StageParams.model_validate(raw)
+    params = TrainedModelParams.model_validate(raw)
     torch.manual_seed(seed)
     net = build_unet(params, CLASSES)
     with torch.no_grad():

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from cdm_kedro.child import run
 from cdm_kedro.model.ema import EMA
+from cdm_kedro.processes.worker import run
 from cdm_kedro.training import checkpoint, trainer, worker
 
 

@@ -15,7 +15,7 @@ import pytest
 
 SLEEPER = """
 import os, time
-from cdm_kedro.child import begin, emitter
+from cdm_kedro.processes.worker import begin, emitter
 begin()
 emitter(True)({"pid": os.getpid(), "parent": os.getppid()})
 time.sleep(600)
@@ -23,7 +23,7 @@ time.sleep(600)
 STARTER = """
 import sys
 from pathlib import Path
-from cdm_kedro.processes import run_module
+from cdm_kedro.processes.launch import run_module
 run_module("sleeper", Path("job"), int(sys.argv[1]), lambda event: print(__import__("json").dumps(event), flush=True))
 """
 

@@ -12,15 +12,15 @@ import torch
 from safetensors.torch import load_file
 from training_jobs import make_job
 
-from cdm_kedro.cascade_spec import read_cascade
 from cdm_kedro.data.beton import read_beton
-from cdm_kedro.params.stage import SelectionParams
+from cdm_kedro.evaluation.selection import Selector
+from cdm_kedro.params.cascade import read_cascade
+from cdm_kedro.params.model import SelectionParams
 from cdm_kedro.pipelines.train.nodes import make_train
 from cdm_kedro.pipelines.train.pipeline import create_pipeline
 from cdm_kedro.pipelines.train.selecting import RUNS_MODULES, make_selecting_train
-from cdm_kedro.provenance.lineage import source_files
+from cdm_kedro.provenance.code import source_files
 from cdm_kedro.training.launch import launch
-from cdm_kedro.training.selection import Selector
 from cdm_kedro.training.trainer import Trainer, World
 
 CPU = torch.device("cpu")
@@ -143,7 +143,7 @@ def test_lineage_counts_evaluation_only_where_weights_are_selected() -> None:
         "evaluation/features.py",
         "sampling/philox.py",
     } <= selecting
-    assert RUNS_MODULES == ("cdm_kedro.training.selection",)
+    assert RUNS_MODULES == ("cdm_kedro.evaluation.selection",)
     with pytest.raises(ValueError, match="every"):
         SelectionParams(every=0)
 

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from training_jobs import make_job
 
-from cdm_kedro.build import build_unet
+from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.sizes import network_inputs
 from cdm_kedro.training import memory, speed
 from cdm_kedro.training.checkpoint import Checkpoints
-from cdm_kedro.training.trainer import Trainer, World, crop_and_flip
+from cdm_kedro.training.crops import crop_and_flip
+from cdm_kedro.training.trainer import Trainer, World
 
 
 @pytest.fixture(autouse=True)

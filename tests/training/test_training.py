@@ -20,11 +20,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from training_jobs import make_job
 
-from cdm_kedro.build import build_unet
+from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.weights import write_weights
 from cdm_kedro.training.checkpoint import CheckpointMismatch, Checkpoints
+from cdm_kedro.training.draws import mix_seed
 from cdm_kedro.training.launch import TrainingError, TrainingInterrupted, launch
-from cdm_kedro.training.trainer import mix_seed
-from cdm_kedro.training.weights import write_weights
 
 
 def quiet(event: dict[str, Any]) -> None:

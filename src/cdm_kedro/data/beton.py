@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from cdm_kedro.errors import CdmError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +31,7 @@ _SAMPLE = np.dtype([("image", _IMAGE), ("label", "<i8")], align=True)
 _RAW = 1
 
 
-class BetonError(ValueError):
+class BetonError(CdmError, ValueError):
     """Not a finished file of raw square images; the message names the file."""
 
 
@@ -113,14 +114,3 @@ def iterate_beton(path: Path, batch_size: int, limit: int | None = None) -> Iter
     count = check_beton(path).num_samples if limit is None else min(limit, check_beton(path).num_samples)
     for start in range(0, count, batch_size):
         yield read_beton(path, range(start, min(count, start + batch_size)))[0]
-
-
-def sha256(path: Path) -> str:
-    """Hash of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        if hasattr(hashlib, "file_digest"):
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-        return digest.hexdigest()

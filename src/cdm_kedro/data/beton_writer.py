@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cdm_kedro.data.beton import check_beton
+from cdm_kedro.errors import CdmError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 
-class WriterDied(RuntimeError):
+class WriterDied(CdmError, RuntimeError):
     """FFCV's writing process ended before its work was done; it would be waited for without end."""
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cdm_kedro.errors import CdmError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 STORED_SIDE = 256
 
 
-class BadImage(ValueError):
+class BadImage(CdmError, ValueError):
     """A file that cannot be read as an image; the message is the reason, without the path."""
 
 

@@ -6,10 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cdm_kedro.errors import CdmError
+
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 
 
-class FolderError(ValueError):
+class FolderError(CdmError, ValueError):
     """The folder does not have the layout that is needed."""
 
 

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdm_kedro.data.beton import check_beton, read_beton, read_labels, sha256
+from cdm_kedro.data.beton import check_beton, read_beton, read_labels
 from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.data.crop import STORED_SIDE, BadImage, centre_crop, decode
 from cdm_kedro.data.image_folder import ImageFolder, Sample, scan
 from cdm_kedro.data.resample import downsample_numpy
+from cdm_kedro.errors import CdmError
+from cdm_kedro.files.hashes import sha256
 from cdm_kedro.params.data import PreprocessParams
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class BadImagesError(RuntimeError):
+class BadImagesError(CdmError, RuntimeError):
     """Broken images under ``on_bad_image: fail``; the message lists every path."""
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.evaluation.features import make_extractor
+from cdm_kedro.errors import CdmError
+from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.measure import measure
 from cdm_kedro.evaluation.reference import (
     Reference,
@@ -15,12 +16,12 @@ from cdm_kedro.evaluation.reference import (
     save_arrays,
     summary_arrays,
 )
-from cdm_kedro.evaluation.scores import describe, score
+from cdm_kedro.evaluation.scoring import describe, score
 from cdm_kedro.evaluation.sources import FolderSource, Source, open_source
 from cdm_kedro.params.evaluation import EvaluateParams
 
 
-class ExternalError(ValueError):
+class ExternalError(CdmError, ValueError):
     """Images, statistics or weights that cannot be used; the message names the file and the remedy."""
 
 
@@ -49,7 +50,7 @@ def score_samples(params: EvaluateParams, samples: Path, reference: Path, size: 
         size: side in pixels to which images of folders are cropped and resized; None takes them as they are.
 
     Returns:
-        The paths, the extractor, the scores (see :func:`~cdm_kedro.evaluation.scores.score`), and a ``note`` on what
+        The paths, the extractor, the scores (see :func:`~cdm_kedro.evaluation.scoring.score`), and a ``note`` on what
         is doubtful about them.
 
     Raises:

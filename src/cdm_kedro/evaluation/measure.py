@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cdm_kedro.evaluation.features import Extractor, make_extractor
+from cdm_kedro.evaluation.extractors.extractor import Extractor
+from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.metrics import ClassScore, split_numbers
 from cdm_kedro.evaluation.sources import Images, Source
 from cdm_kedro.evaluation.statistics import Moments, MomentsAccumulator

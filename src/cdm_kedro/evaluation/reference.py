@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdm_kedro.evaluation.features import Extractor
+from cdm_kedro.errors import CdmError
+from cdm_kedro.evaluation.extractors.extractor import Extractor
 from cdm_kedro.evaluation.measure import Summary
 from cdm_kedro.evaluation.statistics import Moments, moments
 
 
-class StatisticsError(ValueError):
+class StatisticsError(CdmError, ValueError):
     """A file that does not hold the statistics that are needed; the message names it."""
 
 

@@ -64,7 +64,7 @@ def image_uri(path: Path, max_width: int = 1600) -> str:
 
 def metric_rows(metrics: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
     """Column titles and one row a resolution, our scores with uncertainty and the paper's beside."""
-    from cdm_kedro.evaluation.scores import CANONICAL, metric_names
+    from cdm_kedro.evaluation.scoring import CANONICAL, metric_names
 
     name = metrics["extractor"]["name"]
     canonical, names = name == CANONICAL, metric_names(name)

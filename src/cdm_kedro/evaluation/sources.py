@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cdm_kedro.data.beton import check_beton, read_beton, read_labels
+from cdm_kedro.errors import SourceError
+from cdm_kedro.files.npz import map_npz_array
 
 Images = NDArray[np.uint8]
-_LOCAL_HEADER = 30  # bytes of a zip entry's local header before its name
-_COPY_BYTES = 1 << 24
-
-
-class SourceError(ValueError):
-    """A file that does not hold judgeable images; the message names it."""
 
 
 class Source(Protocol):
@@ -39,56 +34,6 @@ class Source(Protocol):
     def read(self, indices: Sequence[int]) -> Images:
         """(B, H, W, 3) uint8."""
         ...
-
-
-def map_npz_array(path: Path, name: str) -> NDArray[Any]:
-    """Map one array of an npz file into memory instead of loading it.
-
-    A compressed array is unpacked into a temporary file first, which goes with the array.
-
-    Args:
-        path: npz file.
-        name: of the array.
-
-    Raises:
-        SourceError: not an npz file, no such array, or an array of Python objects.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if f"{name}.npy" not in archive.namelist():
-                found = [entry.removesuffix(".npy") for entry in archive.namelist()]
-                raise SourceError(f"{path}: has no array {name}; it holds {found}")
-            info = archive.getinfo(f"{name}.npy")
-            with archive.open(info) as member:
-                version = np.lib.format.read_magic(member)
-                reader = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }.get(version)
-                if reader is None:
-                    raise SourceError(f"{path}: {name} has npy version {version}; save it again with NumPy's savez")
-                shape, fortran, dtype = reader(member)
-                if dtype.hasobject:
-                    raise SourceError(f"{path}: {name} holds Python objects, which are never loaded")
-                header = member.tell()
-                order: Literal["C", "F"] = "F" if fortran else "C"
-                if int(np.prod(shape)) == 0:
-                    return np.empty(shape, dtype)
-                if info.compress_type != zipfile.ZIP_STORED:
-                    unpacked = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the map)
-                    while block := member.read(_COPY_BYTES):
-                        unpacked.write(block)
-                    unpacked.flush()
-                    return np.memmap(cast(Any, unpacked), dtype, "r", 0, shape, order)
-        with path.open("rb") as file:  # the local header may have other extra fields than the directory says
-            file.seek(info.header_offset)
-            local = file.read(_LOCAL_HEADER)
-        lengths = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
-        return np.memmap(path, dtype, "r", info.header_offset + _LOCAL_HEADER + lengths + header, shape, order)
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
-        if isinstance(error, SourceError):
-            raise
-        raise SourceError(f"{path}: not a readable npz file: {error}") from None
 
 
 def _describe_floats(images: NDArray[Any]) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cdm_kedro.build import build_unet
+from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.unet import UNet
-from cdm_kedro.params.stage import ModelParams, StageParams
+from cdm_kedro.params.model import ModelParams, TrainedModelParams
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ModelSize:
 
 def network_inputs(params: ModelParams, batch: int, aug: bool) -> list[torch.Tensor | None]:
     """Zeros for inputs of a stage's network in training, on the default device, in the order of its ``forward``."""
-    training = params.training if isinstance(params, StageParams) else None
+    training = params.training if isinstance(params, TrainedModelParams) else None
     side = (training.crop if training else None) or params.resolution
     inputs: list[torch.Tensor | None] = [torch.zeros(batch, 3, side, side), torch.zeros(batch)]
     inputs.append(torch.zeros(batch, dtype=torch.int64) if params.unet.class_cond else None)
@@ -61,6 +61,6 @@ def model_size(params: ModelParams, num_classes: int) -> ModelSize:
     with torch.device("meta"):
         net = build_unet(params, num_classes).to("meta")
         forward = forward_flops(net, params)
-    training = params.training if isinstance(params, StageParams) else None
+    training = params.training if isinstance(params, TrainedModelParams) else None
     images = training.steps * training.batch_size if training else 0
     return ModelSize(sum(p.numel() for p in net.parameters()), forward, 3 * forward * images)

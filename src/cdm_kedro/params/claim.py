@@ -7,15 +7,16 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from cdm_kedro.params.sampling import StageSamplingParams
+from cdm_kedro.errors import CdmError
+from cdm_kedro.params.model import GaussianAugmentation, ModelParams, TrainedModelParams, TrainingParams, parse_model
+from cdm_kedro.params.sampling import ModelSamplingParams
 from cdm_kedro.params.search import SearchTruncationParams
-from cdm_kedro.params.stage import GaussianAugmentation, ModelParams, StageParams, TrainingParams, parse_model
 
 SINGLE = "single"
 """How tables call the model without a cascade, where others say what conditions them."""
 
 
-class ClaimError(ValueError):
+class ClaimError(CdmError, ValueError):
     """Parameters with which the claim cannot be tested; the message names key, value and fix."""
 
 
@@ -37,17 +38,17 @@ class BaselineParams(ModelParams):
             raise ValueError(f"low is {self.low!r}; the baseline is one model without a cascade, so low must be null")
         return self
 
-    def trained_for(self, steps: int) -> StageParams:
+    def trained_for(self, steps: int) -> TrainedModelParams:
         """Parameters of a stage that trains it for so many optimizer steps."""
         values = self.model_dump()
         values["training"]["steps"] = steps
-        return StageParams.model_validate(values)
+        return TrainedModelParams.model_validate(values)
 
 
 class ClaimSweepParams(SearchTruncationParams):
     """The points of Table 3 for one stage, and how the single model is sampled beside them."""
 
-    baseline: StageSamplingParams = Field(description="how the single model is sampled")
+    baseline: ModelSamplingParams = Field(description="how the single model is sampled")
 
     @model_validator(mode="after")
     def _enough(self) -> ClaimSweepParams:
@@ -65,7 +66,7 @@ class ClaimSweepParams(SearchTruncationParams):
         return self
 
 
-def trained_stages(sweep: ClaimSweepParams, stages: Mapping[str, dict[str, Any]]) -> dict[str, StageParams]:
+def trained_stages(sweep: ClaimSweepParams, stages: Mapping[str, dict[str, Any]]) -> dict[str, TrainedModelParams]:
     """Parameters of the cascade's stages, if the claim can be tested with them.
 
     Args:
@@ -81,7 +82,7 @@ def trained_stages(sweep: ClaimSweepParams, stages: Mapping[str, dict[str, Any]]
     trained = {}
     for name, raw in stages.items():
         params = parse_model(raw)
-        if not isinstance(params, StageParams):
+        if not isinstance(params, TrainedModelParams):
             raise ClaimError(f"{name} has published weights; the claim compares training compute, so train it")
         if params.training.selection is not None:
             raise ClaimError(f"{name}.training.selection must be null: in the claim only s is chosen by the score")

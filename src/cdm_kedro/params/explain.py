@@ -13,7 +13,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 import cdm_kedro.params
-from cdm_kedro.cascade_spec import read_parameters
+from cdm_kedro.params.files import read_parameters
 
 _HEAD = re.compile(r"Failed to instantiate (\w+) for parameter '([\w.]+)'")
 

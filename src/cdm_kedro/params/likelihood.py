@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from cdm_kedro.params.base import Params
-from cdm_kedro.params.stage import Precision
+from cdm_kedro.params.model import Precision
 
 
 class LikelihoodParams(Params):

@@ -7,12 +7,12 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cdm_kedro.params.base import Params
-from cdm_kedro.params.stage import Precision
+from cdm_kedro.params.model import Precision
 
 InferenceSchedule = Literal["linear", "cosine", "quadratic", "log"]
 
 
-class StageSamplingParams(Params):
+class ModelSamplingParams(Params):
     """How one stage of the cascade is sampled.
 
     ``best`` takes what a search found: ``s`` takes s and truncated of ``search_truncation``; ``steps`` and ``schedule``
@@ -41,7 +41,7 @@ class StageSamplingParams(Params):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> StageSamplingParams:
+    def _consistent(self) -> ModelSamplingParams:
         for key, least in (("s", 0), ("steps", 1)):
             value = getattr(self, key)
             if isinstance(value, int) and value < least:
@@ -73,7 +73,7 @@ class SamplingParams(Params):
     precision: Precision = "bf16"
     compile: bool | None = Field(None, description="torch.compile; null = on CUDA only")
     devices: int | Literal["auto"] = Field("auto", description="processes on this node; auto = every GPU, or 1 on CPU")
-    stages: dict[str, StageSamplingParams]
+    stages: dict[str, ModelSamplingParams]
 
     @model_validator(mode="after")
     def _some(self) -> SamplingParams:

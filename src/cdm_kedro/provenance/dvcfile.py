@@ -9,8 +9,8 @@ from typing import Any
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
-from cdm_kedro.cascade_spec import read_parameters
-from cdm_kedro.provenance.lineage import source_files
+from cdm_kedro.params.files import read_parameters
+from cdm_kedro.provenance.code import source_files
 from cdm_kedro.provenance.stages import by_stage
 
 FILES = ("weights", "training.selection.weights")

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cdm_kedro.errors import CdmError
+
 KEY = "external"
 _PIPELINE = "evaluate"
 FOLDER = Path("08_reporting/external")
 """Below an environment's ``root``: where results go unless another place is named."""
 
 
-class ExternalRunError(ValueError):
+class ExternalRunError(CdmError, ValueError):
     """A question that cannot be answered as it was put; the message says how to put it."""
 
 

@@ -1,65 +1,166 @@
-"""Which source files a node really depends on: its module and everything of this package that it imports."""
+"""Where a file came from: its stage, run, commit, parameters and inputs, back to the images."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-PACKAGE = "cdm_kedro"
-# Changing how runs are tracked or wired changes no output; wiring shows in dvc.yaml itself.
-NOT_LINEAGE = (f"{PACKAGE}.provenance",)
+from cdm_kedro.errors import CdmError
+from cdm_kedro.tracking.delivery import EXPERIMENT, default_tracking_uri
 
 
-def _module_file(module: str, source: Path) -> Path | None:
-    base = source.joinpath(*module.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
+class LineageError(CdmError, ValueError):
+    """A file that no stage made; the message says what to do."""
 
 
-def _imports(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found.add(node.module)
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id == "RUNS_MODULES" for t in node.targets
-        ):
-            found.update(ast.literal_eval(node.value))  # modules started as processes of their own
-    return {name for name in found if name == PACKAGE or name.startswith(PACKAGE + ".")}
+@dataclass(frozen=True)
+class Origin:
+    """One file (or folder) and the stage that made it.
+
+    Attributes:
+        path: relative to the project.
+        md5: of the content that dvc.lock recorded.
+        stage: None for a file that came from outside.
+        params: the stage's parameters, dotted keys.
+        code: number of source files that the stage depends on.
+        inputs: paths of its data inputs.
+        run: MLflow's id of the run that made this content, or None where none is known.
+        commit: git commit of that run.
+        dirty: whether the tree had uncommitted changes then.
+    """
+
+    path: str
+    md5: str | None
+    stage: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    code: int = 0
+    inputs: tuple[str, ...] = ()
+    run: str | None = None
+    commit: str | None = None
+    dirty: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
 
 
-def source_files(function: Callable[..., Any], source: Path) -> list[Path]:
-    """Files whose change makes a node's output stale.
-
-    Follows imports statically, inside functions too, and counts the ``__init__`` of every package on the way and
-    templates that lie beside a module under its name.
+class Lineage:
+    """What every dvc.lock of the project recorded.
 
     Args:
-        function: the node's function.
-        source: folder that holds the package.
-
-    Returns:
-        Sorted paths.
+        root: project folder.
     """
-    todo, seen, files = [function.__module__], set(), set()
-    while todo:
-        module = todo.pop()
-        if module in seen or module.startswith(NOT_LINEAGE):
+
+    def __init__(self, root: Path) -> None:
+        import yaml
+
+        self.root = root
+        self._made: dict[str, tuple[str, dict[str, Any], str]] = {}
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        for lock in [*sorted((root / "dvc").rglob("dvc.lock")), root / "dvc.lock"]:
+            if not lock.exists():
+                continue
+            for name, stage in (yaml.load(lock.read_text(encoding="utf-8"), loader).get("stages") or {}).items():
+                for out in stage.get("outs", []):
+                    self._made[out["path"]] = (name, stage, str(out.get("md5")))
+
+    def trace(self, path: Path) -> list[Origin]:
+        """The file's origin, then those of its inputs, and so on; each once.
+
+        Args:
+            path: absolute, or relative to the working directory.
+
+        Raises:
+            LineageError: no stage made it.
+        """
+        from cdm_kedro.tracking.live import flatten
+
+        absolute = path.absolute()
+        if not absolute.is_relative_to(self.root):
+            raise LineageError(f"{path} lies outside the project {self.root}")
+        start = absolute.relative_to(self.root)
+        known = next((p.as_posix() for p in (start, *start.parents) if p.as_posix() in self._made), None)
+        if known is None:
+            raise LineageError(
+                f"{start} is recorded in no dvc.lock: no finished stage made it, or `kedro run` has not recorded it yet"
+            )
+        found: dict[str, Origin] = {}
+        waiting: list[tuple[str, str | None]] = [(known, None)]
+        while waiting:
+            name, md5 = waiting.pop(0)
+            if name in found:
+                continue
+            if name not in self._made:
+                found[name] = Origin(name, md5)
+                continue
+            stage, record, made = self._made[name]
+            deps = record.get("deps", [])
+            data = [(d["path"], str(d.get("md5"))) for d in deps if not d["path"].startswith("src/")]
+            params = {k: v for values in record.get("params", {}).values() for k, v in flatten(values)}
+            found[name] = Origin(
+                name,
+                made,
+                stage,
+                params,
+                len(deps) - len(data),
+                tuple(dict.fromkeys(p for p, _ in data)),
+                *self._run(stage, name, made),
+            )
+            waiting += data
+        return list(found.values())
+
+    def _run(self, stage: str, path: str, md5: str) -> tuple[str | None, str | None, bool]:
+        import mlflow
+
+        uri = default_tracking_uri(self.root)
+        if uri.startswith("sqlite") and not Path(uri.removeprefix("sqlite:///")).exists():
+            return None, None, False  # asking would create it
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            return None, None, False
+        query = f"tags.`cdm.stage` = '{stage}' and tags.`dvc.{path}` = '{md5}' and attributes.status = 'FINISHED'"
+        runs = client.search_runs([experiment.experiment_id], query, max_results=1)
+        if not runs:
+            return None, None, False
+        tags = runs[0].data.tags
+        return runs[0].info.run_id, tags.get("git.commit") or None, tags.get("git.dirty") == "True"
+
+
+def describe(origins: list[Origin], changed: set[str], params: bool = True) -> Iterator[str]:
+    """Lines of text for people: one paragraph a stage, the newest first.
+
+    Args:
+        origins: of :meth:`Lineage.trace`.
+        changed: paths whose content on disk is not the recorded one.
+        params: list parameters.
+    """
+    by_path = {origin.path: origin for origin in origins}
+    stages: dict[str, list[Origin]] = {}
+    for origin in origins:
+        stages.setdefault(origin.stage or "", []).append(origin)
+
+    def line(mark: str, origin: Origin) -> str:
+        maker = f"  from {origin.stage}" if mark == "<" and origin.stage else ""
+        note = "  (NOT what is on disk now)" if origin.path in changed else ""
+        return f"  {mark} {origin.path}  {origin.md5}{maker}{note}"
+
+    for stage, made in stages.items():
+        if not stage:
             continue
-        seen.add(module)
-        path = _module_file(module, source)
-        if path is None:  # a name inside a module, or a module of someone else
-            continue
-        files.add(path)
-        files.update(path.parent.glob(f"{path.stem}*.j2"))
-        todo += sorted(_imports(path))
-        if "." in module:
-            todo.append(module.rsplit(".", 1)[0])
-    return sorted(files)
+        first = made[0]
+        yield f"{stage}"
+        yield f"  run     {first.run or 'none found in MLflow'}"
+        if first.commit:
+            yield f"  commit  {first.commit}{' with uncommitted changes' if first.dirty else ''}"
+        yield f"  code    {first.code} source files"
+        if params:
+            for key, value in first.params.items():
+                yield f"  param   {key} = {value}"
+        yield from (line(">", origin) for origin in made)
+        yield from (line("<", by_path[name]) for name in first.inputs)
+        yield ""
+    for origin in stages.get("", []):
+        yield line("", origin).strip() + "  from outside the pipeline"

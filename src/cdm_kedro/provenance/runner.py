@@ -14,10 +14,10 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
-from cdm_kedro.provenance import scratch
 from cdm_kedro.provenance.stages import by_stage
-from cdm_kedro.provenance.tracking import Tracking
-from cdm_kedro.provenance.truth import ProvenanceError, Truth, stage_of_dvc
+from cdm_kedro.provenance.staleness import ProvenanceError, Staleness, stage_of_dvc
+from cdm_kedro.tracking import scratch
+from cdm_kedro.tracking.runs import Tracking
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class FreshRunner(SequentialRunner):
     """
 
     def __init__(
-        self, truth: Truth, effective: dict[str, Any], whole: dict[str, set[str]], title: str, force: bool = False
+        self, truth: Staleness, effective: dict[str, Any], whole: dict[str, set[str]], title: str, force: bool = False
     ) -> None:
         super().__init__()
         self.truth, self.effective, self.whole, self.title, self.force = truth, effective, whole, title, force

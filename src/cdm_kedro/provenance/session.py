@@ -12,6 +12,7 @@ from typing import Any
 from kedro.framework.session import KedroSession
 from kedro.runner import SequentialRunner
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.provenance import external
 
 log = logging.getLogger(__name__)
@@ -23,14 +24,15 @@ def _terminated(*_: Any) -> None:
     sys.exit(143)  # so that finally-blocks run and the MLflow run ends as KILLED
 
 
-class UnknownPipelineError(ValueError):
+class UnknownPipelineError(CdmError, ValueError):
     """A pipeline that the environment does not have; the message says which environment has it."""
 
 
 def _refuse_unknown(name: str, root: Path, env: str | None) -> None:
     from kedro.framework.project import pipelines
 
-    from cdm_kedro.cascade_spec import CascadeSpecError, read_cascade
+    from cdm_kedro.params.cascade import read_cascade
+    from cdm_kedro.params.files import CascadeSpecError
     from cdm_kedro.pipeline_registry import extra_pipelines
 
     if name in pipelines:
@@ -72,11 +74,11 @@ class CascadeSession(KedroSession):
         from cdm_kedro.provenance.dvcfile import out_of_date, refresh
         from cdm_kedro.provenance.runner import FreshRunner
         from cdm_kedro.provenance.stages import by_stage
-        from cdm_kedro.provenance.truth import Truth, stage_of_dvc
+        from cdm_kedro.provenance.staleness import Staleness, stage_of_dvc
 
         root, env, force = Path(self._project_path), self.store.get("env"), bool(os.environ.get(FORCE))
         homes = stage_homes()
-        truth = Truth(root, env, homes)
+        truth = Staleness(root, env, homes)
         for name in names:
             _refuse_unknown(name, root, env)
         extras = {homes.get(name, name) for name in names if name in homes or name in homes.values()}

@@ -13,8 +13,8 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.runner import SequentialRunner
 
-from cdm_kedro.provenance import scratch
-from cdm_kedro.provenance.tracking import Tracking
+from cdm_kedro.tracking import scratch
+from cdm_kedro.tracking.runs import Tracking
 
 OUTSIDE = {"cdm.outside_dag": "true"}
 """Tag of its MLflow runs."""

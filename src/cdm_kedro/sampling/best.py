@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cdm_kedro.data.beton import sha256
-from cdm_kedro.params.sampling import SamplingParams, StageSamplingParams
+from cdm_kedro.errors import CdmError
+from cdm_kedro.files.hashes import sha256
+from cdm_kedro.params.sampling import ModelSamplingParams, SamplingParams
 
 log = logging.getLogger(__name__)
 P = TypeVar("P", bound=SamplingParams)
 
 
-class BestValuesError(ValueError):
+class BestValuesError(CdmError, ValueError):
     """Best values are asked for that no search found; the message says how to get them."""
 
 
@@ -50,5 +51,5 @@ def resolve_best(params: P, found: Mapping[str, Mapping[str, Any]], models: Mapp
                 )
             values |= best["values"]
         if values:
-            stages[name] = StageSamplingParams.model_validate({**stage.model_dump(), **values})
+            stages[name] = ModelSamplingParams.model_validate({**stage.model_dump(), **values})
     return params.model_copy(update={"stages": stages})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,13 @@ import torch
 from pydantic import Field
 from tqdm import tqdm
 
+from cdm_kedro.errors import CdmError
+from cdm_kedro.files.npz import write_npz
+from cdm_kedro.model.load import read_description
 from cdm_kedro.params.base import Params
 from cdm_kedro.params.sampling import SamplingParams
-from cdm_kedro.processes import processes_wanted
-from cdm_kedro.sampling.cascade import Cascade, Sampled, read_description
+from cdm_kedro.processes.launch import processes_wanted
+from cdm_kedro.sampling.cascade import Cascade, Sampled
 from cdm_kedro.sampling.conditioning import BATCH_FILE, StoredSamples, shard_name, stopped_key
 from cdm_kedro.sampling.faithfulness import summary, sums
 from cdm_kedro.sampling.launch import run_processes
@@ -60,38 +62,13 @@ class SamplingResult:
     summary: dict[str, float]
 
 
-class ForeignShardsError(RuntimeError):
+class ForeignShardsError(CdmError, RuntimeError):
     """The folder holds shards of another job."""
 
 
 def balanced_labels(num_samples: int, num_classes: int) -> NDArray[np.int64]:
     """Sample i has class i modulo the number of classes, so that every prefix is balanced."""
     return np.arange(num_samples, dtype=np.int64) % num_classes
-
-
-def write_npz(path: Path, shards: list[Path], key: str, resolution: int, labels: NDArray[np.int64]) -> None:
-    """Merge one array of the shards into ``arr_0`` (N, H, W, 3) uint8, with ``arr_1`` (N,) int64; one shard in memory.
-
-    Args:
-        path: to write.
-        shards: in order.
-        key: name of the array in them.
-        resolution: side of the images.
-        labels: (N,).
-    """
-    part = path.with_name(path.name + ".part")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-        # A fixed date keeps the bytes a function of the samples alone.
-        with archive.open(zipfile.ZipInfo("arr_0.npy", (1980, 1, 1, 0, 0, 0)), "w", force_zip64=True) as file:
-            shape = (len(labels), resolution, resolution, 3)
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            for shard in shards:
-                with np.load(shard, allow_pickle=False) as arrays:
-                    file.write(np.ascontiguousarray(arrays[key]).tobytes())
-        with archive.open(zipfile.ZipInfo("arr_1.npy", (1980, 1, 1, 0, 0, 0)), "w") as file:
-            np.lib.format.write_array(file, labels, allow_pickle=False)
-    os.replace(part, path)
 
 
 def open_cascade(job: SamplingJob, device: torch.device | None = None) -> Cascade:

@@ -6,22 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.processes import run_module
+from cdm_kedro.errors import CdmError, CdmInterrupted
+from cdm_kedro.processes.launch import run_module
 
 RUNS_MODULES = ("cdm_kedro.sampling.worker",)
 """Modules that run as their own process; provenance counts them as code of whoever imports this one."""
 
 
-class ProcessError(RuntimeError):
+class ProcessError(CdmError, RuntimeError):
     """A sampling process failed; the message ends with its own traceback."""
 
 
-class ProcessInterrupted(BaseException):
+class ProcessInterrupted(CdmInterrupted):
     """Sampling was stopped by a signal; finished shards are kept."""
 
     def __init__(self, code: int) -> None:
-        super().__init__(f"sampling was interrupted (exit code {code}); its finished shards are kept for the next run")
-        self.code = code
+        super().__init__(
+            f"sampling was interrupted (exit code {code}); its finished shards are kept for the next run", code
+        )
 
 
 def run_processes(job_file: Path, processes: int, progress: Callable[[str, float], None]) -> int:

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from cdm_kedro.child import begin, emitter, open_device
+from cdm_kedro.processes.worker import begin, emitter, open_device
 
 _EVERY = 0.5  # seconds between progress lines
 

@@ -16,10 +16,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cdm_kedro.errors import CdmError
+
 log = logging.getLogger(__name__)
 
 
-class CheckpointMismatch(RuntimeError):
+class CheckpointMismatch(CdmError, RuntimeError):
     """The newest checkpoint was made by another job; the message shows the differences."""
 
 

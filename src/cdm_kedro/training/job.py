@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from cdm_kedro.params.base import Params
-from cdm_kedro.params.stage import StageParams
+from cdm_kedro.params.model import TrainedModelParams
 
 
 class TrainingJob(Params):
     """One model to train; written as JSON for the training process."""
 
     stage: str
-    params: StageParams
+    params: TrainedModelParams
     beton: str
     num_classes: int
     workdir: str

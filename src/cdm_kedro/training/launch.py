@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cdm_kedro.processes.training import TrainingError, TrainingInterrupted, nodes_wanted, run_worker
 from cdm_kedro.training.job import TrainingJob, TrainingResult
-from cdm_kedro.training.process import TrainingError, TrainingInterrupted, nodes_wanted, run_worker
 
 __all__ = ["TrainingError", "TrainingInterrupted", "launch"]
 

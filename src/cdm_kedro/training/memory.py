@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cdm_kedro.build import build_unet
+from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.sizes import network_inputs
-from cdm_kedro.params.stage import StageParams
+from cdm_kedro.params.model import TrainedModelParams
 
 STATE_BYTES = 22
 """A parameter's: float32 weight, gradient, two Adam moments and EMA (20), and autocast's bfloat16 copy (2)."""
@@ -33,7 +33,7 @@ def saved_bytes(net: torch.nn.Module, inputs: list[Tensor | None]) -> int:
     return sum(t.untyped_storage().nbytes() for t in kept.values())
 
 
-def step_bytes(params: StageParams, num_classes: int, microbatch: int) -> int:
+def step_bytes(params: TrainedModelParams, num_classes: int, microbatch: int) -> int:
     """Estimate of the memory of one training step without activation checkpointing, in bytes."""
     with torch.device("meta"):
         net = build_unet(params, num_classes).to("meta")
@@ -42,7 +42,7 @@ def step_bytes(params: StageParams, num_classes: int, microbatch: int) -> int:
     return int(STATE_BYTES * sum(p.numel() for p in net.parameters()) + activations * microbatch)
 
 
-def needs_checkpointing(params: StageParams, num_classes: int, microbatch: int, memory: int | None) -> bool:
+def needs_checkpointing(params: TrainedModelParams, num_classes: int, microbatch: int, memory: int | None) -> bool:
     """Whether activations must be recomputed to fit.
 
     Args:

@@ -17,26 +17,29 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cdm_kedro.build import build_augmentation, build_process, build_unet
 from cdm_kedro.data.loader import BetonLoader
 from cdm_kedro.data.resample import downsample
 from cdm_kedro.diffusion.losses import hybrid_loss, simple_loss
 from cdm_kedro.diffusion.process import q_sample_at_level
-from cdm_kedro.model.detail import DetailUNet
+from cdm_kedro.errors import CdmError
+from cdm_kedro.model.build import build_augmentation, build_process, build_unet
 from cdm_kedro.model.ema import EMA
+from cdm_kedro.model.preconditioned import PreconditionedUNet
 from cdm_kedro.model.sizes import forward_flops
+from cdm_kedro.model.weights import write_weights
 from cdm_kedro.training.checkpoint import Checkpoints
+from cdm_kedro.training.crops import crop_and_flip
+from cdm_kedro.training.draws import Draws, mix_seed
 from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.memory import needs_checkpointing
+from cdm_kedro.training.meter import Meter, memory_gib
 from cdm_kedro.training.speed import achieved, peak_tflops
-from cdm_kedro.training.weights import write_weights
 
 log = logging.getLogger(__name__)
 Emit = Callable[[dict[str, Any]], None]
-_UNIFORMS = 8  # t, level, flip, augmentation (2), class dropout, crop (2)
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(CdmError, RuntimeError):
     """Too many steps in a row had a loss or gradient that is not finite."""
 
 
@@ -60,92 +63,6 @@ class World:
     def leads(self) -> bool:
         """Whether this process is the leader."""
         return self.rank == self.leader
-
-
-def mix_seed(*parts: int) -> int:
-    """Well-spread 63-bit seed of several integers (SplitMix64's finalizer over a running sum)."""
-    state = 0
-    for part in parts:
-        state = (state + part + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state >> 1
-
-
-class Draws:
-    """Random numbers of a step, a function of (seed, step, position in the global batch) alone.
-
-    Drawn in blocks, so that a share of the batch costs few launches and equals that share of the whole.
-    """
-
-    def __init__(self, seed: int, batch_size: int, device: torch.device) -> None:
-        self.seed, self.device = seed, device
-        self.block = batch_size // 32 if batch_size % 32 == 0 else 1
-        self._generator = torch.Generator(device)
-
-    def __call__(self, step: int, first: int, count: int, *shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
-        """Uniforms (count, 8), then one normal tensor (count, *shape) for each shape."""
-        if first % self.block or count % self.block:
-            self.block = 1
-        uniforms = torch.empty(count, _UNIFORMS, device=self.device)
-        normals = [torch.empty(count, *shape, device=self.device) for shape in shapes]
-        for start in range(0, count, self.block):
-            self._generator.manual_seed(mix_seed(self.seed, step, (first + start) // self.block))
-            rows = slice(start, start + self.block)
-            uniforms[rows].uniform_(generator=self._generator)
-            for normal in normals:
-                normal[rows].normal_(generator=self._generator)
-        return uniforms, *normals
-
-
-def crop_and_flip(images: Tensor, side: int, corner: Tensor | None, grid: int, flip: Tensor | None) -> Tensor:
-    """One square of each image at a multiple of ``grid``, so that downsampling and cropping commute; some mirrored.
-
-    Args:
-        images: (B, C, H, H), best in channels_last memory.
-        side: of the squares.
-        corner: (B, 2) in [0, 1), where the square lies between top and bottom, left and right; None for the top left.
-        grid: divides H and ``side``.
-        flip: (B,) bool, which are mirrored left to right; None for none.
-
-    Returns:
-        (B, C, side, side) in channels_last memory.
-    """
-    span = torch.arange(side, device=images.device)
-    rows = columns = span.expand(len(images), -1)
-    if corner is not None:
-        places = (images.shape[-1] - side) // grid + 1
-        top, left = (corner * places).long().clamp_max(places - 1).unbind(1)
-        rows, columns = (top * grid)[:, None] + span, (left * grid)[:, None] + span
-    if flip is not None:
-        columns = torch.where(flip[:, None], columns.flip(1), columns)
-    batch = torch.arange(len(images), device=images.device)[:, None, None]
-    return images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-class Meter:
-    """Sums on the device between two log points; reading them is the step loop's only synchronization."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.sums = torch.zeros(3, device=device)  # loss, gradient norm, finite steps
-        self.quartiles = torch.zeros(2, 4, device=device)  # loss and count by quartile of t
-
-    def add_losses(self, quartile: Tensor, losses: Tensor) -> None:
-        """Per-example losses with the quartile (0 .. 3) of their noise level."""
-        self.quartiles[0].index_add_(0, quartile, losses)
-        self.quartiles[1].index_add_(0, quartile, torch.ones_like(losses))
-
-    def read(self) -> dict[str, float]:
-        """Means since the last call."""
-        if dist.is_initialized():
-            dist.all_reduce(self.quartiles)
-        loss, norm, steps, *rest = torch.cat((self.sums, self.quartiles.flatten())).tolist()
-        self.sums.zero_()
-        self.quartiles.zero_()
-        values = {"loss": loss / steps, "grad_norm": norm / steps} if steps else {}
-        values |= {f"loss_q{i + 1}": rest[i] / rest[4 + i] for i in range(4) if rest[4 + i] and math.isfinite(rest[i])}
-        return values
 
 
 class Trainer:
@@ -324,7 +241,7 @@ class Trainer:
         aug_level: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """What is minimized and the mean squared error of eps, (B,) each, of the network's output."""
-        weight = self.unet.loss_weight(cond, aug_level) if isinstance(self.unet, DetailUNet) else None
+        weight = self.unet.loss_weight(cond, aug_level) if isinstance(self.unet, PreconditionedUNet) else None
         if self.params.diffusion.learned_variances:
             scale = self.params.diffusion.vlb_weight
             loss, mse, _ = hybrid_loss(self.process, output, x_start, x_t, t, noise, scale, weight)
@@ -506,12 +423,3 @@ class Trainer:
                 f"{run:.0f} steps in a row had a loss or gradient that is not finite (training.max_nonfinite "
                 f"{self.training.max_nonfinite}); the state is kept. Lower training.lr or set training.grad_clip."
             )
-
-
-def memory_gib(device: torch.device) -> float:
-    """Peak memory: allocated on the GPU, or resident on the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -11,7 +11,7 @@ import json
 import time
 from pathlib import Path
 
-from cdm_kedro.child import begin, emitter, join_training, leave_training, run, stop_on_signals
+from cdm_kedro.processes.worker import begin, emitter, join_training, leave_training, run, stop_on_signals
 
 
 def _share_job(text: str | None, size: int) -> tuple[str, int]:
@@ -53,9 +53,9 @@ def main(path: str) -> int:
 
     import torch
 
+    from cdm_kedro.model.weights import write_weights
     from cdm_kedro.training.job import TrainingJob
     from cdm_kedro.training.trainer import Trainer, World
-    from cdm_kedro.training.weights import write_weights
 
     device, threads = join_training(place)
     cuda = device.type == "cuda"

@@ -17,8 +17,8 @@ def compare(classes: list[str], **parts: Any) -> dict[str, Any]:
         ``table``, and for each resolution PNG paths ``comparison_<resolution>``, ``best_<resolution>`` and
         ``worst_<resolution>``.
     """
-    from cdm_kedro.evaluation.cas.results import cas_table, draw_classes, draw_comparison
-    from cdm_kedro.provenance.scratch import scratch_dir
+    from cdm_kedro.studies.cas.results import cas_table, draw_classes, draw_comparison
+    from cdm_kedro.tracking.scratch import scratch_dir
 
     folder = scratch_dir("cas_table")
     sizes = [int(key.removeprefix("real_")) for key in parts if key.startswith("real_")]

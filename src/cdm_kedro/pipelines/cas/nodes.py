@@ -25,11 +25,11 @@ def make_classify(kind: str, resolution: int) -> Callable[..., dict[str, Any]]:
             ``scores`` (top-1, top-5 in percent, counts by class) and ``curve``.
         """
         from cdm_kedro.data.beton import check_beton
-        from cdm_kedro.evaluation.cas.generated import samples_to_beton
-        from cdm_kedro.evaluation.cas.job import ClassifierJob
-        from cdm_kedro.evaluation.cas.launch import launch
-        from cdm_kedro.provenance.scratch import scratch_dir
-        from cdm_kedro.provenance.tracking import live
+        from cdm_kedro.studies.cas.generated import samples_to_beton
+        from cdm_kedro.tracking.live import live
+        from cdm_kedro.tracking.scratch import scratch_dir
+        from cdm_kedro.training.classifier.job import ClassifierJob
+        from cdm_kedro.training.classifier.launch import launch
 
         name = f"cas_{kind}_{resolution}"
         folder, beton, stat = scratch_dir(name), Path(images), Path(images).stat()

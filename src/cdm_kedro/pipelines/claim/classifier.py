@@ -27,10 +27,10 @@ def train_classifier(
         ``model`` (safetensors), ``card`` (its accuracy) and ``curve``.
     """
     from cdm_kedro.data.beton import check_beton
-    from cdm_kedro.evaluation.cas.job import ClassifierJob
-    from cdm_kedro.evaluation.cas.launch import launch
-    from cdm_kedro.provenance.scratch import scratch_dir
-    from cdm_kedro.provenance.tracking import live
+    from cdm_kedro.tracking.live import live
+    from cdm_kedro.tracking.scratch import scratch_dir
+    from cdm_kedro.training.classifier.job import ClassifierJob
+    from cdm_kedro.training.classifier.launch import launch
 
     folder, beton, stat = scratch_dir(NAME), check_beton(images), Path(images).stat()
     weights = folder / "classifier.safetensors"
@@ -70,11 +70,11 @@ def make_classifier_reference(evaluate: EvaluateParams, classifier: Path, train:
         npz in the reference stage's form.
     """
     from cdm_kedro.data.beton import check_beton
-    from cdm_kedro.evaluation.cas.extractor import classifier_extractor
+    from cdm_kedro.evaluation.extractors.classifier import classifier_extractor
     from cdm_kedro.evaluation.measure import measure
     from cdm_kedro.evaluation.reference import identity, save_arrays, summary_arrays
     from cdm_kedro.evaluation.sources import BetonSource
-    from cdm_kedro.provenance.scratch import scratch_dir
+    from cdm_kedro.tracking.scratch import scratch_dir
 
     extractor = classifier_extractor(classifier)
     arrays: dict[str, Any] = identity(extractor)

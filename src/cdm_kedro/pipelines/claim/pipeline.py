@@ -7,7 +7,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from cdm_kedro.cascade_spec import CascadeSpec
+from cdm_kedro.params.cascade import CascadeSpec
 from cdm_kedro.pipelines.claim.baseline import NAME as BASELINE
 from cdm_kedro.pipelines.claim.baseline import train_baseline
 from cdm_kedro.pipelines.claim.budget import match_compute

@@ -38,17 +38,16 @@ def report_claim(
     import numpy as np
 
     from cdm_kedro.data.beton import check_beton
-    from cdm_kedro.evaluation.claim.figure import draw_curves, draw_pictures
-    from cdm_kedro.evaluation.claim.page import across, render
-    from cdm_kedro.evaluation.claim.statements import Scores, agreement, judge
-    from cdm_kedro.evaluation.claim.table import average
     from cdm_kedro.evaluation.reference import read_reference
-    from cdm_kedro.evaluation.scores import metric_names
+    from cdm_kedro.evaluation.scoring import metric_names
     from cdm_kedro.evaluation.sources import BetonSource
     from cdm_kedro.evaluation.statistics import frechet_distance
-    from cdm_kedro.provenance.scratch import scratch_dir
-    from cdm_kedro.sampling.search import table_csv
-    from cdm_kedro.sampling.search_figures import read_table
+    from cdm_kedro.studies.claim.figure import draw_curves, draw_pictures
+    from cdm_kedro.studies.claim.page import across, render
+    from cdm_kedro.studies.claim.statements import Scores, agreement, judge
+    from cdm_kedro.studies.claim.table import average
+    from cdm_kedro.studies.table import read_table, table_csv
+    from cdm_kedro.tracking.scratch import scratch_dir
 
     tables = {key: value for key, value in parts.items() if key.startswith("table_")}
     rows = [row for key in sorted(tables) for row in read_table(tables[key])]

@@ -49,15 +49,17 @@ def make_scores(seed: int) -> Callable[..., dict[str, Any]]:
         """
         import numpy as np
 
-        from cdm_kedro.evaluation.cas.extractor import classifier_extractor
-        from cdm_kedro.evaluation.features import make_extractor
+        from cdm_kedro.evaluation.extractors.classifier import classifier_extractor
+        from cdm_kedro.evaluation.extractors.make import make_extractor
         from cdm_kedro.evaluation.reference import save_arrays
         from cdm_kedro.evaluation.sources import NpzSource
-        from cdm_kedro.pipelines.search.scoring import score_with
-        from cdm_kedro.provenance.scratch import scratch_dir
-        from cdm_kedro.provenance.tracking import live
-        from cdm_kedro.sampling.cascade import read_description
-        from cdm_kedro.sampling.search import Point, sweep, table_csv, truncation_points
+        from cdm_kedro.model.load import read_description
+        from cdm_kedro.studies.search.points import Point, truncation_points
+        from cdm_kedro.studies.search.score import score_with
+        from cdm_kedro.studies.search.sweep import sweep
+        from cdm_kedro.studies.table import table_csv
+        from cdm_kedro.tracking.live import live
+        from cdm_kedro.tracking.scratch import scratch_dir
 
         models = {key.removesuffix("_model"): path for key, path in inputs.items() if key.endswith("_model")}
         real = {key: path for key, path in inputs.items() if key.startswith(("train_", "val_"))}

@@ -20,16 +20,16 @@ def try_extractors(
         val: FFCV file of validation images.
 
     Returns:
-        Extractor to what :func:`cdm_kedro.evaluation.claim.sensitivity.sensitivity` returns.
+        Extractor to what :func:`cdm_kedro.studies.claim.sensitivity.sensitivity` returns.
     """
     import numpy as np
 
     from cdm_kedro.data.beton import check_beton
-    from cdm_kedro.evaluation.cas.extractor import classifier_extractor
-    from cdm_kedro.evaluation.claim.sensitivity import sensitivity
-    from cdm_kedro.evaluation.features import make_extractor
+    from cdm_kedro.evaluation.extractors.classifier import classifier_extractor
+    from cdm_kedro.evaluation.extractors.make import make_extractor
     from cdm_kedro.evaluation.reference import read_reference
     from cdm_kedro.evaluation.sources import BetonSource
+    from cdm_kedro.studies.claim.sensitivity import sensitivity
 
     out = {}
     extractors = (make_extractor(evaluate), reference), (classifier_extractor(classifier), classifier_reference)

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.params.stage import PretrainedParams
+from cdm_kedro.params.model import PretrainedModelParams
 
 
 def make_convert(stage: str) -> Callable[..., dict[str, Any]]:
     """The conversion node of a stage."""
 
-    def convert(pretrained: Path, params: PretrainedParams) -> dict[str, Any]:
+    def convert(pretrained: Path, params: PretrainedModelParams) -> dict[str, Any]:
         """Convert published weights instead of training.
 
         Args:
@@ -25,9 +25,10 @@ def make_convert(stage: str) -> Callable[..., dict[str, Any]]:
         Raises:
             ConversionError: the file holds another network; the message lists names and shapes.
         """
-        from cdm_kedro.pretrained import convert_file
-        from cdm_kedro.provenance.scratch import scratch_dir
-        from cdm_kedro.provenance.tracking import commit, live
+        from cdm_kedro.model.pretrained import convert_file
+        from cdm_kedro.tracking.git import commit
+        from cdm_kedro.tracking.live import live
+        from cdm_kedro.tracking.scratch import scratch_dir
 
         weights, facts = convert_file(pretrained, stage, params, scratch_dir(stage) / f"{stage}.safetensors")
         card = {

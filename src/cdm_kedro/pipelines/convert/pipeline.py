@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from cdm_kedro.cascade_spec import StageSpec
+from cdm_kedro.params.cascade import ModelSpec
 from cdm_kedro.pipelines.convert.nodes import make_convert
 
 
-def create_pipeline(stage: StageSpec) -> Pipeline:
+def create_pipeline(stage: ModelSpec) -> Pipeline:
     """Published file to weights and card of one stage."""
     return Pipeline(
         [

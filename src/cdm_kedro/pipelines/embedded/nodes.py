@@ -13,8 +13,8 @@ def generate_embedded(params: EmbeddedParams) -> Path:
     Returns:
         A folder in ImageNet layout.
     """
-    from cdm_kedro.data.embedded import generate
-    from cdm_kedro.provenance.scratch import scratch_dir
+    from cdm_kedro.data.embedded.generate import generate
+    from cdm_kedro.tracking.scratch import scratch_dir
 
     return generate(
         scratch_dir("embedded") / "images",

@@ -30,14 +30,14 @@ def evaluate(
 
     import numpy as np
 
-    from cdm_kedro.evaluation.features import make_extractor
+    from cdm_kedro.evaluation.extractors.make import make_extractor
     from cdm_kedro.evaluation.measure import measure
     from cdm_kedro.evaluation.memorization import judge_single_images
     from cdm_kedro.evaluation.reference import check_identity, read_reference, save_arrays
-    from cdm_kedro.evaluation.scores import absent_classes, describe, score
+    from cdm_kedro.evaluation.scoring import absent_classes, describe, score
     from cdm_kedro.evaluation.sources import NpzSource
-    from cdm_kedro.provenance.scratch import scratch_dir
-    from cdm_kedro.provenance.tracking import live
+    from cdm_kedro.tracking.live import live
+    from cdm_kedro.tracking.scratch import scratch_dir
 
     extractor = make_extractor(params)
     metrics: dict[str, Any] = {"extractor": describe(extractor)}

@@ -23,7 +23,7 @@ def score_external(params: EvaluateParams, external: ExternalParams) -> dict[str
         See :func:`~cdm_kedro.evaluation.external.score_samples`.
     """
     from cdm_kedro.evaluation.external import score_samples
-    from cdm_kedro.provenance.tracking import live
+    from cdm_kedro.tracking.live import live
 
     assert external.samples is not None and external.reference is not None
     scores = score_samples(params, external.samples, external.reference, external.size)
@@ -42,7 +42,7 @@ def make_external_statistics(params: EvaluateParams, external: ExternalParams) -
         See :func:`~cdm_kedro.evaluation.external.write_statistics`.
     """
     from cdm_kedro.evaluation.external import write_statistics
-    from cdm_kedro.provenance.scratch import scratch_dir
+    from cdm_kedro.tracking.scratch import scratch_dir
 
     assert external.statistics_of is not None
     out = scratch_dir("reference_external") / "statistics.npz"

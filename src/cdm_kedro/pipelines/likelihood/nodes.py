@@ -19,9 +19,9 @@ def likelihood(params: LikelihoodParams, stages: dict[str, Any], **files: Path) 
         files: ``<stage>_model``, lowest first, and ``<split>_<resolution>`` FFCV files.
 
     Returns:
-        See :func:`cdm_kedro.evaluation.bits.cascade_bits`.
+        See :func:`cdm_kedro.evaluation.likelihood.cascade_bits`.
     """
-    from cdm_kedro.evaluation.bits import cascade_bits
+    from cdm_kedro.evaluation.likelihood import cascade_bits
     from cdm_kedro.params.sampling import SampleParams
     from cdm_kedro.sampling.cascade import Cascade
 

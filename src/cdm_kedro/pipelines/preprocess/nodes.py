@@ -20,7 +20,7 @@ def preprocess(images: Path, params: PreprocessParams, embedded_images: Path | N
         ``{train,val}_<resolution>`` paths, ``classes`` and ``data_card``.
     """
     from cdm_kedro.data.preprocess import preprocess_folder
-    from cdm_kedro.provenance.scratch import scratch_dir
+    from cdm_kedro.tracking.scratch import scratch_dir
 
     result = preprocess_folder(images, scratch_dir("preprocess"), params)
     return {**result["files"], "classes": result["classes"], "data_card": result["data_card"]}

@@ -23,11 +23,11 @@ def make_reference(params: EvaluateParams, **betons: Path) -> dict[str, Path]:
     """
     import numpy as np
 
-    from cdm_kedro.evaluation.features import make_extractor
+    from cdm_kedro.evaluation.extractors.make import make_extractor
     from cdm_kedro.evaluation.measure import measure
     from cdm_kedro.evaluation.reference import identity, save_arrays, summary_arrays
     from cdm_kedro.evaluation.sources import BetonSource
-    from cdm_kedro.provenance.scratch import scratch_dir
+    from cdm_kedro.tracking.scratch import scratch_dir
 
     extractor = make_extractor(params)
     folder = scratch_dir("reference")

@@ -63,7 +63,7 @@ def draw_single_images(single_images: Path, samples: Path, train: Path, metrics:
 
     from cdm_kedro.evaluation.pictures import draw_neighbours, draw_realism
     from cdm_kedro.evaluation.sources import BetonSource, NpzSource
-    from cdm_kedro.provenance.scratch import scratch_dir
+    from cdm_kedro.tracking.scratch import scratch_dir
 
     folder = scratch_dir("report")
     out = {name: folder / f"{name}.png" for name in ("neighbours", "realism")}

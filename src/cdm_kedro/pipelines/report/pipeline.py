@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from cdm_kedro.cascade_spec import CascadeSpec
+from cdm_kedro.params.cascade import CascadeSpec
 from cdm_kedro.pipelines.cas.pipeline import CAS_PICTURES
 from cdm_kedro.pipelines.report.nodes import draw_single_images, report
 

@@ -21,10 +21,11 @@ def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Any]:
         ``samples_<resolution>``: an npz with ``arr_0`` (N, H, W, 3) uint8 and ``arr_1`` (N,) int64 labels.
         ``card``: throughput, how faithful each stage is to its input, MLflow run, commit and parameters.
     """
-    from cdm_kedro.provenance.scratch import scratch_dir
-    from cdm_kedro.provenance.tracking import commit, live
     from cdm_kedro.sampling.best import resolve_best
     from cdm_kedro.sampling.job import SamplingJob, run_job
+    from cdm_kedro.tracking.git import commit
+    from cdm_kedro.tracking.live import live
+    from cdm_kedro.tracking.scratch import scratch_dir
 
     models = {name.removesuffix("_model"): path for name, path in inputs.items() if name.endswith("_model")}
     best = {name.removesuffix("_best"): value for name, value in inputs.items() if name.endswith("_best")}
@@ -49,8 +50,8 @@ def draw_grids(classes: list[str], params: SampleParams, **samples: Path) -> dic
     """
     import numpy as np
 
-    from cdm_kedro.provenance.scratch import scratch_dir
     from cdm_kedro.sampling.grids import draw_grid
+    from cdm_kedro.tracking.scratch import scratch_dir
 
     grids = {}
     for name, path in samples.items():

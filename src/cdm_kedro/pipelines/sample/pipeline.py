@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from cdm_kedro.cascade_spec import CascadeSpec
+from cdm_kedro.params.cascade import CascadeSpec
 from cdm_kedro.pipelines.sample.nodes import draw_grids, sample_cascade
 
 

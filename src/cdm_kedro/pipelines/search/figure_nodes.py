@@ -20,8 +20,9 @@ def make_draw(search: str) -> Callable[[str, dict[str, Any]], Path]:
         Returns:
             PNG.
         """
-        from cdm_kedro.provenance.scratch import scratch_dir
-        from cdm_kedro.sampling.search_figures import FIGURES, read_table
+        from cdm_kedro.studies.search.figures import FIGURES
+        from cdm_kedro.studies.table import read_table
+        from cdm_kedro.tracking.scratch import scratch_dir
 
         out = scratch_dir(f"{search}_figure") / f"{search}.png"
         FIGURES[search](read_table(table), best["metric"], out)

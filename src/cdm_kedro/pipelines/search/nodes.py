@@ -9,7 +9,7 @@ from cdm_kedro.params.evaluation import EvaluateParams
 from cdm_kedro.params.search import SearchParams, SearchScheduleParams, SearchStepsParams, SearchTruncationParams
 
 if TYPE_CHECKING:
-    from cdm_kedro.sampling.search import Point
+    from cdm_kedro.studies.search.points import Point
 
 
 def search_truncation(
@@ -28,7 +28,7 @@ def search_truncation(
         ``table`` (CSV; the paper's Table 3 beside) and ``best`` (s and truncated).
     """
     from cdm_kedro.evaluation.paper_ablations import TABLE_3
-    from cdm_kedro.sampling.search import truncation_points
+    from cdm_kedro.studies.search.points import truncation_points
 
     def beside(row: dict[str, Any]) -> dict[str, Any]:
         published = TABLE_3.get(row["conditioning"], {}).get(row["s"])
@@ -46,7 +46,7 @@ def search_steps(
     Returns:
         ``table`` (CSV) and ``best`` (steps, with the schedule they were found with).
     """
-    from cdm_kedro.sampling.search import steps_points
+    from cdm_kedro.studies.search.points import steps_points
 
     return _search("search_steps", steps_points(params), params, evaluate, reference, inputs)
 
@@ -59,7 +59,7 @@ def search_schedule(
     Returns:
         ``table`` (CSV) and ``best`` (schedule, end points and steps).
     """
-    from cdm_kedro.sampling.search import schedule_points
+    from cdm_kedro.studies.search.points import schedule_points
 
     return _search("search_schedule", schedule_points(params), params, evaluate, reference, inputs)
 
@@ -80,12 +80,15 @@ def _search(
     inputs: dict[str, Path],
     beside: Any = None,
 ) -> dict[str, Any]:
-    from cdm_kedro.data.beton import sha256
-    from cdm_kedro.pipelines.search.scoring import frechet_name, make_score
-    from cdm_kedro.provenance.scratch import scratch_dir
-    from cdm_kedro.provenance.tracking import commit, live
-    from cdm_kedro.sampling.cascade import read_description
-    from cdm_kedro.sampling.search import best_of, stored_bytes, sweep, table_csv
+    from cdm_kedro.files.hashes import sha256
+    from cdm_kedro.model.load import read_description
+    from cdm_kedro.studies.search.points import stored_bytes
+    from cdm_kedro.studies.search.score import frechet_name, make_score
+    from cdm_kedro.studies.search.sweep import best_of, sweep
+    from cdm_kedro.studies.table import table_csv
+    from cdm_kedro.tracking.git import commit
+    from cdm_kedro.tracking.live import live
+    from cdm_kedro.tracking.scratch import scratch_dir
 
     models = {key.removesuffix("_model"): path for key, path in inputs.items() if key.endswith("_model")}
     real = {key: path for key, path in inputs.items() if key.startswith(("train_", "val_"))}

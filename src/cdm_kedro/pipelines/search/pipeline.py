@@ -7,7 +7,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from cdm_kedro.cascade_spec import CascadeSpec
+from cdm_kedro.params.cascade import CascadeSpec
 from cdm_kedro.pipelines.search.figure_nodes import make_draw
 from cdm_kedro.pipelines.search.nodes import search_schedule, search_steps, search_truncation
 

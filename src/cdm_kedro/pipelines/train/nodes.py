@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.params.stage import StageParams
+from cdm_kedro.params.model import TrainedModelParams
 
 
 def make_train(stage: str, selector: str | None = None) -> Callable[..., dict[str, Any]]:
     """The training node of a stage; ``selector`` names the module that scores weights, where that is asked for."""
 
-    def train(images: Path, classes: list[str], data_card: dict[str, Any], params: StageParams) -> dict[str, Any]:
+    def train(
+        images: Path, classes: list[str], data_card: dict[str, Any], params: TrainedModelParams
+    ) -> dict[str, Any]:
         """Train one model of the cascade.
 
         Args:
@@ -24,8 +26,9 @@ def make_train(stage: str, selector: str | None = None) -> Callable[..., dict[st
         Returns:
             ``model`` (safetensors with the EMA weights, float32), ``card`` and ``curve``.
         """
-        from cdm_kedro.provenance.scratch import scratch_dir
-        from cdm_kedro.provenance.tracking import commit, live
+        from cdm_kedro.tracking.git import commit
+        from cdm_kedro.tracking.live import live
+        from cdm_kedro.tracking.scratch import scratch_dir
         from cdm_kedro.training.job import TrainingJob
         from cdm_kedro.training.launch import launch
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from cdm_kedro.cascade_spec import StageSpec
+from cdm_kedro.params.cascade import ModelSpec
 from cdm_kedro.pipelines.train.nodes import make_train
 from cdm_kedro.pipelines.train.selecting import make_selecting_train
 
 
-def create_pipeline(stage: StageSpec) -> Pipeline:
+def create_pipeline(stage: ModelSpec) -> Pipeline:
     """FFCV file to EMA weights, card and curve of one stage."""
     return Pipeline(
         [

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.params.stage import StageParams
+from cdm_kedro.params.model import TrainedModelParams
 from cdm_kedro.pipelines.train.nodes import make_train
 
-RUNS_MODULES = ("cdm_kedro.training.selection",)
+RUNS_MODULES = ("cdm_kedro.evaluation.selection",)
 """Modules that the training process runs for this node; provenance counts them as its code."""
 
 
@@ -18,7 +18,7 @@ def make_selecting_train(stage: str) -> Callable[..., dict[str, Any]]:
     train = make_train(stage, selector=RUNS_MODULES[0])
 
     def train_and_select(
-        images: Path, classes: list[str], data_card: dict[str, Any], params: StageParams
+        images: Path, classes: list[str], data_card: dict[str, Any], params: TrainedModelParams
     ) -> dict[str, Any]:
         """Train one model and keep the weights with the best score; see ``make_train``."""
         return train(images, classes, data_card, params)

@@ -1,0 +1,105 @@
+"""`kedro evaluate-samples` and `kedro reference-statistics`: anyone's images, judged by the same code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from cdm_kedro.params.evaluation import EvaluateParams
+
+_OPTIONS = (
+    click.option("--extractor", help="efficientnet_lite0, inception2015 (then it is FID), dinov2_vit{s,b,l}14."),
+    click.option("--weights", help="Weights file of inception2015 or DINOv2."),
+    click.option("--input-side", type=int, help="Pixels that efficientnet_lite0 and DINOv2 see."),
+    click.option("--batch-size", type=int),
+    click.option("--max-images", type=int, help="Cap on images a set; the default is all."),
+    click.option("--size", type=int, help="Crop and resize folders of images to this side: 32, 64, 128 or 256."),
+    click.option("--env", "-e", default=None, help="Environment whose evaluate.* parameters are the defaults."),
+)
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _params(root: Path, env: str | None, given: dict[str, Any]) -> EvaluateParams:
+    from pydantic import ValidationError
+
+    from cdm_kedro.params.evaluation import EvaluateParams
+    from cdm_kedro.params.files import read_parameters
+
+    values = dict(read_parameters(root / "conf", env)[0].get("evaluate") or {}) | {"max_images": None}
+    values |= {key: value for key, value in given.items() if value is not None}
+    try:
+        return EvaluateParams.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(("evaluate", *map(str, first["loc"])))
+        raise click.ClickException(f"{where}: {first['msg']}") from None
+
+
+@click.command("evaluate-samples")
+@click.argument("samples", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--reference",
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Statistics (npz with mu and sigma), or real images: a folder, a .beton file, an npz with arr_0.",
+)
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="JSON file; the default is to print.")
+@_options
+@click.pass_obj
+def evaluate_samples(
+    metadata: Any, samples: Path, reference: Path, output: Path | None, size: int | None, env: str | None, **given: Any
+) -> None:
+    """Judge SAMPLES: an npz in the ADM evaluator's convention (arr_0 uint8 NHWC), a folder of images or a .beton file.
+
+    Prints the Fréchet distance (FID with inception2015), kernel distance, Inception-style score, precision and recall
+    as JSON. Statistics of other evaluators hold no features, so they give the Fréchet distance alone.
+    """
+    params = _params(metadata.project_path, env, given)
+    from cdm_kedro.evaluation.external import ExternalError, score_samples
+
+    try:
+        result = score_samples(params, samples, reference, size)
+    except ExternalError as error:
+        raise click.ClickException(str(error)) from None
+    text = json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False)
+    if output is None:
+        click.echo(text)
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text + "\n", encoding="utf-8")
+        click.echo(f"wrote {output}")
+
+
+@click.command("reference-statistics")
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="npz file to write.")
+@_options
+@click.pass_obj
+def reference_statistics(
+    metadata: Any, source: Path, output: Path, size: int | None, env: str | None, **given: Any
+) -> None:
+    """Write mu and sigma of SOURCE's features: a folder of images, a .beton file or an npz with arr_0.
+
+    pytorch-fid and the ADM evaluator read the file; ours also finds in it which network made it, the number of images,
+    and features of some of them for kernel distance, precision and recall.
+    """
+    params = _params(metadata.project_path, env, given)
+    from cdm_kedro.evaluation.external import ExternalError, write_statistics
+
+    if output.suffix != ".npz":
+        raise click.ClickException(f"{output}: the name must end in .npz")
+    try:
+        held = write_statistics(params, source, output, size)
+    except ExternalError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"wrote {output}: {held}")

@@ -1,0 +1,1 @@
+"""The embedded data set: ten drawn classes, made without any download."""

@@ -1,0 +1,28 @@
+"""The base of every error and interruption that this package raises on purpose."""
+
+from __future__ import annotations
+
+
+class CdmError(Exception):
+    """An error whose message says what is wrong and what to do; the command line shows it without a traceback."""
+
+
+class CdmInterrupted(BaseException):
+    """Work that a signal stopped after it saved what was done.
+
+    Args:
+        message: what was stopped, and what is kept.
+        code: exit code of the process, 128 plus the signal's number.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class CascadeError(CdmError, ValueError):
+    """Models and sampling parameters do not fit together; the message names the parameter."""
+
+
+class SourceError(CdmError, ValueError):
+    """A file that does not hold judgeable images; the message names it."""

@@ -1,0 +1,161 @@
+"""DINOv2 (Oquab et al. 2023): vision transformers with patches of 14 pixels, from weights files that the user provides.
+
+Fréchet distances over their features follow human judgement better than Inception's (Stein et al. 2023).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cdm_kedro.evaluation.extractors.extractor import Extractor, load_state, resize_bicubic
+from cdm_kedro.files.hashes import sha256
+
+PATCH = 14
+_TRAINED_GRID = 37  # 518 pixels
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SOURCE = "https://dl.fbaipublicfiles.com/dinov2/{name}/{name}_pretrain.pth"
+
+
+class _Size(NamedTuple):
+    width: int
+    depth: int
+    heads: int
+
+
+SIZES = {
+    "dinov2_vits14": _Size(384, 12, 6),
+    "dinov2_vitb14": _Size(768, 12, 12),
+    "dinov2_vitl14": _Size(1024, 24, 16),
+}
+
+
+class _PatchEmbed(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, PATCH, PATCH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x).flatten(2).transpose(1, 2)
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, width = x.shape
+        q, k, v = self.qkv(x).reshape(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(out.transpose(1, 2).reshape(batch, tokens, width))
+
+
+class _Mlp(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class _LayerScale(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width, 1e-6), nn.LayerNorm(width, 1e-6)
+        self.attn, self.mlp = _Attention(width, heads), _Mlp(width)
+        self.ls1, self.ls2 = _LayerScale(width), _LayerScale(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.ls1(self.attn(self.norm1(x)))
+        return x + self.ls2(self.mlp(self.norm2(x)))
+
+
+class DinoV2(nn.Module):
+    """(B, 3, H, W) float in 0 .. 255 to the normalized class token (B, width); there are no logits.
+
+    Args:
+        width: of the tokens.
+        depth: blocks.
+        heads: of attention.
+        side: pixels that images are resized to; divisible by 14.
+    """
+
+    def __init__(self, width: int, depth: int, heads: int, side: int = 224) -> None:
+        super().__init__()
+        if side % PATCH:
+            raise ValueError(f"evaluate.input_side {side} is not divisible by DINOv2's patch of {PATCH}; use 224")
+        self.side = side
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + _TRAINED_GRID**2, width))
+        self.mask_token = nn.Parameter(torch.zeros(1, width))  # for training only; the published files hold it
+        self.patch_embed = _PatchEmbed(width)
+        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, 1e-6)
+
+    def positions(self) -> Tensor:
+        """(1, 1 + (side / 14)^2, width): the learned 37 x 37 grid, resampled as the published code does."""
+        grid = self.side // PATCH
+        if grid == _TRAINED_GRID:
+            return self.pos_embed
+        first, rest = self.pos_embed[:, :1], self.pos_embed[:, 1:]
+        square = rest.reshape(1, _TRAINED_GRID, _TRAINED_GRID, -1).permute(0, 3, 1, 2)
+        scale = (grid + 0.1) / _TRAINED_GRID  # the tenth is theirs, and shifts the sampling grid
+        square = F.interpolate(square, scale_factor=(scale, scale), mode="bicubic", align_corners=False)
+        return torch.cat((first, square.permute(0, 2, 3, 1).flatten(1, 2)), 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        """Evaluate."""
+        mean, std = (x.new_tensor(v).view(3, 1, 1) for v in (_MEAN, _STD))
+        x = (resize_bicubic(x, self.side) / 255 - mean) / std
+        x = self.patch_embed(x)
+        x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), 1) + self.positions()
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)[:, 0], None
+
+
+def dinov2(name: str, path: Path, side: int, device: torch.device) -> Extractor:
+    """DINOv2's class token.
+
+    Args:
+        name: a key of ``SIZES``.
+        path: published weights file (backbone without registers).
+        side: pixels that images are resized to; divisible by 14.
+        device: where it runs.
+
+    Raises:
+        ValueError: no such file, or not the weights of that network.
+    """
+    source = SOURCE.format(name=name)
+    if not path.is_file():
+        raise ValueError(f"evaluate.weights: {path} does not exist; get it from {source}")
+    size = SIZES[name]
+    net = DinoV2(*size, side)
+    try:
+        net.load_state_dict(load_state(path))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise ValueError(
+            f"evaluate.weights: {path} does not hold {name} ({reason[:200]}); get it from {source}"
+        ) from None
+    net = net.to(device).eval().requires_grad_(False)
+    words = f"bicubic with antialias to {side} px, ImageNet mean and deviation; normalized class token"
+    label = name if side == 224 else f"{name}_{side}px"
+    return Extractor(label, net, size.width, sha256(path), words, device)

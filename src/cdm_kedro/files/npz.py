@@ -1,0 +1,102 @@
+"""Arrays in .npz archives: merged from shards, and mapped instead of read."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+import tempfile
+from typing import Literal, cast
+
+from numpy.typing import NDArray
+
+from cdm_kedro.errors import SourceError
+
+
+def write_npz(path: Path, shards: list[Path], key: str, resolution: int, labels: NDArray[np.int64]) -> None:
+    """Merge one array of the shards into ``arr_0`` (N, H, W, 3) uint8, with ``arr_1`` (N,) int64; one shard in memory.
+
+    Args:
+        path: to write.
+        shards: in order.
+        key: name of the array in them.
+        resolution: side of the images.
+        labels: (N,).
+    """
+    part = path.with_name(path.name + ".part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        # A fixed date keeps the bytes a function of the samples alone.
+        with archive.open(zipfile.ZipInfo("arr_0.npy", (1980, 1, 1, 0, 0, 0)), "w", force_zip64=True) as file:
+            shape = (len(labels), resolution, resolution, 3)
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for shard in shards:
+                with np.load(shard, allow_pickle=False) as arrays:
+                    file.write(np.ascontiguousarray(arrays[key]).tobytes())
+        with archive.open(zipfile.ZipInfo("arr_1.npy", (1980, 1, 1, 0, 0, 0)), "w") as file:
+            np.lib.format.write_array(file, labels, allow_pickle=False)
+    os.replace(part, path)
+
+
+_LOCAL_HEADER = 30  # bytes of a zip entry's local header before its name
+
+
+_COPY_BYTES = 1 << 24
+
+
+def map_npz_array(path: Path, name: str) -> NDArray[Any]:
+    """Map one array of an npz file into memory instead of loading it.
+
+    A compressed array is unpacked into a temporary file first, which goes with the array.
+
+    Args:
+        path: npz file.
+        name: of the array.
+
+    Raises:
+        SourceError: not an npz file, no such array, or an array of Python objects.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if f"{name}.npy" not in archive.namelist():
+                found = [entry.removesuffix(".npy") for entry in archive.namelist()]
+                raise SourceError(f"{path}: has no array {name}; it holds {found}")
+            info = archive.getinfo(f"{name}.npy")
+            with archive.open(info) as member:
+                version = np.lib.format.read_magic(member)
+                reader = {
+                    (1, 0): np.lib.format.read_array_header_1_0,
+                    (2, 0): np.lib.format.read_array_header_2_0,
+                }.get(version)
+                if reader is None:
+                    raise SourceError(f"{path}: {name} has npy version {version}; save it again with NumPy's savez")
+                shape, fortran, dtype = reader(member)
+                if dtype.hasobject:
+                    raise SourceError(f"{path}: {name} holds Python objects, which are never loaded")
+                header = member.tell()
+                order: Literal["C", "F"] = "F" if fortran else "C"
+                if int(np.prod(shape)) == 0:
+                    return np.empty(shape, dtype)
+                if info.compress_type != zipfile.ZIP_STORED:
+                    unpacked = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the map)
+                    while block := member.read(_COPY_BYTES):
+                        unpacked.write(block)
+                    unpacked.flush()
+                    return np.memmap(cast(Any, unpacked), dtype, "r", 0, shape, order)
+        with path.open("rb") as file:  # the local header may have other extra fields than the directory says
+            file.seek(info.header_offset)
+            local = file.read(_LOCAL_HEADER)
+        lengths = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
+        return np.memmap(path, dtype, "r", info.header_offset + _LOCAL_HEADER + lengths + header, shape, order)
+    except (OSError, zipfile.BadZipFile, ValueError) as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(f"{path}: not a readable npz file: {error}") from None

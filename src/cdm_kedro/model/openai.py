@@ -1,0 +1,139 @@
+"""State dicts of OpenAI's Improved DDPM and ADM (guided-diffusion) networks, renamed for :class:`UNet`."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cdm_kedro.errors import CdmError
+from cdm_kedro.model.layers import Attention, Resample, ResBlock
+from cdm_kedro.model.unet import UNet
+
+_RES = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "emb": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "skip": "skip_connection",
+}
+
+
+class ConversionError(CdmError, ValueError):
+    """The state dict is not of such a network; the message names tensors and shapes."""
+
+
+def _layers(net: UNet) -> Iterator[tuple[str, str, nn.Module]]:
+    """Our name, the peer's name and the module, of every layer with parameters."""
+    yield "conv_in", "input_blocks.0.0", net.conv_in
+    groups = (("down", "input_blocks", 1), ("middle", "middle_block", 0), ("up", "output_blocks", 0))
+    for ours, theirs, first in groups:
+        for i, entry in enumerate(getattr(net, ours)):
+            if not isinstance(entry, nn.ModuleList):  # the middle is one flat list
+                yield from _inside(f"{ours}.{i}", f"{theirs}.{i}", entry)
+                continue
+            for j, layer in enumerate(entry):
+                yield from _inside(f"{ours}.{i}.{j}", f"{theirs}.{i + first}.{j}", layer)
+    yield "norm_out", "out.0", net.norm_out
+    yield "conv_out", "out.2", net.conv_out
+    yield "noise_emb.fc1", "time_embed.0", net.noise_emb.fc1
+    yield "noise_emb.fc2", "time_embed.2", net.noise_emb.fc2
+    if net.class_emb is not None:
+        yield "class_emb", "label_emb", net.class_emb
+
+
+def _inside(ours: str, theirs: str, layer: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
+    if isinstance(layer, ResBlock):
+        for own, peer in _RES.items():
+            yield f"{ours}.{own}", f"{theirs}.{peer}", layer.get_submodule(own)
+    elif isinstance(layer, Attention):
+        for own, peer in (("norm", "norm"), ("qkv", "qkv"), ("proj", "proj_out")):
+            yield f"{ours}.{own}", f"{theirs}.{peer}", layer.get_submodule(own)
+    elif isinstance(layer, Resample):
+        yield f"{ours}.conv", f"{theirs}.{'conv' if layer.up else 'op'}", layer.conv
+
+
+def _reorder_heads(rows: Tensor, heads: int) -> Tensor:
+    """Rows ordered (heads, 3, channels) to our (3, heads, channels)."""
+    split = rows.reshape(heads, 3, rows.shape[0] // (3 * heads), *rows.shape[1:])
+    return split.transpose(0, 1).reshape(rows.shape)
+
+
+def openai_shapes(net: UNet) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors that the peer's network of this structure has."""
+    shapes = {}
+    for _, theirs, module in _layers(net):
+        for kind, tensor in module.named_parameters(recurse=False):
+            shape = tuple(tensor.shape)
+            # Their attention uses 1-D convolutions.
+            one_dimensional = theirs.endswith((".qkv", ".proj_out")) and kind == "weight"
+            shapes[f"{theirs}.{kind}"] = shape[:-1] if one_dimensional else shape
+    return shapes
+
+
+def convert_openai(state: Mapping[str, Tensor], net: UNet, new_attention_order: bool = False) -> dict[str, Tensor]:
+    """Rename and reorder a peer's tensors.
+
+    Args:
+        state: their ``state_dict``.
+        net: ours of the same structure (may be on the meta device).
+        new_attention_order: ADM's flag ``use_new_attention_order``; without it their heads come before q, k, v.
+
+    Returns:
+        A state dict for ``net``, float32.
+
+    Raises:
+        ConversionError: tensors are missing, left over, or of another shape; the message lists them.
+    """
+    wanted = openai_shapes(net)
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    differences = [
+        *_listed("are missing", [f"{name} {wanted[name]}" for name in wanted.keys() - found.keys()]),
+        *_listed("are not asked for", [f"{name} {found[name]}" for name in found.keys() - wanted.keys()]),
+        *_listed(
+            "have another shape",
+            [f"{n} {found[n]}, asked for {wanted[n]}" for n in wanted.keys() & found.keys() if wanted[n] != found[n]],
+        ),
+    ]
+    if differences:
+        raise ConversionError("its network has another structure than the parameters:\n  " + "\n  ".join(differences))
+    out: dict[str, Tensor] = {}
+    for ours, theirs, module in _layers(net):
+        for kind, parameter in module.named_parameters(recurse=False):
+            tensor = state[f"{theirs}.{kind}"].float()
+            if isinstance(module, nn.Conv2d) and ours.endswith(".qkv") and not new_attention_order:
+                tensor = _reorder_heads(tensor, net.get_submodule(ours.removesuffix(".qkv")).num_heads)
+            out[f"{ours}.{kind}"] = tensor.reshape(parameter.shape)
+    return out
+
+
+def _listed(what: str, names: list[str]) -> list[str]:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return [f"{len(names)} tensors {what}: {'; '.join(sorted(names)[:5])}{more}"] if names else []
+
+
+def load_openai(path: Path, net: UNet, new_attention_order: bool = False) -> dict[str, Tensor]:
+    """:func:`convert_openai` of a published file; unpickles tensors only.
+
+    Raises:
+        ConversionError: not a file of tensors, or of another network; the message names the file.
+    """
+    try:
+        # Files of before PyTorch 1.6 are no zip archives and cannot be mapped into memory.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except FileNotFoundError:
+        raise ConversionError(f"{path} does not exist; download the published file there") from None
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConversionError(f"{path} is not a state dict saved by PyTorch ({reason}); is it complete?") from None
+    if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise ConversionError(f"{path} holds something else than a state dict; use the published .pt file")
+    try:
+        return convert_openai(state, net, new_attention_order)
+    except ConversionError as error:
+        raise ConversionError(f"{path}: {error}") from None

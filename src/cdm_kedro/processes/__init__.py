@@ -1,0 +1,1 @@
+"""Starts worker processes, alone or under torchrun, hears what they say, and ends them."""

@@ -1,0 +1,126 @@
+"""Runs a training job in its own process(es) and relays what they say. Imports no torch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.errors import CdmError, CdmInterrupted
+from cdm_kedro.processes.launch import processes_wanted, run_module
+
+log = logging.getLogger(__name__)
+
+
+class TrainingError(CdmError, RuntimeError):
+    """Training failed; the message ends with the process's own traceback."""
+
+
+class TrainingInterrupted(CdmInterrupted):
+    """Training was stopped by a signal after saving its state."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(
+            f"training was interrupted (exit code {code}); its state is saved and the next run resumes it", code
+        )
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA driver is loaded and not hidden."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and Path("/proc/driver/nvidia/gpus").exists()
+
+
+def nodes_wanted() -> int:
+    """Machines that train together, as torchrun's own variables say (PET_NNODES; docs/training.md).
+
+    Raises:
+        TrainingError: a range of nodes, or no meeting point.
+    """
+    nodes = os.environ.get("PET_NNODES", "1")
+    if not nodes.isdecimal() or nodes == "0":
+        raise TrainingError(
+            f"PET_NNODES is {nodes!r}; give the number of nodes, for the batch is shared by all of them"
+        )
+    if nodes != "1" and not os.environ.get("PET_RDZV_ENDPOINT"):
+        raise TrainingError(f"PET_NNODES is {nodes} but PET_RDZV_ENDPOINT is not set; give this node's host:port")
+    return int(nodes)
+
+
+def run_worker(
+    module: str,
+    job: str,
+    workdir: Path,
+    *,
+    name: str,
+    devices: int | str,
+    nodes: int,
+    steps: int,
+    batch_size: int,
+    on_event: Callable[[dict[str, Any]], None],
+    shown: Callable[[dict[str, float]], dict[str, str]] = lambda metrics: {"loss": f"{metrics['loss']:.4f}"},
+) -> dict[str, Any]:
+    """Run ``python -m module job.json``, alone or under torchrun, showing a progress bar.
+
+    The process prints one JSON object a line: ``log`` and ``resumed`` with the step, ``warning`` with a message, and
+    ``done`` at its end.
+
+    Args:
+        module: of the worker.
+        job: JSON text of the job.
+        workdir: for the job's file.
+        name: of the job, for the bar and for messages.
+        devices: processes wanted on this node.
+        nodes: machines that train together.
+        steps: optimizer steps of the whole job.
+        batch_size: images a step.
+        on_event: called with every event.
+        shown: what the bar says beside the images a second, of a ``log`` event's metrics.
+
+    Returns:
+        The ``done`` event.
+
+    Raises:
+        TrainingError: the process failed.
+        TrainingInterrupted: it was stopped after saving.
+    """
+    from tqdm import tqdm
+
+    workdir.mkdir(parents=True, exist_ok=True)
+    job_file = workdir / "job.json"
+    job_file.write_text(job, encoding="utf-8")
+    done: dict[str, Any] | None = None
+    # Compiling FFCV's readers costs seconds a start and saves microseconds a batch, which only a GPU notices.
+    defaults = {} if has_gpu() else {"NUMBA_DISABLE_JIT": "1"}
+    with tqdm(total=steps * batch_size, desc=name, unit="img", unit_scale=True) as bar:
+
+        def hear(event: dict[str, Any]) -> None:
+            nonlocal done
+            kind = event["event"]
+            if kind in ("log", "resumed"):
+                bar.n = event["step"] * batch_size
+                if kind == "resumed":
+                    bar.initial = bar.n
+                    tqdm.write(f"{name}: resuming at step {event['step']} of {steps}", file=sys.stderr)
+                else:
+                    bar.set_postfix(shown(event["metrics"]), refresh=False)
+                bar.refresh()
+            elif kind == "warning":
+                log.warning("%s: %s", name, event["message"])
+            elif kind == "done":
+                done = event
+            on_event(event)
+
+        code, received, tail = run_module(
+            module, job_file, processes_wanted(devices), hear, nodes=nodes, defaults=defaults
+        )
+    if received or code in (130, 143):
+        raise TrainingInterrupted(code if code in (130, 143) else 128 + received[0])
+    if code != 0 or done is None:
+        raise TrainingError(f"training of {name} ended with exit code {code}:\n" + "".join(tail))
+    for line in tail:
+        if "fall" in line or "damaged" in line:
+            log.warning("%s: %s", name, line.rstrip())
+    return done

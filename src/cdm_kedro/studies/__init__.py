@@ -1,0 +1,1 @@
+"""Studies of trained cascades: searches, the claim, classification accuracy."""

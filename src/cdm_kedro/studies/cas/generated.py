@@ -1,0 +1,66 @@
+"""Generated samples as an FFCV file, so that a classifier reads them as it reads real images."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cdm_kedro.data.beton_writer import write_beton
+from cdm_kedro.errors import SourceError
+from cdm_kedro.evaluation.sources import NpzSource
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class _Labelled:
+    def __init__(self, source: NpzSource) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return self.source.count
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
+        assert self.source.labels is not None
+        return np.ascontiguousarray(self.source.read([index])[0]), int(self.source.labels[index])
+
+
+def _write(samples: Path, path: Path) -> None:
+    write_beton(_Labelled(NpzSource(samples)), path, f"write {path.name}")
+
+
+def samples_to_beton(samples: Path, path: Path, classes: list[str]) -> None:
+    """Write an ADM-convention npz with labels as a raw FFCV file; a finished file is kept.
+
+    Args:
+        samples: npz.
+        path: FFCV file.
+        classes: names in index order.
+
+    Raises:
+        SourceError: no labels, labels of other classes, or a class without a sample.
+    """
+    source = NpzSource(samples)
+    if source.labels is None:
+        raise SourceError(f"{samples}: has no labels (arr_1); a classifier cannot be trained on it")
+    counts = np.bincount(source.labels, minlength=len(classes))
+    if source.labels.min() < 0 or len(counts) > len(classes):
+        raise SourceError(
+            f"{samples}: labels from {source.labels.min()} to {source.labels.max()}; "
+            f"the data has classes 0 to {len(classes) - 1}"
+        )
+    empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
+    if empty:
+        raise SourceError(
+            f"{samples}: {len(empty)} of {len(classes)} classes have no sample ({', '.join(empty[:5])}…); the "
+            "Classification Accuracy Score needs every class: raise sample.num_samples"
+        )
+    if path.exists():
+        return
+    # FFCV's writer forks; a process that has run torch's threads would hang in the fork.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+        fresh.submit(_write, samples, path).result()

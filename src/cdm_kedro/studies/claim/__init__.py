@@ -1,0 +1,1 @@
+"""The paper's claim about conditioning augmentation: its statements, scores, figure, table and page."""

@@ -1,0 +1,60 @@
+"""The claim's table: a row a point, means over seeds with 95 % intervals, the paper's numbers beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cdm_kedro.evaluation.paper_ablations import TABLE_2A, TABLE_2B, TABLE_3
+from cdm_kedro.params.claim import SINGLE
+from cdm_kedro.studies.claim.statements import interval
+
+Row = dict[str, Any]
+ORDER = ("none", "truncated", "non_truncated", "train", "val", SINGLE)
+PAPER = ("paper_table3_fid_train", "paper_table3_fid_val", "paper_table3_inception_score", "paper_table2_fid_train")
+
+
+def paper_columns(conditioning: str, s: int) -> Row:
+    """The paper's numbers for a point at the same s of 4000 steps; empty where it has none.
+
+    Table 3 is 32 to 64 pixels with one model for all s; Table 2 is 16 to 64 with a model for each s (non-truncated),
+    its single model the better row of Table 2a.
+    """
+    out: Row = dict(zip(PAPER[:3], TABLE_3.get(conditioning, {}).get(s, ()), strict=False))
+    if conditioning == SINGLE:
+        out[PAPER[3]] = TABLE_2A["more sampling steps"][0]
+    elif conditioning in ("none", "non_truncated") and s in TABLE_2B:
+        out[PAPER[3]] = TABLE_2B[s][0]
+    return out
+
+
+def average(rows: Sequence[Row], metrics: Sequence[str]) -> list[Row]:
+    """One row a point.
+
+    Args:
+        rows: of all seeds, with ``seed``, ``conditioning``, ``s``, ``n`` and the metrics.
+        metrics: names of columns.
+
+    Returns:
+        For every metric its mean over seeds and ``<metric>_ci95``, half the width of the interval (absent for one
+        seed).
+    """
+    points: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        points.setdefault((row["conditioning"], int(row.get("s") or 0)), []).append(row)
+    out = []
+    for conditioning, s in sorted(points, key=lambda key: (ORDER.index(key[0]), key[1])):
+        own = points[conditioning, s]
+        made: Row = {"conditioning": conditioning, "s": s, "seeds": len(own), "n_per_seed": own[0]["n"]}
+        for metric in metrics:
+            values = [float(row[metric]) for row in own if row.get(metric) is not None]
+            if not values:
+                continue
+            made[metric] = float(np.mean(values))
+            if len(values) > 1:
+                found = interval(values)
+                made[f"{metric}_ci95"] = found.high - found.mean
+        out.append({**made, **paper_columns(conditioning, s)})
+    return out

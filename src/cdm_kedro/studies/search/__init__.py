@@ -1,0 +1,1 @@
+"""Searches over sampling settings: the points, the sweep over them, and its figures."""

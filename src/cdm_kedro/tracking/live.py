@@ -1,0 +1,80 @@
+"""The run of the stage in progress, as pipeline nodes see it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.tracking.recorder import Recorder
+
+
+def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings and pydantic models under dotted keys."""
+    if hasattr(value, "model_dump"):
+        value = value.model_dump(mode="json")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
+
+
+class LiveRun:
+    """The run of the stage in progress, as nodes see it; does nothing without one.
+
+    Attributes:
+        key: the stage's key, or None.
+    """
+
+    def __init__(self, recorder: Recorder | None = None, run: str = "", tags: dict[str, str] | None = None) -> None:
+        self._recorder, self._run, self._tags = recorder, run, tags or {}
+        self.key = self._tags.get("cdm.key")
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id, or None."""
+        return self._recorder.run_id(self._run) if self._recorder else None
+
+    def log_metrics(self, values: dict[str, float], step: int) -> None:
+        """Record metrics at a step."""
+        if self._recorder:
+            finite = {k: float(v) for k, v in values.items() if isinstance(v, (int, float))}
+            self._recorder.submit(op="metrics", run=self._run, values=finite, step=step)
+
+    def log_artifact(self, path: Path | str, folder: str | None = None) -> None:
+        """Attach a file."""
+        if self._recorder:
+            self._recorder.submit(op="artifact", run=self._run, path=str(Path(path).absolute()), folder=folder)
+
+    @contextmanager
+    def child(self, name: str, params: dict[str, Any], tags: dict[str, str] | None = None) -> Iterator[LiveRun]:
+        """A run below this one, for one point of a search."""
+        if self._recorder is None:
+            yield self
+            return
+        run, status = uuid.uuid4().hex, "FAILED"
+        inherited = {key: value for key, value in self._tags.items() if key != "cdm.key"}  # that names the stage's run
+        self._recorder.submit(op="create", run=run, parent=self._run, name=name, tags={**inherited, **(tags or {})})
+        self._recorder.submit(op="params", run=run, values=dict(flatten(params)))
+        try:
+            yield LiveRun(self._recorder, run)
+            status = "FINISHED"
+        finally:
+            self._recorder.submit(op="end", run=run, status=status)
+
+
+_live = LiveRun()
+
+
+def live() -> LiveRun:
+    """The present stage's run."""
+    return _live
+
+
+def enter(run: LiveRun) -> None:
+    """Make ``run`` the present stage's run; ``LiveRun()`` when the stage is over."""
+    global _live
+    _live = run

@@ -1,0 +1,1 @@
+"""Training of the classifiers of the classification accuracy score."""

@@ -1,0 +1,52 @@
+"""Runs a classifier's job and makes its scores. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.processes.training import run_worker
+from cdm_kedro.training.classifier.job import ClassifierJob
+
+RUNS_MODULES = ("cdm_kedro.training.classifier.worker",)
+"""Modules that run as their own process; provenance counts them as code of whoever imports this one."""
+
+
+def launch(
+    job: ClassifierJob, train_images: int, on_event: Callable[[dict[str, Any]], None]
+) -> tuple[dict[str, Any], list[dict[str, float]]]:
+    """Train and test, showing a progress bar.
+
+    Args:
+        job: what to train.
+        train_images: how many images it is trained on, for the record.
+        on_event: called with every event of the training process.
+
+    Returns:
+        Scores (``top1``, ``top5`` in percent, ``per_class`` counts) and the training curve.
+    """
+    done = run_worker(
+        RUNS_MODULES[0],
+        job.model_dump_json(),
+        Path(job.workdir),
+        name=job.name,
+        devices=job.params.devices,
+        nodes=1,
+        steps=job.params.steps,
+        batch_size=job.params.batch_size,
+        on_event=on_event,
+    )
+    counts = done["counts"]
+    total = sum(counts["images"])
+    scores = {
+        "resolution": job.resolution,
+        "network": f"ResNet-{job.params.depth}",
+        "train_images": train_images,
+        "validation_images": total,
+        "top1": 100 * sum(counts["top1"]) / total,
+        "top5": 100 * sum(counts["top5"]) / total,
+        "per_class": counts,
+        **done["facts"],
+    }
+    return scores, done["curve"]

@@ -1,0 +1,31 @@
+"""Random squares and mirror images of a training batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def crop_and_flip(images: Tensor, side: int, corner: Tensor | None, grid: int, flip: Tensor | None) -> Tensor:
+    """One square of each image at a multiple of ``grid``, so that downsampling and cropping commute; some mirrored.
+
+    Args:
+        images: (B, C, H, H), best in channels_last memory.
+        side: of the squares.
+        corner: (B, 2) in [0, 1), where the square lies between top and bottom, left and right; None for the top left.
+        grid: divides H and ``side``.
+        flip: (B,) bool, which are mirrored left to right; None for none.
+
+    Returns:
+        (B, C, side, side) in channels_last memory.
+    """
+    span = torch.arange(side, device=images.device)
+    rows = columns = span.expand(len(images), -1)
+    if corner is not None:
+        places = (images.shape[-1] - side) // grid + 1
+        top, left = (corner * places).long().clamp_max(places - 1).unbind(1)
+        rows, columns = (top * grid)[:, None] + span, (left * grid)[:, None] + span
+    if flip is not None:
+        columns = torch.where(flip[:, None], columns.flip(1), columns)
+    batch = torch.arange(len(images), device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
