@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cdm_kedro.data.embedded.generate import generate, render
 from PIL import Image
 
 from cdm_kedro.data.beton import BetonError, check_beton, read_beton
 from cdm_kedro.data.embedded.drawings import CLASSES
+from cdm_kedro.data.embedded.generate import generate, render
 from cdm_kedro.data.image_folder import FolderError, scan
 from cdm_kedro.data.preprocess import BadImagesError, preprocess_folder
 from cdm_kedro.data.resample import downsample

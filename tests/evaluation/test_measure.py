@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cdm_kedro.data.embedded.generate import render
 
 from cdm_kedro.data.embedded.drawings import CLASSES
+from cdm_kedro.data.embedded.generate import render
 from cdm_kedro.evaluation.extractors.extractor import Extractor
 from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.measure import Collector, Summary, measure
