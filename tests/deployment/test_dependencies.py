@@ -1,0 +1,45 @@
+"""What src imports is declared in pyproject.toml, what is declared is used, and all of it is pinned."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions
+
+import pytest
+
+from project import ROOT
+
+tomllib = pytest.importorskip("tomllib")  # of Python 3.11
+
+COMMANDS = {"kedro-viz"}  # used as commands, imported nowhere
+
+
+def normal(name: str) -> str:
+    """The name of a distribution in PyPI's normal form, without its version."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[<>=!~\[ ;]", name)[0]).lower()
+
+
+def imported() -> set[str]:
+    """Top-level packages, other than the standard library's, that any module of src imports anywhere."""
+    found: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"cdm_kedro"}
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {normal(name) for name in project["dependencies"]}
+    distributions = packages_distributions()
+    makers = {name: {normal(maker) for maker in distributions[name]} for name in imported()}
+    assert not {name for name, made_by in makers.items() if not made_by & declared}
+    assert declared - COMMANDS <= set().union(*makers.values())
+    pinned = {normal(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    extras = {normal(name) for name in project["optional-dependencies"]["dev"]}
+    assert declared | extras <= pinned
