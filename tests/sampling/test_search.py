@@ -17,6 +17,7 @@ from tiny_cascade import BASE as TINY_BASE
 from tiny_cascade import SR, sampling, write_model
 
 from cdm_kedro.errors import CascadeError
+from cdm_kedro.files.table import from_csv, to_csv
 from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.search import SearchParams, SearchScheduleParams, SearchStepsParams, SearchTruncationParams
 from cdm_kedro.sampling.best import BestValuesError, resolve_best
@@ -26,7 +27,6 @@ from cdm_kedro.studies.search import sweep as search_module
 from cdm_kedro.studies.search.figures import FIGURES
 from cdm_kedro.studies.search.points import schedule_points, steps_points, stored_bytes, truncation_points
 from cdm_kedro.studies.search.sweep import best_of, sweep
-from cdm_kedro.studies.table import read_table, table_csv
 
 BASE = {"num_samples": 6, "batch_size": 4, "precision": "fp32", "devices": 1}
 STAGES = {"base": {"steps": 40}, "sr": {"steps": 4}}
@@ -223,10 +223,10 @@ def test_table_and_figures(tmp_path: Path) -> None:
         ],
     }
     for name, some in rows.items():
-        text = table_csv(some)
-        assert read_table(text) == some
+        text = to_csv(some)
+        assert from_csv(text) == some
         assert csv.DictReader(io.StringIO(text)).fieldnames == list(dict.fromkeys(k for row in some for k in row))
-        FIGURES[name](read_table(text), "fd", tmp_path / f"{name}.png")
+        FIGURES[name](from_csv(text), "fd", tmp_path / f"{name}.png")
         with Image.open(tmp_path / f"{name}.png") as picture:
             pixels = np.asarray(picture.convert("RGB"))
         assert pixels.shape == (630, 960, 3) and (pixels == np.array([0x25, 0x63, 0xEB])).all(-1).any()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 from pathlib import Path
 from typing import Any, Generic, NewType, TypeVar
 
 from kedro.io import AbstractDataset, DatasetError
+
+from cdm_kedro.files.table import from_csv, to_csv
 
 JSONPreview = NewType("JSONPreview", str)
 PlotlyPreview = NewType("PlotlyPreview", dict)
@@ -78,17 +78,11 @@ class CurveDataset(_Text[list[dict[str, float]]]):
 
     def load(self) -> list[dict[str, float]]:
         """Return the rows; empty cells are left out."""
-        reader = csv.DictReader(io.StringIO(self._read_text()))
-        return [{key: float(value) for key, value in row.items() if value not in ("", None)} for row in reader]
+        return [{key: float(value) for key, value in row.items()} for row in from_csv(self._read_text())]
 
     def save(self, data: list[dict[str, float]]) -> None:
         """Write the rows; columns in order of first appearance."""
-        columns = list(dict.fromkeys(key for row in data for key in row))
-        out = io.StringIO()
-        writer = csv.DictWriter(out, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(data)
-        self._write_text(out.getvalue())
+        self._write_text(to_csv(data))
 
     def preview(self) -> PlotlyPreview:
         """The loss against the step, for Kedro-Viz."""

@@ -1,1 +1,1 @@
-"""Files written whole or not at all, their hashes, and .npz archives."""
+"""Files written whole or not at all, their hashes, .npz archives and CSV tables."""

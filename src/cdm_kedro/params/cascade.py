@@ -14,11 +14,10 @@ from typing import Any
 
 from cdm_kedro.params.data import RESOLUTIONS
 from cdm_kedro.params.files import CascadeSpecError, _uses_embedded, read_parameters
+from cdm_kedro.params.sampling import SEARCHES, asked_searches
 
-SEARCHES = ("search_truncation", "search_steps", "search_schedule")
 KEYS = ("cascade", "embedded", "preprocess", "sample", "evaluate", "report", "cas", "likelihood", "claim", *SEARCHES)
 """Top-level parameters, besides the stages."""
-_BEST = {"s": "search_truncation", "steps": "search_steps", "schedule": "search_schedule"}
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,7 @@ def _sample_inputs(sample: Any, known: dict[str, ModelSpec]) -> tuple[str, ...]:
             continue
         if settings.get("conditioning") in ("train", "val") and known[name].low_resolution is not None:
             names[f"{settings['conditioning']}_{known[name].low_resolution}"] = None
-        names |= {f"{search}_best": None for key, search in _BEST.items() if settings.get(key) == "best"}
+        names |= {f"{search}_best": None for search in asked_searches(settings)}
     return tuple(names)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,12 +12,23 @@ from cdm_kedro.params.model import Precision
 
 InferenceSchedule = Literal["linear", "cosine", "quadratic", "log"]
 
+SEARCHES = {
+    "search_truncation": ("s", "truncated"),
+    "search_steps": ("steps", "schedule", "beta_start", "beta_end"),
+    "search_schedule": ("schedule", "beta_start", "beta_end", "steps"),
+}
+"""Each search and the sampling settings that it finds. ``best`` as the first of them asks for them all."""
+
+
+def asked_searches(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name the searches whose best values a model's sampling settings ask for."""
+    return tuple(search for search, (key, *_) in SEARCHES.items() if settings.get(key) == "best")
+
 
 class ModelSamplingParams(Params):
     """How one stage of the cascade is sampled.
 
-    ``best`` takes what a search found: ``s`` takes s and truncated of ``search_truncation``; ``steps`` and ``schedule``
-    take the number of steps, the schedule and its end points of ``search_steps`` and ``search_schedule``.
+    ``best`` as a value of ``s``, ``steps`` or ``schedule`` takes what a search found; see :data:`SEARCHES`.
     """
 
     sampler: Literal["ancestral", "ddim", "dpmpp_2m"] = "ancestral"
@@ -57,9 +69,8 @@ class ModelSamplingParams(Params):
 
     @property
     def searched(self) -> tuple[str, ...]:
-        """Names of the searches whose best values this stage asks for."""
-        keys = (("s", "search_truncation"), ("steps", "search_steps"), ("schedule", "search_schedule"))
-        return tuple(search for key, search in keys if getattr(self, key) == "best")
+        """Names of the searches whose best values this model asks for."""
+        return asked_searches(vars(self))
 
 
 class SamplingParams(Params):

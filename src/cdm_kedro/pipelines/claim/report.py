@@ -42,15 +42,15 @@ def report_claim(
     from cdm_kedro.evaluation.scoring import metric_names
     from cdm_kedro.evaluation.sources import BetonSource
     from cdm_kedro.evaluation.statistics import frechet_distance
+    from cdm_kedro.files.table import from_csv, to_csv
     from cdm_kedro.studies.claim.figure import draw_curves, draw_pictures
     from cdm_kedro.studies.claim.page import across, render
     from cdm_kedro.studies.claim.statements import Scores, agreement, judge
     from cdm_kedro.studies.claim.table import average
-    from cdm_kedro.studies.table import read_table, table_csv
     from cdm_kedro.tracking.scratch import scratch_dir
 
     tables = {key: value for key, value in parts.items() if key.startswith("table_")}
-    rows = [row for key in sorted(tables) for row in read_table(tables[key])]
+    rows = [row for key in sorted(tables) for row in from_csv(tables[key])]
     cards = {key.removeprefix("card_"): value for key, value in parts.items() if key.startswith("card_")}
     resolution = check_beton(real).resolution
     metrics: dict[str, tuple[str, str]] = {}
@@ -107,7 +107,7 @@ def report_claim(
         "noticed": noticed,
     }
     return {
-        "table": table_csv(table),
+        "table": to_csv(table),
         "statements": {"statements": statements, "agreement": alike, "floors": floors, "seeds": seeds},
         "figure": figure,
         "pictures": grid,

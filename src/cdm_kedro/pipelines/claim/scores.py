@@ -53,11 +53,11 @@ def make_scores(seed: int) -> Callable[..., dict[str, Any]]:
         from cdm_kedro.evaluation.extractors.make import make_extractor
         from cdm_kedro.evaluation.reference import save_arrays
         from cdm_kedro.evaluation.sources import NpzSource
+        from cdm_kedro.files.table import to_csv
         from cdm_kedro.model.load import read_description
         from cdm_kedro.studies.search.points import Point, truncation_points
         from cdm_kedro.studies.search.score import score_with
         from cdm_kedro.studies.search.sweep import sweep
-        from cdm_kedro.studies.table import table_csv
         from cdm_kedro.tracking.live import live
         from cdm_kedro.tracking.scratch import scratch_dir
 
@@ -96,6 +96,6 @@ def make_scores(seed: int) -> Callable[..., dict[str, Any]]:
         pictures = {path.stem: np.load(path, allow_pickle=False) for path in sorted(shown.glob("*.npy"))}
         out = folder / "pictures.npz"
         save_arrays(out, {"low": low, **pictures})
-        return {"table": table_csv([{"seed": seed, **row} for row in rows]), "pictures": out}
+        return {"table": to_csv([{"seed": seed, **row} for row in rows]), "pictures": out}
 
     return score_points

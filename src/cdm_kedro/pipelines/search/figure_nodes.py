@@ -20,12 +20,12 @@ def make_draw(search: str) -> Callable[[str, dict[str, Any]], Path]:
         Returns:
             PNG.
         """
+        from cdm_kedro.files.table import from_csv
         from cdm_kedro.studies.search.figures import FIGURES
-        from cdm_kedro.studies.table import read_table
         from cdm_kedro.tracking.scratch import scratch_dir
 
         out = scratch_dir(f"{search}_figure") / f"{search}.png"
-        FIGURES[search](read_table(table), best["metric"], out)
+        FIGURES[search](from_csv(table), best["metric"], out)
         return out
 
     return draw

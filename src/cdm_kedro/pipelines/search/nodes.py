@@ -81,11 +81,11 @@ def _search(
     beside: Any = None,
 ) -> dict[str, Any]:
     from cdm_kedro.files.hashes import sha256
+    from cdm_kedro.files.table import to_csv
     from cdm_kedro.model.load import read_description
     from cdm_kedro.studies.search.points import stored_bytes
     from cdm_kedro.studies.search.score import frechet_name, make_score
     from cdm_kedro.studies.search.sweep import best_of, sweep
-    from cdm_kedro.studies.table import table_csv
     from cdm_kedro.tracking.git import commit
     from cdm_kedro.tracking.live import live
     from cdm_kedro.tracking.scratch import scratch_dir
@@ -108,7 +108,7 @@ def _search(
     best = best_of(rows, metric)
     chosen = points[rows.index(best)].sampling.model_dump()
     return {
-        "table": table_csv([{**row, **(beside(row) if beside else {})} for row in rows]),
+        "table": to_csv([{**row, **(beside(row) if beside else {})} for row in rows]),
         "best": {
             "stage": params.stage,
             "values": {key: chosen[key] for key in _FOUND[name]},

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cdm_kedro.evaluation.figures import LINES
 from cdm_kedro.evaluation.paper_ablations import TABLE_2A, TABLE_2B, TABLE_3
 from cdm_kedro.evaluation.pictures import save_png, tile_rows
 from cdm_kedro.evaluation.sources import Images
 from cdm_kedro.params.claim import SINGLE
 from cdm_kedro.studies.claim.statements import Scores
-from cdm_kedro.studies.search.figures import LINES
 
 _SINGLE = ("single model, same compute", "#7c3aed")
 _PAPER_2B = "#b45309"

@@ -1,4 +1,4 @@
-"""Figures of the searches: score against s, against the number of steps, and of schedules."""
+"""Figures of the searches: score against s, against the number of steps, and by schedule."""
 
 from __future__ import annotations
 
@@ -7,46 +7,31 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, Any]
-LINES = {
-    "truncated": ("truncated", "#2563eb", "o"),
-    "non_truncated": ("non-truncated", "#ea580c", "s"),
-    "train": ("ground truth, train", "#16a34a", "^"),
-    "val": ("ground truth, validation", "#65a30d", "v"),
-}
-"""Ways of conditioning to the label, colour and marker that every figure gives them."""
+from cdm_kedro.evaluation.figures import BLUE, LINES, figure
+from cdm_kedro.files.table import Row
 
 
 @contextmanager
 def _axes(path: Path, metric: str, label: str) -> Iterator[Any]:
-    import matplotlib
+    with figure(path, f"{metric} by {label}") as axes:
+        yield axes
+        axes.set_xlabel(label)
+        axes.set_ylabel(f"{metric} (lower is better)")
 
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
-    yield axes
-    axes.set_xlabel(label)
-    axes.set_ylabel(f"{metric} (lower is better)")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format="png", dpi=150, metadata={"Software": None, "Description": f"{metric} by {label}"})
-    plt.close(figure)
-    part.replace(path)
+def _points(axes: Any, x: list[Any], rows: list[Row], metric: str, **style: Any) -> None:
+    errors = [float(row.get(f"{metric}_std", 0.0)) for row in rows]
+    axes.errorbar(x, [row[metric] for row in rows], errors, capsize=3, **style)
 
 
 def _line(axes: Any, rows: list[Row], x: str, metric: str, **style: Any) -> None:
     rows = sorted(rows, key=lambda row: float(row[x]))
     if rows:
-        errors = [float(row.get(f"{metric}_std", 0.0)) for row in rows]
-        axes.errorbar(
-            [row[x] for row in rows], [row[metric] for row in rows], errors, linewidth=1.5, capsize=3, **style
-        )
+        _points(axes, [row[x] for row in rows], rows, metric, linewidth=1.5, **style)
 
 
 def draw_truncation(rows: list[Row], metric: str, path: Path) -> None:
-    """Metric against s for every way of conditioning (Tables 3a and 3b), with a standard error where there is one."""
+    """Draw the metric against s for every way of conditioning (Tables 3a and 3b)."""
     with _axes(path, metric, "s, conditioning augmentation in steps of the low stage's forward process") as axes:
         none = [row for row in rows if row["conditioning"] == "none"]
         for mode, (label, colour, marker) in LINES.items():
@@ -58,9 +43,9 @@ def draw_truncation(rows: list[Row], metric: str, path: Path) -> None:
 
 
 def draw_steps(rows: list[Row], metric: str, path: Path) -> None:
-    """Metric against the number of steps on a logarithmic axis (Figure 8)."""
+    """Draw the metric against the number of reverse steps, which has a logarithmic axis (Figure 8)."""
     with _axes(path, metric, "reverse steps (log)") as axes:
-        _line(axes, rows, "steps", metric, color="#2563eb", marker="o")
+        _line(axes, rows, "steps", metric, color=BLUE, marker="o")
         axes.set_xscale("log")
         ticks = sorted(row["steps"] for row in rows)
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -68,15 +53,14 @@ def draw_steps(rows: list[Row], metric: str, path: Path) -> None:
 
 
 def draw_schedules(rows: list[Row], metric: str, path: Path) -> None:
-    """Metric of every schedule, best first."""
+    """Draw the metric of every inference schedule, the best first."""
     with _axes(path, metric, "schedule") as axes:
         ordered = sorted(rows, key=lambda row: float(row[metric]))
         names = [
             f"{r['schedule']} {r['beta_start']:g}…{r['beta_end']:g}" if "beta_end" in r else r["schedule"]
             for r in ordered
         ]
-        errors = [float(row.get(f"{metric}_std", 0.0)) for row in ordered]
-        axes.errorbar(range(len(ordered)), [r[metric] for r in ordered], errors, fmt="o", color="#2563eb", capsize=3)
+        _points(axes, list(range(len(ordered))), ordered, metric, fmt="o", color=BLUE)
         axes.set_xticks(range(len(ordered)), names, rotation=45, ha="right")
 
 
@@ -85,3 +69,5 @@ FIGURES: dict[str, Callable[[list[Row], str, Path], None]] = {
     "search_steps": draw_steps,
     "search_schedule": draw_schedules,
 }
+"""Each search and the function ``(rows, metric, path)`` that draws it; standard errors are drawn where rows hold them.
+"""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from cdm_kedro.files.table import Row
 from cdm_kedro.params.sampling import ModelSamplingParams
 from cdm_kedro.params.search import SearchScheduleParams, SearchStepsParams, SearchTruncationParams
-from cdm_kedro.studies.table import Row
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from cdm_kedro.errors import CascadeError
 from cdm_kedro.files.hashes import sha256
+from cdm_kedro.files.table import Row
 from cdm_kedro.model.load import read_description
 from cdm_kedro.params.model import ModelParams
 from cdm_kedro.params.sampling import SamplingParams
@@ -19,7 +20,6 @@ from cdm_kedro.params.search import SearchParams
 from cdm_kedro.sampling.checks import check_cascade
 from cdm_kedro.sampling.job import SamplingJob, run_job
 from cdm_kedro.studies.search.points import Point
-from cdm_kedro.studies.table import Row
 
 
 class Swept(NamedTuple):
