@@ -1,5 +1,6 @@
 # `make demo` trains and samples the demo cascade; `make test` runs the tests. Both set up .venv first (idempotent).
 VENV ?= .venv
+ENV ?=
 BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
@@ -13,10 +14,10 @@ $(VENV)/.ready: constraints.txt pyproject.toml packaging/setup.sh packaging/buil
 
 setup: $(VENV)/.ready ## create .venv with everything in it
 
-demo: $(VENV)/.ready ## train the four demo models, sample the cascade, score it, write the report
-	@echo "kedro run --pipeline=cascade"
-	@$(BIN)/kedro run --pipeline=cascade
-	@echo "Report:  data/08_reporting/report.html"
+demo: $(VENV)/.ready ## train the four demo models, sample the cascade, score it, write the report (ENV=test: in a minute)
+	@echo "kedro run --pipeline=cascade$(if $(ENV), --env=$(ENV))"
+	@$(BIN)/kedro run --pipeline=cascade $(if $(ENV),--env=$(ENV))
+	@echo "Report:  data/$(if $(ENV),env/$(ENV)/)08_reporting/report.html"
 	@echo "Runs:    $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db      DAG: $(BIN)/kedro viz"
 
 test: $(VENV)/.ready ## run the tests
