@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo test check viz ui clean bench benchgpu
+.PHONY: help setup demo test check docs viz ui clean bench benchgpu
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | column -t -s '|'
 
@@ -29,6 +29,9 @@ check: $(VENV)/.ready ## lint, types, directions of imports, and dvc.yaml agains
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/kedro dvc-yaml --check
+
+docs: $(VENV)/.ready ## build the documentation site into .site, with strict links
+	PYTHONPATH=src NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
 
 bench: $(VENV)/.ready ## training and loader speed on the CPU (GUIDED=checkout of guided-diffusion to compare with it)
 	$(BIN)/python benchmarks/training.py $(if $(GUIDED),--guided $(GUIDED))
