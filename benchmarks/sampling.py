@@ -26,7 +26,7 @@ from cdm_kedro.params.files import read_parameters
 from cdm_kedro.params.model import parse_model
 from cdm_kedro.params.sampling import SampleParams
 from cdm_kedro.sampling.cascade import Cascade
-from cdm_kedro.sampling.model import Stage
+from cdm_kedro.sampling.model import LoadedModel
 from cdm_kedro.sampling.philox import normal
 from results import record
 
@@ -64,29 +64,28 @@ def random_models(env: str | None, names: list[str], folder: Path) -> dict[str, 
     return models
 
 
-def step_cost(cascade: Cascade, stage: Stage, rounds: int) -> dict[str, float]:
+def step_cost(cascade: Cascade, model: LoadedModel, rounds: int) -> dict[str, float]:
     """Seconds of a sampling step, of the bare network, of a step's noise, and their ratios."""
-    side, low_side = stage.params.resolution, stage.params.low_resolution
-    count = max(1, cascade.batch_size * cascade._lowest**2 // side**2)
+    side, low_side = model.params.resolution, model.params.low_resolution
+    count = cascade.batch_size_of(model)
     labels = torch.arange(count, device=cascade.device) % CLASSES
     indices = torch.arange(count, device=cascade.device)
     low = level = None
     if low_side is not None:
         image = torch.zeros(count, 3, low_side, low_side, dtype=torch.uint8, device=cascade.device)
-        low, level = cascade._conditioning(stage, image, None, indices, 0)
+        low, level = model.condition(image, None, indices, 0)
     x = normal(0, 0, indices, 0, (3, side, side)).contiguous(memory_format=torch.channels_last)
-    cond = stage.schedule.noise_cond.to(cascade.device)[:1].expand(count)
-    steps = len(stage.schedule)
+    cond = model.schedule.noise_cond.to(cascade.device)[:1].expand(count)
+    steps = len(model.schedule)
 
-    @torch.no_grad()
     def trajectory() -> None:
-        cascade._reverse(stage, labels, indices, 0, low, level, set(), lambda name, n: None)
+        model.sample(labels, indices, 0, low, level, lambda name, n: None)
 
     @torch.no_grad()
     def bare() -> None:
         for _ in range(steps):
-            with cascade._autocast():
-                stage.forward(x, cond, labels, low, level)
+            with model.autocast():
+                model.forward(x, cond, labels, low, level)
 
     def noise() -> None:
         for i in range(steps):
@@ -103,14 +102,14 @@ def step_cost(cascade: Cascade, stage: Stage, rounds: int) -> dict[str, float]:
     }
 
 
-def against_diffusers(cascade: Cascade, stage: Stage, rounds: int) -> dict[str, Any] | None:
+def against_diffusers(cascade: Cascade, model: LoadedModel, rounds: int) -> dict[str, Any] | None:
     """Images a second of both at the same widths, depth, steps, batch and precision; None where it is not installed."""
     try:
         import diffusers
         from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
     except ImportError:
         return None
-    unet, side, steps = stage.params.unet, stage.params.resolution, len(stage.schedule)
+    unet, side, steps = model.params.unet, model.params.resolution, len(model.schedule)
     widths = tuple(unet.channels * mult for mult in unet.channel_mult)
     sides = [side // 2**i for i in range(len(widths))]
     attended = [s in unet.attention_resolutions for s in sides]
@@ -124,7 +123,7 @@ def against_diffusers(cascade: Cascade, stage: Stage, rounds: int) -> dict[str, 
         up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attended)),
     )
     theirs = theirs.to(cascade.device, memory_format=torch.channels_last).eval()
-    pipeline = DDPMPipeline(theirs, DDPMScheduler(num_train_timesteps=stage.params.diffusion.timesteps))
+    pipeline = DDPMPipeline(theirs, DDPMScheduler(num_train_timesteps=model.params.diffusion.timesteps))
     pipeline.set_progress_bar_config(disable=True)
     count = cascade.batch_size
     labels = torch.arange(count) % CLASSES
@@ -133,7 +132,7 @@ def against_diffusers(cascade: Cascade, stage: Stage, rounds: int) -> dict[str, 
         cascade.run(labels, torch.arange(count), 0)
 
     def theirs_run() -> None:
-        with cascade._autocast():
+        with model.autocast():
             pipeline(batch_size=count, num_inference_steps=steps, output_type="np")
 
     x = torch.randn(count, 3, side, side, device=cascade.device).contiguous(memory_format=torch.channels_last)
@@ -141,7 +140,7 @@ def against_diffusers(cascade: Cascade, stage: Stage, rounds: int) -> dict[str, 
     @torch.no_grad()
     def theirs_bare() -> None:
         for _ in range(steps):
-            with cascade._autocast():
+            with model.autocast():
                 theirs(x, 1)
 
     ours, other, bare = medians(rounds, ours_run, theirs_run, theirs_bare)
@@ -149,7 +148,7 @@ def against_diffusers(cascade: Cascade, stage: Stage, rounds: int) -> dict[str, 
         "version": diffusers.__version__,
         "steps": steps,
         "batch": count,
-        "parameters": sum(p.numel() for p in stage.net.parameters()),
+        "parameters": sum(p.numel() for p in model.net.parameters()),
         "diffusers_parameters": sum(p.numel() for p in theirs.parameters()),
         "images_per_second": count / ours,
         "diffusers_images_per_second": count / other,
@@ -187,8 +186,8 @@ def main() -> None:
         "torch": str(torch.__version__),
         "env": options.env or "base",
         "precision": options.precision,
-        "stages": {stage.name: step_cost(cascade, stage, options.rounds) for stage in cascade.stages},
-        "diffusers": against_diffusers(base, base.stages[0], options.rounds),
+        "stages": {model.name: step_cost(cascade, model, options.rounds) for model in cascade.models},
+        "diffusers": against_diffusers(base, base.models[0], options.rounds),
     }
     print(f"{result['device']}, {options.precision}, networks of {result['env']}")
     print(f"{'stage':10}{'batch':>6}{'step ms':>10}{'network ms':>12}{'step/network':>14}{'noise/step':>12}")

@@ -20,9 +20,5 @@ class CdmInterrupted(BaseException):
         self.code = code
 
 
-class CascadeError(CdmError, ValueError):
-    """Models and sampling parameters do not fit together; the message names the parameter."""
-
-
 class SourceError(CdmError, ValueError):
     """A file that does not hold judgeable images; the message names it."""

@@ -12,14 +12,15 @@ from tiny_cascade import BASE, CLASSES, SR, sampling, write_model
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cdm_kedro.data.beton import read_beton
-from cdm_kedro.errors import CascadeError
 from cdm_kedro.model.load import load_net
 from cdm_kedro.params.sampling import SampleParams
 from cdm_kedro.sampling.batch import largest_batch
 from cdm_kedro.sampling.cascade import Cascade
+from cdm_kedro.sampling.checks import CascadeError
 from cdm_kedro.sampling.compiling import compiled
 from cdm_kedro.sampling.grids import draw_grid
 from cdm_kedro.sampling.job import balanced_labels
+from cdm_kedro.sampling.model import LoadedModel
 
 
 def run(models: dict[str, Path], params: SampleParams, n: int = 8, first: int = 0) -> dict[int, np.ndarray]:
@@ -40,7 +41,7 @@ def test_other_partitions_differ_by_the_networks_rounding_alone(models: dict[str
     params = sampling(precision="bf16" if precision == "bf16" else "fp32")
     cascade = Cascade.from_files(models, params, torch.device("cpu"))
     if precision == "fp64":
-        for module in (m for stage in cascade.stages for m in stage.net.double().modules()):
+        for module in (m for stage in cascade.models for m in stage.net.double().modules()):
             if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d, torch.nn.GroupNorm)):
                 module.register_forward_pre_hook(lambda _, inputs: (inputs[0].double(),))
     outcomes = {}
@@ -61,14 +62,14 @@ def test_truncated_feeds_z_s_and_leaves_the_low_samples_alone(
     models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, Any] = {}
-    original = Cascade._conditioning
+    original = LoadedModel.condition
 
-    def spy(self: Cascade, *args: Any) -> Any:
+    def spy(self: LoadedModel, *args: Any) -> Any:
         low, level = original(self, *args)
-        seen[args[0].name] = (low.clone(), level)
+        seen[self.name] = (low.clone(), level)
         return low, level
 
-    monkeypatch.setattr(Cascade, "_conditioning", spy)
+    monkeypatch.setattr(LoadedModel, "condition", spy)
     truncated = run(models, sampling())
     z_s, level = seen["sr"]
     assert (level == 10).all()
@@ -76,7 +77,7 @@ def test_truncated_feeds_z_s_and_leaves_the_low_samples_alone(
     z_again, level_again = seen["sr"]
     assert (level_again == 10).all() and not torch.equal(z_s, z_again)
     # Both are at the level of s = 10: alphas_cumprod of index 9.
-    process = Cascade.from_files(models, sampling(), torch.device("cpu")).stages[0].process
+    process = Cascade.from_files(models, sampling(), torch.device("cpu")).models[0].process
     a = float(process.alphas_cumprod[9])
     low = torch.from_numpy(plain[8]).float() / 127.5 - 1
     noise = (z_again - a**0.5 * low) / (1 - a) ** 0.5
@@ -127,8 +128,8 @@ def test_models_that_do_not_belong_together_are_refused(models: dict[str, Path],
 
 def test_a_folder_of_models_samples_without_settings(models: dict[str, Path], tmp_path: Path) -> None:
     cascade = Cascade.from_files(models["base"].parent, device=torch.device("cpu"))
-    assert [s.name for s in cascade.stages] == ["base", "sr", "top"]
-    assert [s.s for s in cascade.stages] == [0, 5, 0] and {len(s.schedule) for s in cascade.stages} == {40}
+    assert [s.name for s in cascade.models] == ["base", "sr", "top"]
+    assert [s.s for s in cascade.models] == [0, 5, 0] and {len(s.schedule) for s in cascade.models} == {40}
     out = cascade.sample([3, 0], seed=5)
     assert {r: tuple(x.shape) for r, x in out.items()} == {r: (2, 3, r, r) for r in (8, 16, 32)}
     assert all(x.dtype == torch.uint8 for x in out.values())
@@ -144,9 +145,9 @@ def test_a_folder_of_models_samples_without_settings(models: dict[str, Path], tm
 def test_weights_in_inference_precision_change_no_bit(models: dict[str, Path]) -> None:
     """Autocast rounds float32 weights to bfloat16 at every step; weights stored so give the same."""
     cascade = Cascade.from_files(models, sampling(precision="bf16"), torch.device("cpu"))
-    assert cascade.stages[0].net.conv_in.weight.dtype == torch.bfloat16
+    assert cascade.models[0].net.conv_in.weight.dtype == torch.bfloat16
     once = cascade.sample([0, 1, 2])
-    for stage in cascade.stages:
+    for stage in cascade.models:
         stage.forward = load_net(models[stage.name], stage.params, CLASSES, torch.device("cpu"), "fp32")
     assert all(torch.equal(x, once[r]) for r, x in cascade.sample([0, 1, 2]).items())
 
@@ -169,7 +170,7 @@ def test_more_sampling_steps_start_from_the_noised_sample(models: dict[str, Path
     calls: list[tuple[str, int]] = []
     plain = Cascade.from_files(models, sampling(), torch.device("cpu"))
     more = Cascade.from_files(models, sampling(stages={"base": {"resample_from": 14}}), torch.device("cpu"))
-    stage = more.stages[0]
+    stage = more.models[0]
     assert 13 in stage.schedule.timesteps and stage.evaluations == 4 + len(stage.schedule.below(13))
     seen: list[tuple[torch.Tensor, float]] = []
     forward = stage.forward
@@ -179,7 +180,7 @@ def test_more_sampling_steps_start_from_the_noised_sample(models: dict[str, Path
     assert sum(n for name, n in calls if name == "base") == 64 * stage.evaluations == 64 * len(seen)
     again, level = seen[4]
     assert level == 13
-    stage.sampling = plain.stages[0].sampling  # the same schedule, without the second pass
+    stage.sampling = plain.models[0].sampling  # the same schedule, without the second pass
     once = more.run(labels, indices, 0).images["base"].float() / 127.5 - 1
     a = float(stage.process.alphas_cumprod[13])
     noise = (again - a**0.5 * once) / (1 - a) ** 0.5
@@ -231,7 +232,7 @@ def test_compiled_networks_meet_one_batch_size(models: dict[str, Path], monkeypa
         a, b = (c.run(labels, indices, 0) for c in (compiled_one, plain))
         assert set(met) == {expected, 1}  # at 8 pixels; at 16 and 32 they go one by one
         for name, images in a.images.items():
-            assert images.shape == b.images[name].shape and a.stopped["base", 10].shape == b.stopped["base", 10].shape
+            assert images.shape == b.images[name].shape and a.states["base", 10].shape == b.states["base", 10].shape
             assert int((images.int() - b.images[name].int()).abs().max()) <= 4
 
 

@@ -18,13 +18,13 @@ from tiny_cascade import CLASSES, sampling
 
 from cdm_kedro.data.resample import downsample
 from cdm_kedro.sampling.cascade import Cascade
-from cdm_kedro.sampling.faithfulness import summary, sums
+from cdm_kedro.sampling.consistency import consistency, consistency_sums
 from cdm_kedro.sampling.job import ForeignShardsError, SamplingJob, run_job
 from cdm_kedro.sampling.launch import ProcessError
 
 
 def job(models: dict[str, Path], folder: Path, **changes: Any) -> SamplingJob:
-    others = {key: changes.pop(key) for key in ("real", "stored", "keep", "only") if key in changes}
+    others = {key: changes.pop(key) for key in ("real", "stored", "states_at", "target") if key in changes}
     params = sampling(**{"num_samples": 10, "batch_size": 4, "devices": 1, **changes})
     return SamplingJob(folder=str(folder), models={n: str(p) for n, p in models.items()}, params=params, **others)
 
@@ -118,21 +118,21 @@ def test_batch_size_of_the_first_call_stays(models: dict[str, Path], tmp_path: P
 
 def test_stored_samples_condition_like_fresh_ones(models: dict[str, Path], tmp_path: Path, whole: Any) -> None:
     """A search stores the low stage once: z_0 in 8 bits, z_s in float32; later jobs reproduce the cascade's bits."""
-    low = job(models, tmp_path / "low", keep={"base": [10]}, only="base")
+    low = job(models, tmp_path / "low", states_at={"base": [10]}, target="base")
     stored = run_job(low)
     assert set(stored.files) == {8} and stored.files[8].read_bytes() == whole.files[8].read_bytes()
     with np.load(tmp_path / "low/shards/00000004.npz") as shard:
         assert shard["base@10"].dtype == np.float32 and shard["base@10"].shape == (4, 8, 8, 3)
     for changes in ({}, {"batch_size": 2}):  # the partition of the reader need not be the writer's
-        more = {"stored": ("base", str(tmp_path / "low")), "only": "sr", **changes}
+        more = {"stored": ("base", str(tmp_path / "low")), "target": "sr", **changes}
         high = run_job(job(models, tmp_path / f"high{len(changes)}", **more))
         assert set(high.files) == {16}
         with np.load(high.files[16]) as a, np.load(whole.files[16]) as b:
             assert np.abs(a["arr_0"].astype(int) - b["arr_0"]).max() <= (4 if changes else 0)
     stages = {"sr": {"truncated": False}}
-    run_job(job(models, tmp_path / "plain", stages=stages, only="base"))
+    run_job(job(models, tmp_path / "plain", stages=stages, target="base"))
     full = run_job(job(models, tmp_path / "full", stages=stages))
-    part = run_job(job(models, tmp_path / "part", stages=stages, stored=("base", str(tmp_path / "plain")), only="sr"))
+    part = run_job(job(models, tmp_path / "part", stages=stages, stored=("base", str(tmp_path / "plain")), target="sr"))
     assert full.files[16].read_bytes() == part.files[16].read_bytes()
 
 
@@ -142,7 +142,7 @@ def test_two_processes_are_bit_identical_to_one(
     """With everything that crosses to the processes: real images for one stage, kept states of another."""
     monkeypatch.setenv("PET_NNODES", "2")  # training on two nodes; sampling would wait for the second
     stages = {"sr": {"s": 5, "truncated": False, "conditioning": "val"}}
-    more = {"real": {n: str(p) for n, p in real.items()}, "keep": {"base": [3]}, "stages": stages}
+    more = {"real": {n: str(p) for n, p in real.items()}, "states_at": {"base": [3]}, "stages": stages}
     one, two = (run_job(job(models, tmp_path / str(n), devices=n, **more)) for n in (1, 2))
     assert set(one.files) == {8, 16, 32} and same(one, two) and two.summary["images_per_second"] > 0
     shards = [sorted((tmp_path / str(n) / "shards").glob("*.npz")) for n in (1, 2)]
@@ -152,7 +152,7 @@ def test_two_processes_are_bit_identical_to_one(
             assert x.files == y.files and all(np.array_equal(x[key], y[key]) for key in x.files)
 
 
-def test_faithfulness_is_that_of_the_finished_samples(whole: Any) -> None:
+def test_consistency_is_that_of_the_finished_samples(whole: Any) -> None:
     with np.load(whole.files[16]) as high, np.load(whole.files[8]) as low:
         x, z = (torch.from_numpy(f["arr_0"]).permute(0, 3, 1, 2) for f in (high, low))
     difference = downsample(x, 8).double() - z.double()
@@ -164,18 +164,18 @@ def test_faithfulness_is_that_of_the_finished_samples(whole: Any) -> None:
     assert "base/psnr_to_input_db" not in whole.summary and "top/psnr_to_input_db" in whole.summary
 
 
-def test_faithfulness_of_known_images() -> None:
+def test_consistency_of_known_images() -> None:
     low = torch.full((2, 3, 4, 4), 100, dtype=torch.uint8)
     high = torch.full((2, 3, 8, 8), 100, dtype=torch.uint8)
-    assert "psnr_to_input_db" not in summary(sums(high, low))
+    assert "psnr_to_input_db" not in consistency(consistency_sums(high, low))
     high[:, 0] += 10
-    found = summary(sums(high, low) + sums(high, low))
+    found = consistency(consistency_sums(high, low) + consistency_sums(high, low))
     assert found["colour_shift_red"] == 10 and found["colour_shift_green"] == 0
     assert found["psnr_to_input_db"] == pytest.approx(10 * math.log10(255**2 / (100 / 3)))
 
 
 def test_job_file_holds_everything(models: dict[str, Path], tmp_path: Path) -> None:
-    one = job(models, tmp_path, keep={"base": [3]})
+    one = job(models, tmp_path, states_at={"base": [3]})
     assert SamplingJob.model_validate_json(one.model_dump_json()).identity() == one.identity()
-    assert json.loads(one.model_dump_json())["keep"] == {"base": [3]}
+    assert json.loads(one.model_dump_json())["states_at"] == {"base": [3]}
     assert job(models, tmp_path, devices=2).identity() == job(models, tmp_path, devices=1).identity()

@@ -89,7 +89,7 @@ def test_covariance_of_the_samples_is_that_of_theory(
     params = SampleParams.model_validate({"num_samples": N, "batch_size": N, "precision": "fp32", "stages": stages})
     cascade = Cascade.from_files(models, params, torch.device("cpu"))
     exact: dict[str, Callable[..., Tensor]] = {"low": low_net, "high": high_net}
-    for stage in cascade.stages:
+    for stage in cascade.models:
         monkeypatch.setattr(stage.net, "forward", exact[stage.name])
     made = cascade.sample(torch.zeros(N, dtype=torch.int64), torch.arange(N), 7)
     z, x = (images.double() / 127.5 - 1 for images in made.values())

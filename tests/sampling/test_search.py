@@ -16,12 +16,12 @@ from safetensors import safe_open
 from tiny_cascade import BASE as TINY_BASE
 from tiny_cascade import SR, sampling, write_model
 
-from cdm_kedro.errors import CascadeError
 from cdm_kedro.files.table import from_csv, to_csv
 from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.search import SearchParams, SearchScheduleParams, SearchStepsParams, SearchTruncationParams
 from cdm_kedro.sampling.best import BestValuesError, resolve_best
 from cdm_kedro.sampling.cascade import Cascade
+from cdm_kedro.sampling.checks import CascadeError
 from cdm_kedro.sampling.job import SamplingJob, run_job
 from cdm_kedro.studies.search import sweep as search_module
 from cdm_kedro.studies.search.figures import FIGURES
@@ -105,7 +105,7 @@ def test_low_samples_are_made_once_and_cost_what_is_stated(
     original = Cascade.run
 
     def counting(self: Cascade, *args: Any) -> Any:
-        made.append([stage.name for stage in self.stages])
+        made.append([model.name for model in self.models])
         return original(self, *args)
 
     monkeypatch.setattr(Cascade, "run", counting)

@@ -53,7 +53,7 @@ def sample_class(metadata: Any, name: str, env: str | None, number: int, seed: i
         raise click.ClickException(str(error)) from error
     work = cascade.work()
     with tqdm(total=number * sum(work.values()), desc=classes[label], bar_format="{l_bar}{bar}| {elapsed}") as bar:
-        evaluations = {stage.name: stage.evaluations for stage in cascade.stages}
+        evaluations = {stage.name: stage.evaluations for stage in cascade.models}
         images = cascade.sample(
             [label] * number, seed=seed, progress=lambda stage, n: bar.update(n * work[stage] / evaluations[stage])
         )

@@ -16,7 +16,7 @@ from cdm_kedro.data.beton import check_beton, read_beton
 from cdm_kedro.diffusion.likelihood import bound_bits, truncated_cascade_bits
 from cdm_kedro.params.likelihood import LikelihoodParams
 from cdm_kedro.sampling.cascade import Cascade
-from cdm_kedro.sampling.model import Stage
+from cdm_kedro.sampling.model import LoadedModel
 from cdm_kedro.sampling.philox import normal
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def cascade_bits(cascade: Cascade, images: Mapping[int, Path], params: Likelihoo
                 )  # fmt: skip
     by_name = {stage.name: stage for stage in stages}
 
-    def total(stage: Stage, first: int) -> Tensor:
+    def total(stage: LoadedModel, first: int) -> Tensor:
         bits, low = own[stage.name, first], stage.params.low
         if low is None:
             return bits
@@ -93,15 +93,15 @@ def cascade_bits(cascade: Cascade, images: Mapping[int, Path], params: Likelihoo
     }
 
 
-def _chosen(cascade: Cascade, params: LikelihoodParams) -> list[Stage]:
-    by_name = {stage.name: stage for stage in cascade.stages}
+def _chosen(cascade: Cascade, params: LikelihoodParams) -> list[LoadedModel]:
+    by_name = {stage.name: stage for stage in cascade.models}
     wanted = set(by_name if params.stages is None else params.stages)
     if not wanted or wanted - set(by_name):
         raise ValueError(f"likelihood.stages is {params.stages}; the cascade has {list(by_name)}")
-    for stage in reversed(cascade.stages):
+    for stage in reversed(cascade.models):
         if stage.name in wanted and stage.params.low is not None:
             wanted.add(stage.params.low)
-    return [stage for stage in cascade.stages if stage.name in wanted]
+    return [stage for stage in cascade.models if stage.name in wanted]
 
 
 def _mean(name: str, values: Tensor) -> dict[str, float]:
@@ -116,7 +116,7 @@ def _to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
 @torch.no_grad()
 def _batch_bits(
     cascade: Cascade,
-    stage: Stage,
+    stage: LoadedModel,
     images: Mapping[int, Path],
     rows: range,
     params: LikelihoodParams,

@@ -12,10 +12,11 @@ from pathlib import Path
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a path beside ``path`` to write to; after the block that file is flushed to disk and takes the name.
 
-    A block that raises leaves ``path`` as it was, and no other file. Folders on the way are created.
+    A block that raises leaves ``path`` as it was, and no other file. Folders on the way are created. Two processes may
+    write the same file at once, as a killed run's worker does that lives on for a moment: the last to finish wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         yield part
         with part.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Weights files read: what they say of themselves, and the network that they hold."""
+"""Reading weights files: what they say of themselves, and the network that they hold."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from cdm_kedro.errors import CascadeError
+from cdm_kedro.errors import CdmError
 from cdm_kedro.model.build import build_unet
 from cdm_kedro.params.model import ModelParams, parse_model
+
+
+class WeightsError(CdmError, ValueError):
+    """A file or folder that does not hold the weights of models; the message names it."""
 
 
 def _metadata(weights: Path) -> dict[str, str]:
@@ -20,48 +24,52 @@ def _metadata(weights: Path) -> dict[str, str]:
 
 
 def read_description(weights: Path) -> tuple[ModelParams, int]:
-    """Stage parameters and number of classes that a weights file carries.
+    """Read the parameters of a model and the number of classes that it knows from its weights file.
 
     Raises:
-        CascadeError: the file was not written by training.
+        WeightsError: the file was not written by training or conversion.
     """
     metadata = _metadata(weights)
     try:
         return parse_model(json.loads(metadata["params"])), int(metadata["num_classes"])
     except KeyError as error:
-        raise CascadeError(f"{weights}: its metadata lacks {error}; it was not written by a training stage") from None
+        raise WeightsError(f"{weights}: its metadata lacks {error}; it was not written by a training stage") from None
 
 
 def read_data_hash(weights: Path) -> str | None:
-    """Hash of the 256-pixel file that the model's training images of every size were made from; None if not known."""
-    data = json.loads(_metadata(weights).get("data", "{}"))
-    return data.get("source_sha256")
+    """Read the hash of the 256-pixel file from which the training images of every size were made.
+
+    Returns:
+        The hash, or None for a model that does not carry it.
+    """
+    return json.loads(_metadata(weights).get("data", "{}")).get("source_sha256")
 
 
 def find_models(folder: Path) -> dict[str, Path]:
-    """Stage name to weights for every ``*.safetensors`` of a folder, each one's low stage first.
+    """Find every ``*.safetensors`` of a folder.
+
+    Returns:
+        Each file's name without its suffix, which is the model's name, and the file; the lowest resolution first.
 
     Raises:
-        CascadeError: none there, or a stage whose low stage is missing.
+        WeightsError: the folder holds none.
     """
     found = {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
     if not found:
-        raise CascadeError(f"{folder}: holds no *.safetensors; train the cascade, or give the folder of its models")
-    params = {name: read_description(path)[0] for name, path in found.items()}
-    order: list[str] = []
-    for name in sorted(found, key=lambda n: params[n].resolution):
-        low = params[name].low
-        if low is not None and low not in order:
-            raise CascadeError(f"{found[name]} was trained on top of {low}; {folder} has no {low}.safetensors")
-        order.append(name)
-    return {name: found[name] for name in order}
+        raise WeightsError(f"{folder}: holds no *.safetensors; train the cascade, or give the folder of its models")
+    return dict(sorted(found.items(), key=lambda item: read_description(item[1])[0].resolution))
 
 
 def load_net(weights: Path, params: ModelParams, num_classes: int, device: torch.device, precision: str) -> nn.Module:
-    """The network with the file's weights, in eval mode.
+    """Build a network and load its weights, in eval mode and without gradients.
 
-    With ``precision`` bf16 the weights of convolutions and linear layers are stored so: autocast would round them
-    anew at every step.
+    Args:
+        weights: safetensors file.
+        params: of the model, as the file says.
+        num_classes: that it knows.
+        device: of the network.
+        precision: "bf16" stores the weights of convolutions and linear layers so, which autocast would else round anew
+            at every step.
     """
     net = build_unet(params, num_classes)
     with safe_open(weights, "pt") as file:

@@ -3,36 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
-CPU_BATCH = 64  # at the lowest resolution; the CPU is busy long before
-_SHARE = 0.8  # of the free memory; the rest is fragmentation and other batches' shapes
+from cdm_kedro.sampling.model import LoadedModel
+
+CPU_BATCH = 64
+"""Images at once on a CPU, at the cascade's lowest resolution; it is busy with far fewer."""
+
+_MAX_BATCH = 1024  # at the lowest resolution; more images gain nothing
+_SHARE = 0.8  # of the free memory; the rest is for fragmentation and for batches of other shapes
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that a CUDA device could still hand out."""
-    return torch.cuda.mem_get_info(device)[0]
+def fitting_batch(models: list[LoadedModel], lowest: int, device: torch.device) -> int:
+    """Find how many images at the lowest resolution fit; models above take as many pixels, thus fewer images.
+
+    Args:
+        models: of the cascade.
+        lowest: resolution in pixels.
+        device: where they are; on a CPU the answer is :data:`CPU_BATCH`.
+    """
+    if device.type != "cuda":
+        return CPU_BATCH
+    free = torch.cuda.mem_get_info(device)[0]
+    fitting = [
+        largest_batch(partial(sampling_bytes, model), free, _MAX_BATCH) * model.params.resolution**2 // lowest**2
+        for model in models
+    ]
+    return max(1, min(_MAX_BATCH, *fitting))
 
 
-def forward_bytes(forward: Callable[[], None], device: torch.device) -> int:
-    """Peak memory of a call above what was allocated before it."""
+def sampling_bytes(model: LoadedModel, batch: int) -> int:
+    """Measure the CUDA memory, in bytes, that sampling a batch takes beside the weights."""
+    side, low, device = model.params.resolution, model.params.low_resolution, model.device
+    x = torch.zeros(batch, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
+    level = torch.zeros(batch, device=device)
+    y = level.long() if model.params.unet.class_cond else None
+    z = None if low is None else torch.zeros(batch, 3, low, low, device=device)
+    s = level if model.augmentation.conditions_on_level else None
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
-    forward()
-    return torch.cuda.max_memory_allocated(device) - before
+    with torch.no_grad(), model.autocast():
+        model.net(x, level, y, z, s)
+    network = torch.cuda.max_memory_allocated(device) - before
+    # Beside the network's activations there are the state, its noise and their 64-bit words: some copies of x.
+    return (1 if model.sampling.guidance_scale == 1 else 2) * network + 16 * x.numel() * x.element_size()
 
 
 def largest_batch(bytes_of: Callable[[int], int], free: int, most: int) -> int:
-    """Largest power of two whose measured memory fits.
+    """Find the largest power of two whose measured memory fits, at least 1.
 
     Args:
-        bytes_of: measures the memory of a batch; may raise torch.OutOfMemoryError.
-        free: bytes.
+        bytes_of: measures the memory of a batch; it may raise torch.OutOfMemoryError.
+        free: memory in bytes.
         most: upper bound.
-
-    Returns:
-        At least 1.
     """
     batch = 1
     while 2 * batch <= most:

@@ -1,4 +1,4 @@
-"""Low-resolution inputs that are not sampled on the spot: real images, and samples stored by an earlier job."""
+"""Low-resolution images that the cascade does not sample itself: real ones, and samples that an earlier job stored."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH_FILE = "batch_size.json"
+"""File in a sampling job's folder that holds the number of samples of a shard."""
 
 
 class RealImages:
     """Real images in a fixed class-balanced order, for conditioning on ground truth (Table 3b).
 
-    Sample i of class c takes image ``i // classes`` of that class in the file's order, starting over when the class
-    has fewer.
+    Sample i of class c takes image ``i // num_classes`` of that class in the file's order. It starts over when the
+    class has fewer images.
 
     Args:
         beton: FFCV file at the low resolution.
         num_classes: of the data.
 
     Raises:
-        ValueError: a class without images.
+        ValueError: a class has no images.
     """
 
     def __init__(self, beton: Path, num_classes: int) -> None:
@@ -41,7 +42,7 @@ class RealImages:
             raise ValueError(f"{beton}: classes {empty[:5]} have no images; they cannot condition on ground truth")
 
     def images(self, labels: Tensor, indices: Tensor) -> Tensor:
-        """(B, 3, h, w) uint8 for (B,) classes and global sample numbers."""
+        """Read (B, 3, h, w) uint8 images for (B,) classes and (B,) sample numbers."""
         rows = []
         for label, index in zip(labels.tolist(), indices.tolist(), strict=True):
             own = self.of_class[label]
@@ -50,15 +51,15 @@ class RealImages:
 
 
 class StoredSamples:
-    """A stage's samples, and its states z_s, in the shards of a finished job.
+    """A model's samples and states z_s in the shards of a finished sampling job.
 
     Args:
         folder: of the job.
-        stage: whose samples.
+        model: name of the model.
     """
 
-    def __init__(self, folder: Path, stage: str) -> None:
-        self.folder, self.stage = folder, stage
+    def __init__(self, folder: Path, model: str) -> None:
+        self.folder, self.model = folder, model
         self.batch_size = int(json.loads((folder / BATCH_FILE).read_text(encoding="utf-8")))
         self._name = ""
         self._shard: dict[str, NDArray[Any]] = {}
@@ -74,19 +75,19 @@ class StoredSamples:
         return torch.from_numpy(np.stack(parts)).permute(0, 3, 1, 2)
 
     def images(self, labels: Tensor, indices: Tensor) -> Tensor:
-        """(B, 3, h, w) uint8 finished samples."""
-        return self._rows(self.stage, indices)
+        """Read (B, 3, h, w) uint8 finished samples for (B,) sample numbers; their classes are not needed."""
+        return self._rows(self.model, indices)
 
-    def stopped(self, s: int, indices: Tensor) -> Tensor:
-        """(B, 3, h, w) float32 states z_s."""
-        return self._rows(stopped_key(self.stage, s), indices)
+    def states(self, s: int, indices: Tensor) -> Tensor:
+        """Read (B, 3, h, w) float32 states z_s for (B,) sample numbers."""
+        return self._rows(state_key(self.model, s), indices)
 
 
 def shard_name(start: int) -> str:
-    """File of the samples from number ``start`` on."""
+    """Name the file of the samples from number ``start`` on."""
     return f"{start:08d}.npz"
 
 
-def stopped_key(stage: str, s: int) -> str:
-    """Name of a stage's z_s in a shard."""
-    return f"{stage}@{s}"
+def state_key(model: str, s: int) -> str:
+    """Name a model's states z_s inside a shard."""
+    return f"{model}@{s}"

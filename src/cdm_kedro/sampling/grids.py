@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cdm_kedro.files.atomic import written_whole
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -60,6 +62,5 @@ def draw_grid(
             if factor > 1:
                 tile = tile.resize((cell, cell), Image.Resampling.NEAREST)
             canvas.paste(tile, (margin + column * (cell + _GAP), top))
-    part = path.with_name(path.name + ".part")
-    canvas.save(part, format="PNG")
-    part.replace(path)
+    with written_whole(path) as part:
+        canvas.save(part, format="PNG")

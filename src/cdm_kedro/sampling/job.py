@@ -1,9 +1,8 @@
-"""A whole sampling job: shards that survive interruption, merged into ADM-convention npz files."""
+"""A whole sampling job: shards that survive interruption, merged into npz files of ADM's convention."""
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,38 +15,41 @@ from pydantic import Field
 from tqdm import tqdm
 
 from cdm_kedro.errors import CdmError
+from cdm_kedro.files.atomic import write_text, written_whole
 from cdm_kedro.files.npz import write_npz
 from cdm_kedro.model.load import read_description
 from cdm_kedro.params.base import Params
 from cdm_kedro.params.sampling import SamplingParams
 from cdm_kedro.processes.launch import processes_wanted
-from cdm_kedro.sampling.cascade import Cascade, Sampled
-from cdm_kedro.sampling.conditioning import BATCH_FILE, StoredSamples, shard_name, stopped_key
-from cdm_kedro.sampling.faithfulness import summary, sums
+from cdm_kedro.sampling.cascade import Cascade, Samples
+from cdm_kedro.sampling.conditioning import BATCH_FILE, StoredSamples, shard_name, state_key
+from cdm_kedro.sampling.consistency import consistency, consistency_sums
 from cdm_kedro.sampling.launch import run_processes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _AGREE_SECONDS = 900.0
-Progress = Callable[[str, float], None]
+_CONSISTENCY = "consistency/"  # prefix of a model's sums inside a shard
+JobProgress = Callable[[str, float], None]
+"""Called as ``progress(model, images)``; images may be fractions of one, and add up to the job's number."""
 
 
 class SamplingJob(Params):
-    """Everything that decides a job's samples, and where they go; written as JSON for the sampling processes."""
+    """Everything that decides a job's samples, and where they go; sampling processes read it as JSON."""
 
     folder: str
     models: dict[str, str]
-    """Stage to weights, lowest first."""
+    """Model to weights, lowest first."""
     params: SamplingParams
     real: dict[str, str] = Field(default_factory=dict)
     """``train_<resolution>`` and ``val_<resolution>`` FFCV files."""
     stored: tuple[str, str] | None = None
-    """A stage, and the folder of the finished job whose samples of it are used."""
-    keep: dict[str, tuple[int, ...]] = Field(default_factory=dict)
-    """Stage to values of s whose z_s are stored beside its samples, as float32."""
-    only: str | None = None
-    """Sample this stage and what it needs; None samples all."""
+    """A model, and the folder of the finished job whose samples of it are used."""
+    states_at: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    """Model to the values of s whose states z_s are stored beside its samples, as float32."""
+    target: str | None = None
+    """The model whose samples are wanted, beside those that it needs; None for all."""
 
     def identity(self) -> dict[str, Any]:
         """What decides the samples; shards of another identity are not continued."""
@@ -56,7 +58,12 @@ class SamplingJob(Params):
 
 @dataclass(frozen=True)
 class SamplingResult:
-    """Resolution to npz, and numbers about the job: throughput, and how faithful each stage was to its input."""
+    """What a job made.
+
+    Attributes:
+        files: resolution to npz.
+        summary: seconds, throughput, and each super-resolution model's consistency with its input.
+    """
 
     files: dict[int, Path]
     summary: dict[str, float]
@@ -67,7 +74,7 @@ class ForeignShardsError(CdmError, RuntimeError):
 
 
 def balanced_labels(num_samples: int, num_classes: int) -> NDArray[np.int64]:
-    """Sample i has class i modulo the number of classes, so that every prefix is balanced."""
+    """Give sample i the class i modulo the number of classes, so that every prefix is balanced."""
     return np.arange(num_samples, dtype=np.int64) % num_classes
 
 
@@ -79,8 +86,8 @@ def open_cascade(job: SamplingJob, device: torch.device | None = None) -> Cascad
         device,
         real={name: Path(path) for name, path in job.real.items()},
         stored=StoredSamples(Path(job.stored[1]), job.stored[0]) if job.stored else None,
-        keep=job.keep,
-        only=job.only,
+        states_at=job.states_at,
+        target=job.target,
     )
 
 
@@ -101,14 +108,8 @@ def prepare(job: SamplingJob) -> Path:
         if known != job.identity():
             changed = [key for key, value in job.identity().items() if known[key] != value]
             raise ForeignShardsError(f"{folder} holds samples of a job with other {', '.join(changed)}; delete it")
-    _write(path, job.model_dump_json())
+    write_text(path, job.model_dump_json())
     return path
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 def agree_on_batch_size(cascade: Cascade, folder: Path, rank: int) -> None:
@@ -121,70 +122,75 @@ def agree_on_batch_size(cascade: Cascade, folder: Path, rank: int) -> None:
     """
     file, deadline = folder / BATCH_FILE, time.monotonic() + _AGREE_SECONDS
     if rank == 0 and not file.exists():
-        _write(file, json.dumps(cascade.batch_size))
+        write_text(file, json.dumps(cascade.batch_size))
     while not file.exists():
         if time.monotonic() > deadline:
             raise TimeoutError(f"rank 0 wrote no {file} in {_AGREE_SECONDS:.0f} s")
         time.sleep(0.1)
-    cascade.batch_size = int(json.loads(file.read_text(encoding="utf-8")))
+    cascade.batch_size = _read_batch_size(folder)
+
+
+def _read_batch_size(folder: Path) -> int:
+    return int(json.loads((folder / BATCH_FILE).read_text(encoding="utf-8")))
 
 
 def shard_starts(num_samples: int, batch_size: int) -> Iterator[tuple[int, int]]:
-    """First sample and the one after the last of every shard."""
+    """Yield the first sample of every shard and the one after its last."""
     for start in range(0, num_samples, batch_size):
         yield start, min(start + batch_size, num_samples)
 
 
-def make_shards(job: SamplingJob, cascade: Cascade, progress: Progress, rank: int = 0, size: int = 1) -> int:
-    """Make this process's missing shards.
+def make_shards(job: SamplingJob, cascade: Cascade, progress: JobProgress, rank: int = 0, size: int = 1) -> int:
+    """Make the missing shards that fall to this process.
 
     Args:
-        job: prepared.
+        job: prepared by :func:`prepare`.
         cascade: of the job.
-        progress: called as ``progress(stage, images)``; images may be fractions of one, and add up to the job's.
+        progress: see :data:`JobProgress`.
         rank: of this process.
         size: number of processes; shard n belongs to rank n modulo size.
 
     Returns:
-        Images made, without those of earlier calls.
+        Number of images made, without those of earlier calls.
     """
     folder = Path(job.folder)
     agree_on_batch_size(cascade, folder, rank)
     cascade.job_size = job.params.num_samples
     labels = balanced_labels(job.params.num_samples, cascade.num_classes)
     work = cascade.work()
-    each, made = sum(work.values()), 0
-    share = {stage.name: work[stage.name] / stage.evaluations / each for stage in cascade.stages}
-
-    def on_step(name: str, images: int) -> None:
-        progress(name, images * share[name])
-
+    share = {model.name: work[model.name] / model.evaluations / sum(work.values()) for model in cascade.models}
+    made = 0
     for start, stop in list(shard_starts(job.params.num_samples, cascade.batch_size))[rank::size]:
         path = folder / "shards" / shard_name(start)
         if path.exists():
             progress("", stop - start)
             continue
-        batch = cascade.run(torch.from_numpy(labels[start:stop]), torch.arange(start, stop), job.params.seed, on_step)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")  # a killed run's process may live on for a moment
-        with part.open("wb") as file:
-            np.savez(file, **_arrays(cascade, batch))
-        os.replace(part, path)
+        batch = cascade.run(
+            torch.from_numpy(labels[start:stop]),
+            torch.arange(start, stop),
+            job.params.seed,
+            lambda name, images: progress(name, images * share[name]),
+        )
+        with written_whole(path) as part, part.open("wb") as file:
+            np.savez(file, **_arrays(job, batch))
         made += stop - start
     return made
 
 
-def _arrays(cascade: Cascade, batch: Sampled) -> dict[str, Any]:
-    arrays: dict[str, Any] = {name: x.permute(0, 2, 3, 1).cpu().numpy() for name, x in batch.images.items()}
-    for stage in cascade.stages:
-        arrays |= {
-            stopped_key(stage.name, s): batch.stopped[stage.name, s].permute(0, 2, 3, 1).cpu().numpy()
-            for s in stage.kept
-        }
-    return arrays | {f"faithful/{name}": sums(batch.images[name], low) for name, low in batch.low.items()}
+def _arrays(job: SamplingJob, batch: Samples) -> dict[str, Any]:
+    """A batch's samples, the states asked for, and its consistency sums, by their names in a shard."""
+    tensors = {
+        **batch.images,
+        **{state_key(name, s): batch.states[name, s] for name, levels in job.states_at.items() for s in levels},
+    }
+    arrays: dict[str, Any] = {key: x.permute(0, 2, 3, 1).cpu().numpy() for key, x in tensors.items()}
+    return arrays | {
+        f"{_CONSISTENCY}{name}": consistency_sums(batch.images[name], low) for name, low in batch.low.items()
+    }
 
 
 def run_job(job: SamplingJob, description: str = "sample") -> SamplingResult:
-    """Sample, in this process or in several, with a progress bar over the whole job.
+    """Sample in this process or in several, with a progress bar over the whole job.
 
     Args:
         job: what to sample; finished shards of an interrupted call in its folder are kept.
@@ -197,7 +203,7 @@ def run_job(job: SamplingJob, description: str = "sample") -> SamplingResult:
         CascadeError: models and parameters do not fit together.
         ForeignShardsError: see :func:`prepare`.
         ProcessError: a sampling process failed.
-        ProcessInterrupted: they were stopped by a signal.
+        ProcessInterrupted: a signal stopped the processes.
     """
     file = prepare(job)
     processes = processes_wanted(job.params.devices)
@@ -226,26 +232,26 @@ def merge(job: SamplingJob, made: int, seconds: float) -> SamplingResult:
 
     Args:
         job: finished.
-        made: images of this call.
+        made: number of images that this call made.
         seconds: that it took.
     """
     folder = Path(job.folder)
-    batch_size = int(json.loads((folder / BATCH_FILE).read_text(encoding="utf-8")))
+    batch_size = _read_batch_size(folder)
     shards = [folder / "shards" / shard_name(start) for start, _ in shard_starts(job.params.num_samples, batch_size)]
-    with np.load(shards[0], allow_pickle=False) as arrays:
-        stages = [name for name in job.models if name in arrays.files]
-        faithful = [name.removeprefix("faithful/") for name in arrays.files if name.startswith("faithful/")]
     numbers = {"seconds": seconds, "num_samples": float(job.params.num_samples), "batch_size": float(batch_size)}
     if made:
         numbers["images_per_second"] = made / seconds
-    for name in faithful:
-        parts = []
-        for shard in shards:
-            with np.load(shard, allow_pickle=False) as arrays:
-                parts.append(arrays[f"faithful/{name}"])
-        numbers |= {f"{name}/{key}": value for key, value in summary(np.sum(parts, axis=0)).items()}
+    sums: dict[str, list[Any]] = {}
+    for shard in shards:
+        with np.load(shard, allow_pickle=False) as arrays:
+            sampled = [name for name in job.models if name in arrays.files]
+            for key in arrays.files:
+                if key.startswith(_CONSISTENCY):
+                    sums.setdefault(key.removeprefix(_CONSISTENCY), []).append(arrays[key])
+    for name, parts in sums.items():
+        numbers |= {f"{name}/{key}": value for key, value in consistency(np.sum(parts, axis=0)).items()}
     files = {}
-    for name in stages:
+    for name in sampled:
         params, num_classes = read_description(Path(job.models[name]))
         files[params.resolution] = folder / f"samples_{params.resolution}.npz"
         labels = balanced_labels(job.params.num_samples, num_classes)

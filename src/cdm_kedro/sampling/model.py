@@ -1,49 +1,167 @@
-"""One model of the cascade, loaded and ready to sample."""
+"""One model of the cascade at inference: its network, what conditions it, and its reverse process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from functools import partial
 
+import torch
 from torch import Tensor, nn
 
-from cdm_kedro.diffusion.augmentation import Augmentation
-from cdm_kedro.diffusion.process import DiffusionProcess
-from cdm_kedro.diffusion.samplers import ReverseSchedule
+from cdm_kedro.diffusion.pixels import to_range
+from cdm_kedro.diffusion.samplers import SAMPLERS, Model, ReverseSchedule, guided, renoise_and_resample
+from cdm_kedro.model.build import build_augmentation, build_process
 from cdm_kedro.params.model import ModelParams
 from cdm_kedro.params.sampling import ModelSamplingParams
+from cdm_kedro.sampling.compiling import compiled
+from cdm_kedro.sampling.philox import normal
+
+Progress = Callable[[str, int], object]
+"""Called as ``progress(model, images)`` after every evaluation of a network."""
+
+_START, _AUGMENT, _REVERSE = 0, 1, 2
+"""Numbers of a model's draws: x_T, then the conditioning augmentation, then one for each reverse step."""
 
 
-@dataclass
-class Stage:
-    """One loaded model and how it is sampled.
+class LoadedModel:
+    """A model of the cascade in memory, with the settings that it is sampled by.
 
-    Attributes:
-        number: position among all models of the cascade, which enters the noise.
-        forward: the network, compiled where that is wanted.
-        kept: values of s whose z_s a caller asked for.
+    Args:
+        name: of the model.
+        number: its position among all models of the cascade, on which its noise depends.
+        params: what the model is, as its weights file says.
+        sampling: how it is sampled. All values are numbers; none is ``best``.
+        schedule: noise levels that the reverse process visits.
+        net: the network in eval mode, on the device where it is to run.
+        precision: "bf16" evaluates the network under autocast, "fp32" does not.
+        compile: whether to compile the network.
+        states_at: values of s at which :meth:`sample` keeps the state z_s.
     """
 
-    name: str
-    number: int
-    params: ModelParams
-    sampling: ModelSamplingParams
-    net: nn.Module
-    forward: Callable[..., Tensor]
-    process: DiffusionProcess
-    augmentation: Augmentation
-    schedule: ReverseSchedule
-    kept: frozenset[int] = frozenset()
+    def __init__(
+        self,
+        name: str,
+        number: int,
+        params: ModelParams,
+        sampling: ModelSamplingParams,
+        schedule: ReverseSchedule,
+        net: nn.Module,
+        precision: str = "fp32",
+        compile: bool = False,
+        states_at: Collection[int] = (),
+    ) -> None:
+        self.name, self.number, self.params, self.sampling = name, number, params, sampling
+        self.schedule, self.states_at, self.precision = schedule, frozenset(states_at), precision
+        self.process, self.augmentation = build_process(params.diffusion), build_augmentation(params.augmentation)
+        self.net, self.compiled = net, compile
+        self.forward: Callable[..., Tensor] = compiled(net, f"{name}'s network") if compile else net
+        self.device = next(net.parameters()).device
 
     @property
     def s(self) -> int:
-        """Conditioning augmentation; a number, since :func:`_check` has refused anything else."""
+        """The conditioning augmentation at inference, in steps of the low model's forward process."""
         assert isinstance(self.sampling.s, int)
         return self.sampling.s
 
     @property
+    def truncated(self) -> bool:
+        """Whether the model continues the state z_s of the model below instead of its finished samples."""
+        return self.sampling.truncated and self.s > 0
+
+    @property
     def evaluations(self) -> int:
-        """Network evaluations of one sample."""
+        """Evaluations of the network that one sample takes."""
         again = self.sampling.resample_from
         steps = len(self.schedule) + (0 if again is None else len(self.schedule.below(again - 1)))
         return steps * (1 if self.sampling.guidance_scale == 1 else 2)
+
+    def autocast(self) -> torch.autocast:
+        """The context in which the network is evaluated."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def condition(self, low: Tensor, z_s: Tensor | None, indices: Tensor, seed: int) -> tuple[Tensor, Tensor | None]:
+        """Make the network's low-resolution input.
+
+        Truncated conditioning augmentation (section 3.2) takes z_s as it is. The non-truncated one (section 3.3) draws
+        z_s ~ q(z_s | z_0) of finished images.
+
+        Args:
+            low: (B, 3, h, w) uint8 finished images.
+            z_s: (B, 3, h, w) float32 state of the model below, for a truncated model.
+            indices: (B,) int64 sample numbers.
+            seed: of the run; with the sample numbers it decides the noise.
+
+        Returns:
+            (B, 3, h, w) float32 input, in [-1, 1] where it is clean; (B,) float32 s, or None for a network without it.
+        """
+        if z_s is not None:
+            return z_s, torch.full((len(z_s),), float(self.s), device=z_s.device)
+        noise = normal(seed, self.number, indices, _AUGMENT, tuple(low.shape[1:])) if self.s > 0 else None
+        return self.augmentation.sample(to_range(low), self.s, noise)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        labels: Tensor,
+        indices: Tensor,
+        seed: int,
+        low: Tensor | None = None,
+        level: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Run the reverse process.
+
+        Args:
+            labels: (B,) int64 classes.
+            indices: (B,) int64 sample numbers.
+            seed: of the run; with the sample numbers it decides the noise.
+            low: (B, 3, h, w) input that :meth:`condition` made, for a super-resolution model.
+            level: (B,) s that it returned.
+            progress: see :data:`Progress`.
+
+        Returns:
+            (B, 3, H, W) float32 samples, about [-1, 1]; each s of ``states_at`` with its z_s, (B, 3, H, W) float32.
+        """
+
+        def evaluate(y: Tensor | None, x: Tensor, cond: Tensor) -> Tensor:
+            with self.autocast():
+                out = self.forward(x.contiguous(memory_format=torch.channels_last), cond, y, low, level).float()
+            if progress is not None:
+                progress(self.name, len(x))
+            return out
+
+        def draw(number: int) -> Tensor:
+            return normal(seed, self.number, indices, number, (3, self.params.resolution, self.params.resolution))
+
+        def keep(step: int, x: Tensor) -> None:
+            s = self.schedule.timesteps[step] + 1  # the state before the step at index t is z_{t + 1}
+            if s in self.states_at:
+                states[s] = x.clone()
+
+        settings = self.sampling
+        model: Model = partial(evaluate, labels if self.params.unet.class_cond else None)
+        if settings.guidance_scale != 1:
+            model = guided(model, partial(evaluate, None), settings.guidance_scale)
+        states: dict[int, Tensor] = {}
+        x = SAMPLERS[settings.sampler](
+            model,
+            draw(_START),
+            self.schedule,
+            lambda step: draw(_REVERSE + step),
+            clip_x_start=settings.clip_x_start,
+            callback=keep,
+            **({"eta": settings.eta} if settings.sampler == "ddim" else {}),
+        )
+        if settings.resample_from is not None:
+            used = _REVERSE + len(self.schedule)
+            x = renoise_and_resample(
+                model,
+                x.clamp(-1, 1),
+                self.process,
+                self.schedule,
+                settings.resample_from - 1,
+                draw(used),
+                lambda step: draw(used + 1 + step),
+                settings.clip_x_start,
+            )
+        return x, states

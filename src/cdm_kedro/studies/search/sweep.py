@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cdm_kedro.errors import CascadeError
+from cdm_kedro.files.atomic import write_text
 from cdm_kedro.files.hashes import sha256
 from cdm_kedro.files.table import Row
 from cdm_kedro.model.load import read_description
 from cdm_kedro.params.model import ModelParams
 from cdm_kedro.params.sampling import SamplingParams
 from cdm_kedro.params.search import SearchParams
-from cdm_kedro.sampling.checks import check_cascade
+from cdm_kedro.sampling.checks import CascadeError, check_cascade
 from cdm_kedro.sampling.job import SamplingJob, run_job
 from cdm_kedro.studies.search.points import Point
 
@@ -72,7 +71,7 @@ def sweep(
             work = results / point.name
             job = _job(params, point, models, work).model_copy(
                 update={
-                    "only": params.stage,
+                    "target": params.stage,
                     "real": {name: str(path) for name, path in real.items()},
                     "stored": low if point.sampling.conditioning == "generated" else None,
                 }
@@ -80,9 +79,7 @@ def sweep(
             result = run_job(job, f"{point.name} ({number} of {len(points)})")
             faithful = {k.split("/")[1]: v for k, v in result.summary.items() if k.startswith(f"{params.stage}/")}
             row = {**point.axes, **score(result.files[stage.resolution]), **faithful}
-            part = file.with_suffix(".part")
-            part.write_text(json.dumps(row), encoding="utf-8")
-            os.replace(part, file)
+            write_text(file, json.dumps(row))
             shutil.rmtree(work)
         row = json.loads(file.read_text(encoding="utf-8"))
         on_point(point, row, resumed)
@@ -129,7 +126,9 @@ def _sample_low(
     if stage.low is None or not generated:
         return None
     levels = tuple(sorted({p.sampling.s for p in points if p.sampling.truncated and isinstance(p.sampling.s, int)}))
-    job = _job(params, generated[0], models, folder).model_copy(update={"only": stage.low, "keep": {stage.low: levels}})
+    job = _job(params, generated[0], models, folder).model_copy(
+        update={"target": stage.low, "states_at": {stage.low: levels}}
+    )
     run_job(job, f"{stage.low}, once for all points")
     return stage.low, str(folder)
 
