@@ -1,4 +1,4 @@
-"""Questions about files outside the project: what is asked is checked before any work."""
+"""Runs on files outside the project: what is asked is checked before any work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cdm_kedro.evaluation.external import ExternalError, score_samples, write_st
 from cdm_kedro.params.cascade import read_cascade
 from cdm_kedro.params.evaluation import EvaluateParams
 from cdm_kedro.params.files import CascadeSpecError
-from cdm_kedro.provenance.external import ExternalRunError, Question, resolve
+from cdm_kedro.provenance.external import ExternalRun, ExternalRunError, resolve
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def ask(
     external: Any, names: tuple[str, ...] = ("evaluate",), stored: dict[str, Any] | None = None, **others: Any
-) -> Question:
+) -> ExternalRun:
     data = Path.cwd() / "data"
     stored = stored if stored is not None else {"max_images": 80, "input_side": 128}
     return resolve(names, {"external": external, **others}, stored, data / "env/x", [data, data / "env/x"])

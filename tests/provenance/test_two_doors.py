@@ -166,7 +166,7 @@ def test_code_counts_for_those_who_reach_it(project: Any) -> None:
     assert stale_after_comment("diffusion/samplers.py") == {"sample"}
     assert stale_after_comment("training/trainer.py") == trained
     assert stale_after_comment("data/beton_writer.py") == {"preprocess"}
-    assert stale_after_comment("provenance/tracking.py") == set()
+    assert stale_after_comment("tracking/runs.py") == set()
     report, unet = project.root / "src/cdm_kedro/evaluation/report.py", project.root / "src/cdm_kedro/model/unet.py"
     texts = {path: path.read_text() for path in (report, unet)}
     report.write_text(texts[report].replace('"""', '"""Newly: ', 1))

@@ -1,1 +1,1 @@
-"""Starts worker processes, alone or under torchrun, hears what they say, and ends them."""
+"""Starts worker processes, alone or under torchrun, receives their events, and ends them."""

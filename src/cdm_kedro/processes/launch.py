@@ -1,4 +1,4 @@
-"""Starts worker processes, alone or under torchrun, hears their events and ends them. Imports no torch."""
+"""Starts worker processes, alone or under torchrun, receives their events and ends them. It imports no torch."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 RUNS_MODULES = ("cdm_kedro.processes.torchrun",)
-"""Modules that run as their own process; provenance counts them as code of whoever imports this one."""
+"""Modules that this one starts as processes."""
 
 
-class Ended(NamedTuple):
-    """How processes ended: their exit code, the signals passed on to them, the last lines of standard error."""
+class Ending(NamedTuple):
+    """How the processes ended.
+
+    Attributes:
+        code: exit code.
+        signals: the signals that were passed on to them.
+        stderr: the last lines of their standard error.
+    """
 
     code: int
     signals: list[int]
@@ -27,7 +33,7 @@ class Ended(NamedTuple):
 
 
 def processes_wanted(devices: int | str) -> int:
-    """Processes on this node: the given number, or one a visible GPU, or 1."""
+    """Number of processes on this node: as given, else one for each visible GPU, else one."""
     if isinstance(devices, int):
         return devices
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -37,7 +43,7 @@ def processes_wanted(devices: int | str) -> int:
 
 
 def threads_wanted(processes: int) -> int:
-    """Threads of each process on the CPU: OMP_NUM_THREADS, or an equal share of the cores that may be used."""
+    """Number of CPU threads of each process: OMP_NUM_THREADS, else an equal share of the usable cores."""
     import psutil
 
     given = os.environ.get("OMP_NUM_THREADS", "")
@@ -51,7 +57,7 @@ def _command(module: str, job_file: Path, processes: int, nodes: int) -> list[st
     run = ["-m", module, str(job_file)]
     if processes == 1 and nodes == 1:
         return [sys.executable, *run]
-    # On one node the loopback address serves whatever the host is called; on many, PET_* variables say the rest.
+    # On one node the loopback address always works. On several nodes, PET_* variables say where to meet.
     where = ["--standalone", "--local-addr=127.0.0.1"] if nodes == 1 else []
     torchrun = ["-m", RUNS_MODULES[0], *where, f"--nproc-per-node={processes}", "--max-restarts=0"]
     return [sys.executable, *torchrun, *run]
@@ -59,16 +65,16 @@ def _command(module: str, job_file: Path, processes: int, nodes: int) -> list[st
 
 def _environment(processes: int, nodes: int, defaults: Mapping[str, str]) -> dict[str, str]:
     env = {**defaults, **os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(threads_wanted(processes))}
-    if nodes == 1:  # torchrun would take its number of nodes from there
+    if nodes == 1:  # otherwise torchrun would read the number of nodes from them
         env = {key: value for key, value in env.items() if not key.startswith("PET_")}
     if nodes == 1 and processes > 1 and sys.platform == "linux":
-        env.setdefault("GLOO_SOCKET_IFNAME", "lo")  # else it asks the resolver for this host's name
+        env.setdefault("GLOO_SOCKET_IFNAME", "lo")  # otherwise gloo looks up the host's name, which may fail
     return env
 
 
 @contextlib.contextmanager
 def _forward_signals(process: subprocess.Popen[str]) -> Iterator[list[int]]:
-    """Pass SIGINT and SIGTERM on to the process group, so that it saves; a second one kills it."""
+    """Pass the first SIGINT or SIGTERM on to the process group, which saves its state; a second one kills it."""
     received: list[int] = []
 
     def forward(number: int, _: Any) -> None:
@@ -95,18 +101,18 @@ def run_module(
     *,
     nodes: int = 1,
     defaults: Mapping[str, str] | None = None,
-) -> Ended:
-    """Run ``python -m module job_file``, under torchrun if there are several, to the end.
+) -> Ending:
+    """Run ``python -m module job_file`` to the end, under torchrun if there are several processes.
 
-    SIGINT and SIGTERM are passed on; no process outlives the call, even if this one is killed (Linux).
+    SIGINT and SIGTERM are passed on. No process outlives the call, even if this process is killed (on Linux).
 
     Args:
-        module: of the worker, which prints one JSON object a line.
+        module: the worker's module. It prints one JSON object a line.
         job_file: its argument.
-        processes: on this node.
-        on_event: called with every object.
-        nodes: machines that work together.
-        defaults: variables for the processes' environment where it lacks them.
+        processes: number of processes on this node.
+        on_event: called with every JSON object.
+        nodes: number of machines that work together.
+        defaults: environment variables that apply where the environment does not set them.
     """
     process = subprocess.Popen(
         _command(module, job_file, processes, nodes),
@@ -131,4 +137,4 @@ def run_module(
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         reader.join(timeout=5)
-    return Ended(code, received, tail)
+    return Ending(code, received, tail)

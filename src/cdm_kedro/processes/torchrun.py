@@ -1,6 +1,6 @@
-"""torchrun that ends when its parent does: ``python -m cdm_kedro.processes.torchrun`` and torchrun's arguments.
+"""A torchrun that ends with its parent: ``python -m cdm_kedro.processes.torchrun`` takes torchrun's arguments.
 
-Its workers end with it; without this a killed pipeline would leave them running.
+Its workers end with it. Without this, a killed pipeline would leave them running.
 """
 
 from torch.distributed.run import main

@@ -1,4 +1,4 @@
-"""Runs a training job in its own process(es) and relays what they say. Imports no torch."""
+"""Runs a training job in processes of its own and passes their events on. It imports no torch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 
 class TrainingError(CdmError, RuntimeError):
-    """Training failed; the message ends with the process's own traceback."""
+    """Training failed. The message ends with the traceback of the process that failed."""
 
 
 class TrainingInterrupted(CdmInterrupted):
-    """Training was stopped by a signal after saving its state."""
+    """A signal stopped training after it saved its state."""
 
     def __init__(self, code: int) -> None:
         super().__init__(
@@ -29,12 +29,12 @@ class TrainingInterrupted(CdmInterrupted):
 
 
 def has_gpu() -> bool:
-    """Whether an NVIDIA driver is loaded and not hidden."""
+    """Whether an NVIDIA driver is loaded and CUDA_VISIBLE_DEVICES does not hide every GPU."""
     return os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and Path("/proc/driver/nvidia/gpus").exists()
 
 
 def nodes_wanted() -> int:
-    """Machines that train together, as torchrun's own variables say (PET_NNODES; docs/training.md).
+    """Number of machines that train together, from torchrun's variable PET_NNODES (see docs/training.md).
 
     Raises:
         TrainingError: a range of nodes, or no meeting point.
@@ -64,27 +64,26 @@ def run_worker(
 ) -> dict[str, Any]:
     """Run ``python -m module job.json``, alone or under torchrun, showing a progress bar.
 
-    The process prints one JSON object a line: ``log`` and ``resumed`` with the step, ``warning`` with a message, and
-    ``done`` at its end.
+    The worker's events are ``log`` and ``resumed`` with the step, ``warning`` with a message, and ``done`` at the end.
 
     Args:
-        module: of the worker.
+        module: the worker's module.
         job: JSON text of the job.
-        workdir: for the job's file.
-        name: of the job, for the bar and for messages.
-        devices: processes wanted on this node.
-        nodes: machines that train together.
+        workdir: folder for the job's file.
+        name: name of the job, for the progress bar and for messages.
+        devices: number of processes on this node, or "auto".
+        nodes: number of machines that train together.
         steps: optimizer steps of the whole job.
-        batch_size: images a step.
+        batch_size: images in a step.
         on_event: called with every event.
-        shown: what the bar says beside the images a second, of a ``log`` event's metrics.
+        shown: turns a ``log`` event's metrics into what the bar shows beside the images per second.
 
     Returns:
         The ``done`` event.
 
     Raises:
         TrainingError: the process failed.
-        TrainingInterrupted: it was stopped after saving.
+        TrainingInterrupted: a signal stopped it after it saved its state.
     """
     from tqdm import tqdm
 

@@ -1,4 +1,4 @@
-"""What worker processes have in common: their place under torchrun, events on standard output, device, signals, end."""
+"""What every worker process does: find its place under torchrun, print events, open a device, obey signals, end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """Where a process stands among all: its rank, their number, and its rank on this node."""
+    """A process's rank, the number of processes, and its rank on this node."""
 
     rank: int
     size: int
@@ -24,29 +24,32 @@ class Place(NamedTuple):
 
 
 class Stoppable(Protocol):
-    """A trainer that saves its state and ends after the step in which this is set."""
+    """A trainer that saves its state and ends after the step in which ``stop_requested`` is set."""
 
     stop_requested: bool
 
 
 def begin() -> Place:
-    """Have the kernel end this process when its parent ends, however that comes about (Linux only); find its place."""
+    """Have the kernel end this process when its parent ends (Linux only), and find its place."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     return Place(*(int(os.environ.get(k, d)) for k, d in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))))
 
 
-def emitter(speaks: bool) -> Callable[[dict[str, Any]], None]:
-    """A function that prints an event as a JSON line if this process speaks; all else that is printed goes to stderr.
+def emitter(prints: bool) -> Callable[[dict[str, Any]], None]:
+    """A function that prints an event as one JSON line. Everything else that is printed goes to standard error.
 
-    A line of under 4 KiB is one write, so those of several processes do not mix.
+    Lines of several processes do not mix, because a line below 4 KiB is one write.
+
+    Args:
+        prints: whether this process prints its events.
     """
     out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever libraries print goes to stderr
-    lock = threading.Lock()  # the checkpoint's thread emits too
+    os.dup2(2, 1)
+    lock = threading.Lock()  # the thread that writes checkpoints emits too
 
     def emit(event: dict[str, Any]) -> None:
-        if speaks:
+        if prints:
             with lock:
                 out.write(json.dumps(event) + "\n")
 
@@ -54,7 +57,7 @@ def emitter(speaks: bool) -> Callable[[dict[str, Any]], None]:
 
 
 def open_device(place: Place) -> torch.device:
-    """This process's GPU, made the current one, or the CPU."""
+    """Make this process's GPU the current one and return it, or return the CPU."""
     import torch
 
     if not torch.cuda.is_available():
@@ -65,12 +68,12 @@ def open_device(place: Place) -> torch.device:
 
 
 def join_training(place: Place) -> tuple[torch.device, int]:
-    """Open the device and meet the other processes, if any; returns the device and the number of threads on the CPU."""
+    """Open the device and meet the other processes, if any. Returns the device and the number of CPU threads."""
     import torch
     import torch.distributed as dist
 
     threads = int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads())
-    torch.set_num_threads(threads)  # said outright: bits depend on it
+    torch.set_num_threads(threads)  # set explicitly, because results depend on it to the last bit
     device = open_device(place)
     cuda = device.type == "cuda"
     if cuda:
@@ -81,7 +84,7 @@ def join_training(place: Place) -> tuple[torch.device, int]:
 
 
 def leave_training(place: Place) -> None:
-    """Wait for the other processes and part from them."""
+    """Wait for the other processes and leave their group."""
     import torch.distributed as dist
 
     if place.size > 1:
@@ -90,12 +93,12 @@ def leave_training(place: Place) -> None:
 
 
 def stop_on_signals(trainer: Stoppable, decides: bool) -> list[int]:
-    """Have SIGINT and SIGTERM stop the trainer of the process that decides for all; returns the list they go to."""
+    """Let SIGINT and SIGTERM stop the trainer of the process that ``decides`` for all; return the signals received."""
     received: list[int] = []
 
     def on_signal(number: int, _: Any) -> None:
         received.append(number)
-        if decides:  # the others hold the same state and are ended by torchrun
+        if decides:  # torchrun ends the others, which hold the same state
             trainer.stop_requested = True
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -104,11 +107,11 @@ def stop_on_signals(trainer: Stoppable, decides: bool) -> list[int]:
 
 
 def run(main: Callable[[str], int]) -> NoReturn:
-    """Call ``main`` with the first argument and end the process with the code that it returns."""
-    if "TORCHELASTIC_ERROR_FILE" in os.environ:  # then torchrun shows the traceback of the process that failed first
+    """Call ``main`` with the first command-line argument and end the process with the code that it returns."""
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:  # torchrun then shows the traceback of the first failure
         from torch.distributed.elastic.multiprocessing.errors import record
 
         main = record(main)
     code = main(sys.argv[1])
     sys.stdout.flush()
-    os._exit(code)  # FFCV's daemon threads may not outlive the interpreter's clean-up
+    os._exit(code)  # FFCV's daemon threads would crash in the interpreter's clean-up

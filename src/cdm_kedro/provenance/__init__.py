@@ -1,1 +1,1 @@
-"""Staleness (DVC) and run tracking (MLflow). Knows no torch."""
+"""Decides which stages are stale (DVC), runs them, records them and tracks them (MLflow)."""

@@ -9,12 +9,13 @@ from typing import Any
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
+from cdm_kedro.files.atomic import write_text
 from cdm_kedro.params.files import read_parameters
 from cdm_kedro.provenance.code import source_files
 from cdm_kedro.provenance.stages import by_stage
 
 FILES = ("weights", "training.selection.weights")
-"""Keys within a node's parameters that name a file: what it holds counts, not its name alone."""
+"""Keys of parameters that name a file. A stage that reads such a parameter depends on the file's content too."""
 HEADER = "# Written by `kedro dvc-yaml{option}` from the pipeline, the catalog and the parameters; do not edit.\n"
 
 
@@ -43,9 +44,9 @@ def _leaf(values: Any, key: str) -> Any:
 
 
 def _named_files(parameters: Iterable[str], values: dict[str, Any]) -> set[str]:
-    """Files that parameters name, as paths from the project's folder."""
+    """Paths of the files that parameters name, relative to the project folder."""
     found = [_leaf(values, f"{parameter}.{key}") for parameter in parameters for key in FILES]
-    return {file for file in found if isinstance(file, str)}  # the types say what is wrong with others
+    return {file for file in found if isinstance(file, str)}  # pydantic refuses everything else later
 
 
 def out_of_date(root: Path, env: str | None, extras: Iterable[str]) -> bool:
@@ -60,7 +61,7 @@ def out_of_date(root: Path, env: str | None, extras: Iterable[str]) -> bool:
 
 def refresh(
     pipelines: Mapping[str, Pipeline],
-    homes: Mapping[str, str],
+    extra_of: Mapping[str, str],
     catalog: CatalogProtocol,
     root: Path,
     env: str | None,
@@ -68,43 +69,36 @@ def refresh(
 ) -> list[Path]:
     """Write the dvc.yaml files of an environment that differ from what they should be.
 
-    Those of extra pipelines come into being when they are asked for: before, `dvc status` need not speak of them.
+    An extra pipeline gets its file when somebody asks for the pipeline, so that `dvc status` does not list it before.
 
     Args:
         pipelines: registered pipelines.
-        homes: stage to extra pipeline.
+        extra_of: maps a stage to the extra pipeline that it belongs to.
         catalog: see :func:`render`.
         root: project folder.
         env: environment.
-        extras: extra pipelines asked for.
+        extras: extra pipelines that were asked for.
 
     Returns:
         The files written.
     """
     written = []
     asked = {dvc_file(root, env), *(dvc_file(root, env, extra) for extra in extras)}
-    for path, text in rendered(pipelines, homes, catalog, root, env).items():
+    for path, text in rendered(pipelines, extra_of, catalog, root, env).items():
         if path not in asked and not path.exists():
             continue
         if path.exists() and path.read_text(encoding="utf-8") == text:
             path.touch()  # newer than its sources again, see out_of_date
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             _forget_stages_with_fewer_inputs(path, text)
-        _write(path, text)
+        write_text(path, text)
         written.append(path)
     return written
 
 
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
 def _forget_stages_with_fewer_inputs(path: Path, text: str) -> None:
-    """DVC never asks whether an input was taken away; without its record in dvc.lock the stage counts as stale."""
+    """Remove the records of stages that lost an input, because DVC does not count such a stage as stale."""
     import yaml
 
     lock = path.with_name("dvc.lock")
@@ -120,7 +114,7 @@ def _forget_stages_with_fewer_inputs(path: Path, text: str) -> None:
     for name in lost:
         del locked["stages"][name]
     if lost:
-        _write(lock, yaml.safe_dump(locked, sort_keys=False))
+        write_text(lock, yaml.safe_dump(locked, sort_keys=False))
 
 
 def _data(stage: dict[str, Any]) -> set[str]:
@@ -128,15 +122,19 @@ def _data(stage: dict[str, Any]) -> set[str]:
 
 
 def rendered(
-    pipelines: Mapping[str, Pipeline], homes: Mapping[str, str], catalog: CatalogProtocol, root: Path, env: str | None
+    pipelines: Mapping[str, Pipeline],
+    extra_of: Mapping[str, str],
+    catalog: CatalogProtocol,
+    root: Path,
+    env: str | None,
 ) -> dict[Path, str]:
-    """Path to text of every dvc.yaml of an environment; see :func:`refresh`."""
+    """The text of every dvc.yaml of an environment, by path; see :func:`refresh`."""
     groups: dict[str | None, list[str]] = {None: [name for name, _ in by_stage(pipelines["__default__"])]}
-    for stage, home in homes.items():
-        groups.setdefault(home, []).append(stage)
+    for stage, extra in extra_of.items():
+        groups.setdefault(extra, []).append(stage)
     return {
-        dvc_file(root, env, home): render(pipelines, stages, catalog, root, env, home)
-        for home, stages in groups.items()
+        dvc_file(root, env, extra): render(pipelines, stages, catalog, root, env, extra)
+        for extra, stages in groups.items()
     }
 
 

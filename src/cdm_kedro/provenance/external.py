@@ -1,4 +1,4 @@
-"""`kedro run --pipelines=evaluate --params=external…`: from words on the command line to a checked question."""
+"""Checks `kedro run --pipelines=evaluate --params=external…`, which judges files from outside the project."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FOLDER = Path("08_reporting/external")
 
 
 class ExternalRunError(CdmError, ValueError):
-    """A question that cannot be answered as it was put; the message says how to put it."""
+    """The parameters ask for something that cannot be done; the message says what to write instead."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """What to run.
+class ExternalRun:
+    """One checked run on external files.
 
     Attributes:
         pipeline: of ``pipelines/external``.
@@ -42,15 +42,15 @@ def resolve(
     evaluate: Mapping[str, Any],
     root: Path,
     roots: Sequence[Path],
-) -> Question:
-    """Check a question before any work.
+) -> ExternalRun:
+    """Check everything that was asked for before any work begins.
 
     Args:
-        names: pipelines asked for.
-        runtime: values of --params, with ``KEY``; relative paths are relative to the working directory.
-        evaluate: parameters ``evaluate`` as this run has them; ``max_images`` counts only if --params has it.
-        root: absolute path of the environment's data.
-        roots: those of all environments. Results there go to ``FOLDER`` only, as the rest is DVC's.
+        names: names of the pipelines asked for.
+        runtime: values of --params, which have ``KEY``. Relative paths start at the working directory.
+        evaluate: parameters ``evaluate`` of the environment. Their ``max_images`` does not apply here.
+        root: absolute path of the environment's data folder.
+        roots: data folders of all environments. There, results may go to ``FOLDER`` only, because DVC owns the rest.
 
     Raises:
         ExternalRunError: wrong keys, values or paths; the message names each of them.
@@ -85,7 +85,7 @@ def resolve(
     output = _absolute(asked.output) if asked.output is not None else root / FOLDER / _name(inputs)
     _check_output(output, inputs, roots)
     values = asked.model_dump(mode="json") | {key: str(path) for key, path in inputs.items()} | {"output": str(output)}
-    return Question(pipeline, {KEY: values, "evaluate": overrides}, output)
+    return ExternalRun(pipeline, {KEY: values, "evaluate": overrides}, output)
 
 
 def roots(project: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Where a file came from: its stage, run, commit, parameters and inputs, back to the images."""
+"""Tells where a file came from: its stage, run, commit, parameters and inputs, back to the images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cdm_kedro.tracking.delivery import EXPERIMENT, default_tracking_uri
 
 
 class LineageError(CdmError, ValueError):
-    """A file that no stage made; the message says what to do."""
+    """No recorded stage made the file. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Origin:
 
     Attributes:
         path: relative to the project.
-        md5: of the content that dvc.lock recorded.
+        md5: hash of the content that dvc.lock recorded.
         stage: None for a file that came from outside.
         params: the stage's parameters, dotted keys.
         code: number of source files that the stage depends on.
@@ -47,7 +47,7 @@ class Origin:
 
 
 class Lineage:
-    """What every dvc.lock of the project recorded.
+    """Reads the records of every dvc.lock of the project.
 
     Args:
         root: project folder.
@@ -67,10 +67,10 @@ class Lineage:
                     self._made[out["path"]] = (name, stage, str(out.get("md5")))
 
     def trace(self, path: Path) -> list[Origin]:
-        """The file's origin, then those of its inputs, and so on; each once.
+        """Find the origin of a file, then the origins of its inputs, and so on, each once.
 
         Args:
-            path: absolute, or relative to the working directory.
+            path: an absolute path, or one relative to the working directory.
 
         Raises:
             LineageError: no stage made it.
@@ -116,7 +116,7 @@ class Lineage:
 
         uri = default_tracking_uri(self.root)
         if uri.startswith("sqlite") and not Path(uri.removeprefix("sqlite:///")).exists():
-            return None, None, False  # asking would create it
+            return None, None, False  # a client would create the file
         client = mlflow.MlflowClient(tracking_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
@@ -130,12 +130,12 @@ class Lineage:
 
 
 def describe(origins: list[Origin], changed: set[str], params: bool = True) -> Iterator[str]:
-    """Lines of text for people: one paragraph a stage, the newest first.
+    """Describe origins as text: one paragraph for each stage, the newest first.
 
     Args:
-        origins: of :meth:`Lineage.trace`.
-        changed: paths whose content on disk is not the recorded one.
-        params: list parameters.
+        origins: result of :meth:`Lineage.trace`.
+        changed: paths whose content on disk differs from the record.
+        params: whether to list the parameters.
     """
     by_path = {origin.path: origin for origin in origins}
     stages: dict[str, list[Origin]] = {}

@@ -26,7 +26,7 @@ class FreshRunner(SequentialRunner):
     """SequentialRunner that asks dvc.lock before each stage.
 
     Args:
-        truth: staleness.
+        staleness: of the environment.
         effective: parameters as this session loaded them.
         whole: names of all nodes of each stage; a stage of which only some are asked for is run but not recorded.
         title: name of the MLflow parent run.
@@ -34,10 +34,15 @@ class FreshRunner(SequentialRunner):
     """
 
     def __init__(
-        self, truth: Staleness, effective: dict[str, Any], whole: dict[str, set[str]], title: str, force: bool = False
+        self,
+        staleness: Staleness,
+        effective: dict[str, Any],
+        whole: dict[str, set[str]],
+        title: str,
+        force: bool = False,
     ) -> None:
         super().__init__()
-        self.truth, self.effective, self.whole, self.title, self.force = truth, effective, whole, title, force
+        self.staleness, self.effective, self.whole, self.title, self.force = staleness, effective, whole, title, force
         self._tracking: Tracking | None = None
 
     def __repr__(self) -> str:  # kedro-viz recognizes a run by this text
@@ -51,7 +56,7 @@ class FreshRunner(SequentialRunner):
     def tracking(self) -> Tracking:
         """MLflow, on first use."""
         if self._tracking is None:
-            self._tracking = Tracking(self.truth.root, self.title, self.truth.env)
+            self._tracking = Tracking(self.staleness.root, self.title, self.staleness.env)
         return self._tracking
 
     def _run(
@@ -85,9 +90,9 @@ class FreshRunner(SequentialRunner):
         part = Pipeline(nodes)
         if name == stage_of_dvc():  # `dvc repro` has decided, and records afterwards
             self._refuse_invisible(name)
-            key = self.truth.key(name)
+            key = self.staleness.key(name)
             self._execute(name, part, key, ["dvc repro"], catalog, hooks, run_id)
-            if self.truth.key(name) != key:
+            if self.staleness.key(name) != key:
                 raise ProvenanceError(
                     f"inputs, parameters or code changed while stage {name} ran. "
                     "Its outputs are of the old version and are not recorded; run again."
@@ -100,35 +105,21 @@ class FreshRunner(SequentialRunner):
             super()._run(part, catalog, hooks, run_id)
             return
         self._refuse_invisible(name)
-        why = self.truth.why_stale(name) if not self.force else ["forced"]
+        why = self.staleness.why_stale(name) if not self.force else ["it is forced"]
         if why == []:
             log.info("%s: fresh, skipped", name)
-            skipped[name] = self.truth.recorded_key(name)
+            skipped[name] = self.staleness.recorded_key(name)
             if self._tracking is not None:
                 self._tracking.skipped(name, skipped.pop(name))
             return
-        if self.force:
-            self._forced(name, part, why, catalog, hooks, run_id)
-            return
-        with self.truth.running(name) as begun:
-            if begun.restored:
+        with self.staleness.running(name, restore=not self.force) as run:
+            if run.restored:
                 log.info("%s: restored from DVC's run cache (%s)", name, "; ".join(why))
             else:
                 log.info("%s: running, because %s", name, "; ".join(why))
-                self._link_skipped(skipped)
-                self._execute(name, part, begun.key, why, catalog, hooks, run_id)
-
-    def _forced(
-        self, name: str, part: Pipeline, why: list[str], catalog: CatalogProtocol, hooks: Any, run_id: str | None
-    ) -> None:
-        with self.truth.running(name, restore=False) as begun:
-            log.info("%s: running, because it is forced", name)
-            self._execute(name, part, begun.key, why, catalog, hooks, run_id)
-
-    def _link_skipped(self, skipped: dict[str, str]) -> None:
-        for name, key in skipped.items():
-            self.tracking.skipped(name, key)
-        skipped.clear()
+                for other in list(skipped):
+                    self.tracking.skipped(other, skipped.pop(other))
+                self._execute(name, part, run.key, why, catalog, hooks, run_id)
 
     def _execute(
         self,
@@ -141,8 +132,8 @@ class FreshRunner(SequentialRunner):
         run_id: str | None,
     ) -> None:
         params = {d.removeprefix("params:"): catalog.load(d) for d in part.inputs() if d.startswith("params:")}
-        work = self.truth.root / ".scratch" / (self.truth.env or "base") / name / key[:16]
-        os.environ[scratch.VARIABLE] = str(work.relative_to(self.truth.root))
+        work = self.staleness.root / ".scratch" / (self.staleness.env or "base") / name / key[:16]
+        os.environ[scratch.VARIABLE] = str(work.relative_to(self.staleness.root))
         try:
             with self.tracking.stage(name, key, why, params) as run:
                 super()._run(part, catalog, hooks, run_id)
@@ -156,14 +147,14 @@ class FreshRunner(SequentialRunner):
 
     def _hashes(self, part: Pipeline, catalog: CatalogProtocol) -> dict[str, str]:
         paths = [
-            Path(os.path.relpath(catalog[d]._filepath, self.truth.root))
+            Path(os.path.relpath(catalog[d]._filepath, self.staleness.root))
             for d in sorted(part.datasets())
             if not d.startswith("params:")
         ]
-        return self.truth.file_hashes(paths)
+        return self.staleness.file_hashes(paths)
 
     def _refuse_edited(self, name: str) -> None:
-        edited = self.truth.invisible(name, self.effective)
+        edited = self.staleness.invisible(name, self.effective)
         if edited:
             changes = ", ".join(f"{key} {value} → {seen} in {file}" for file, key, value, seen in edited)
             raise ProvenanceError(
@@ -172,7 +163,7 @@ class FreshRunner(SequentialRunner):
             )
 
     def _refuse_invisible(self, name: str) -> None:
-        hidden = self.truth.invisible(name, self.effective)
+        hidden = self.staleness.invisible(name, self.effective)
         if hidden:
             lines = [f"  {key}: this run uses {value!r}, {file} says {seen!r}" for file, key, value, seen in hidden]
             options = " ".join(f"-S {file}:{key}={value}" for file, key, value, _ in hidden)

@@ -37,15 +37,17 @@ def _refuse_unknown(name: str, root: Path, env: str | None) -> None:
 
     if name in pipelines:
         return
-    homes = []
+    elsewhere = []
     for other in sorted(path.name for path in (root / "conf").iterdir() if any(path.glob("parameters*.yml"))):
         try:
             extras = extra_pipelines(read_cascade(root / "conf", other))
-        except CascadeSpecError:  # another environment's mistake is not the question
+        except CascadeSpecError:  # a mistake in another environment does not matter here
             continue
         if name in extras or any(name in stages for stages in extras.values()):
-            homes.append(f"--env={other}")
-    where = f"; it exists with {' or '.join(homes)}" if homes else f". There are: {', '.join(sorted(pipelines))}"
+            elsewhere.append(f"--env={other}")
+    where = (
+        f"; it exists with {' or '.join(elsewhere)}" if elsewhere else f". There are: {', '.join(sorted(pipelines))}"
+    )
     raise UnknownPipelineError(f"there is no pipeline {name!r} in environment {env or 'base'}{where}")
 
 
@@ -77,33 +79,33 @@ class CascadeSession(KedroSession):
         from cdm_kedro.provenance.staleness import Staleness, stage_of_dvc
 
         root, env, force = Path(self._project_path), self.store.get("env"), bool(os.environ.get(FORCE))
-        homes = stage_homes()
-        truth = Staleness(root, env, homes)
+        extra_of = stage_homes()
+        staleness = Staleness(root, env, extra_of)
         for name in names:
             _refuse_unknown(name, root, env)
-        extras = {homes.get(name, name) for name in names if name in homes or name in homes.values()}
+        extras = {extra_of.get(name, name) for name in names if name in extra_of or name in extra_of.values()}
         if not stage_of_dvc() and out_of_date(root, env, extras):
             catalog = self.load_context().catalog
-            with truth.locked():
-                for path in refresh(pipelines, homes, catalog, root, env, extras):
+            with staleness.locked():
+                for path in refresh(pipelines, extra_of, catalog, root, env, extras):
                     log.info("wrote %s", path.relative_to(root))
         whole_cascade = names in ([], ["cascade"], ["__default__"]) and not any(kwargs.get(key) for key in _SELECTORS)
         overridden = bool(self.store.get("runtime_params")) or any((root / "conf/local").glob("**/parameters*"))
         plain = not overridden and not stage_of_dvc() and not force
-        if whole_cascade and plain and truth.all_fresh():
+        if whole_cascade and plain and staleness.all_fresh():
             log.info("Everything is fresh (dvc.lock): nothing to run.")
             return {}
         effective = dict(self._get_config_loader()["parameters"])
         stages = {
             name: {n.name for n in nodes}
-            for pipeline in (pipelines["__default__"], *(pipelines[home] for home in set(homes.values())))
+            for pipeline in (pipelines["__default__"], *(pipelines[home] for home in set(extra_of.values())))
             for name, nodes in by_stage(pipeline)
         }
         title = " ".join([*(names or ["cascade"]), *([f"--env={env}"] if env else [])])
-        return super().run(*args, runner=FreshRunner(truth, effective, stages, title, force), **kwargs)  # type: ignore[misc]
+        return super().run(*args, runner=FreshRunner(staleness, effective, stages, title, force), **kwargs)  # type: ignore[misc]
 
     def _run_external(self, names: list[str], *args: Any, runner: Any, **kwargs: Any) -> dict[str, Any]:
-        """Answer a question about files outside the project: no stage, nothing recorded, no output of the project."""
+        """Judge files outside the project: no stage, nothing recorded, no output of the project."""
         selected = [key for key in (*_SELECTORS, "only_missing_outputs") if kwargs.get(key)]
         if selected:
             option = "--" + selected[0].replace("node_names", "nodes").replace("_", "-")
@@ -114,25 +116,25 @@ class CascadeSession(KedroSession):
         from cdm_kedro.pipelines.external.pipeline import create_pipelines
 
         root, env, loader = Path(self._project_path), self.store.get("env"), self._get_config_loader()
-        question = external.resolve(
+        asked = external.resolve(
             names,
             self.store["runtime_params"],
             loader["parameters"].get("evaluate") or {},
             root / loader["globals"]["root"],
             external.roots(root),
         )
-        self._store["runtime_params"] = question.runtime_params
-        # Not in the registry: without its parameters, which only --params gives, it is none for `kedro viz` to draw.
-        pipelines.set_requested([question.pipeline])
-        pipelines[question.pipeline] = create_pipelines()[question.pipeline]
-        logging.getLogger("kedro_viz").setLevel(logging.ERROR)  # the DAG's last run stays its last run; no need to warn
+        self._store["runtime_params"] = asked.runtime_params
+        # It is not in the registry, because `kedro viz` cannot draw it without parameters that only --params gives.
+        pipelines.set_requested([asked.pipeline])
+        pipelines[asked.pipeline] = create_pipelines()[asked.pipeline]
+        logging.getLogger("kedro_viz").setLevel(logging.ERROR)  # it would warn of a run that it cannot draw
         os.chdir(root)
         if runner is None or type(runner) is SequentialRunner:
-            from cdm_kedro.provenance.unrecorded import UnrecordedRunner
+            from cdm_kedro.provenance.oneoff import OneOffRunner
 
-            title = " ".join([question.pipeline, *([f"--env={env}"] if env else [])])
-            runner = UnrecordedRunner(root, env, question.pipeline, title)
-        kwargs |= {"pipeline_name": None, "pipeline_names": [question.pipeline]}
+            title = " ".join([asked.pipeline, *([f"--env={env}"] if env else [])])
+            runner = OneOffRunner(root, env, asked.pipeline, title)
+        kwargs |= {"pipeline_name": None, "pipeline_names": [asked.pipeline]}
         result: dict[str, Any] = super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
-        log.info("wrote %s (outside the pipeline: dvc.lock does not know it)", question.output)
+        log.info("wrote %s (outside the pipeline: dvc.lock does not know it)", asked.output)
         return result

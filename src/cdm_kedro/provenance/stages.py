@@ -1,4 +1,4 @@
-"""A pipeline as its stages: the units that are fresh or stale, tracked and recorded as one."""
+"""Splits a pipeline into its stages. A stage is what DVC records and MLflow tracks as one unit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from kedro.pipeline.node import Node
 
 
 def by_stage(pipeline: Pipeline) -> list[tuple[str, list[Node]]]:
-    """Nodes grouped by their top namespace, dependencies first, else in the registry's order."""
+    """Group nodes by their top namespace: dependencies come first, independent stages in the registry's order."""
     from kedro.framework.project import pipelines
 
     rank = {name: i for i, name in enumerate(pipelines)}

@@ -1,4 +1,4 @@
-"""dvc.lock is the only truth about staleness; this is the only module that touches DVC's internals (dvc 3.67)."""
+"""Asks DVC which stages are stale and records in dvc.lock what was run. No other module uses DVC's internals (3.67)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cdm_kedro.errors import CdmError
+from cdm_kedro.params.differences import differences
 from cdm_kedro.provenance.dvcfile import dvc_file
 
 
@@ -22,8 +23,13 @@ class ProvenanceError(CdmError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Begun:
-    """State of a stage whose run has begun: ``restored`` from the run cache, or to be run."""
+class StageRun:
+    """A stage whose turn has come.
+
+    Attributes:
+        key: hash of its command, parameters and inputs.
+        restored: whether its outputs came from DVC's run cache, so that nothing is left to run.
+    """
 
     key: str
     restored: bool
@@ -35,32 +41,21 @@ def stage_of_dvc() -> str | None:
     return stage.rsplit(":", 1)[-1] if stage else None
 
 
-def leaf_changes(old: Any, new: Any, path: str = "") -> list[str]:
-    """Differences of two nested values as "key old → new"."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [
-            c
-            for k in dict.fromkeys((*old, *new))
-            for c in leaf_changes(old.get(k), new.get(k), f"{path}.{k}" if path else k)
-        ]
-    return [] if old == new else [f"{path} {old} → {new}"]
-
-
 class Staleness:
     """Staleness of the stages of one environment.
 
     Args:
-        root: project folder; becomes the working directory, which DVC resolves paths against.
+        root: project folder. It becomes the working directory, because DVC resolves paths against that.
         env: environment.
-        homes: stage to the extra pipeline that it belongs to; stages of the cascade are not listed.
+        extra_of: maps a stage to the extra pipeline that it belongs to. Stages of the cascade are not in it.
 
     Raises:
         ProvenanceError: the folder is not a DVC repository.
     """
 
-    def __init__(self, root: Path, env: str | None = None, homes: Mapping[str, str] | None = None) -> None:
+    def __init__(self, root: Path, env: str | None = None, extra_of: Mapping[str, str] | None = None) -> None:
         os.chdir(root)
-        self.root, self.env, self.homes = root, env, homes or {}
+        self.root, self.env, self.extra_of = root, env, extra_of or {}
         from dvc.exceptions import DvcException
         from dvc.repo import Repo, lock_repo
         from dvc.scm import SCMError
@@ -96,7 +91,7 @@ class Staleness:
 
     def stage(self, name: str) -> Any:
         """DVC's stage, with the hashes of dvc.lock."""
-        return self.repo.stage.load_one(path=str(dvc_file(self.root, self.env, self.homes.get(name))), name=name)
+        return self.repo.stage.load_one(path=str(dvc_file(self.root, self.env, self.extra_of.get(name))), name=name)
 
     def all_fresh(self) -> bool:
         """One look at the whole cascade; unchanged files are not read again (DVC keeps their hashes)."""
@@ -122,7 +117,10 @@ class Staleness:
                 for item, state in items.items():
                     if isinstance(state, dict) and item in current:
                         if recorded[item]:
-                            reasons += [f"params {c}" for c in leaf_changes(recorded[item], current[item])]
+                            reasons += [
+                                f"params {k} {old} → {new}"
+                                for k, old, new in differences(recorded[item], current[item])
+                            ]
                     elif kind == "changed outs":
                         reasons.append(
                             "not made yet"
@@ -145,7 +143,7 @@ class Staleness:
                 value: Any = effective
                 for part in key.split("."):
                     value = value.get(part) if isinstance(value, dict) else None
-                found += [(dependency.def_path, k, v, s) for k, v, s in _leaves_apart(key, value, seen)]
+                found += [(dependency.def_path, *difference) for difference in differences(value, seen, key)]
         return found
 
     def recorded_key(self, name: str) -> str:
@@ -159,7 +157,7 @@ class Staleness:
         return self._key(stage)
 
     @contextmanager
-    def running(self, name: str, restore: bool = True) -> Iterator[Begun]:
+    def running(self, name: str, restore: bool = True) -> Iterator[StageRun]:
         """Around a stage's run: restores it from the run cache or lets the body run, then commits it to dvc.lock.
 
         The repository is unlocked while the body runs; the stage's inputs and outputs are not.
@@ -194,15 +192,15 @@ class Staleness:
                         repo.stage_cache.restore(stage)
                         restored = True
                 stage.save_deps()
-                begun = Begun(self._key(stage), restored)
+                run = StageRun(self._key(stage), restored)
                 before = {str(d): d.hash_info for d in stage.deps}
                 if restored:
-                    yield begun
+                    yield run
                 else:
                     repo.lock.unlock()
                     repo._reset()
                     try:
-                        yield begun
+                        yield run
                     finally:
                         repo.lock.lock()
                 stage.save(run_cache=all(o.use_cache for o in stage.outs if not (o.is_metric or o.is_plot)))
@@ -250,11 +248,3 @@ def _folded(reasons: list[str]) -> list[str]:
 def recorded_outs(stage: Any) -> bool:
     """Whether dvc.lock has this stage."""
     return any(o.hash_info for o in stage.outs)
-
-
-def _leaves_apart(key: str, value: Any, seen: Any) -> list[tuple[str, Any, Any]]:
-    if isinstance(value, dict) and isinstance(seen, dict):
-        return [
-            x for k in dict.fromkeys((*value, *seen)) for x in _leaves_apart(f"{key}.{k}", value.get(k), seen.get(k))
-        ]
-    return [] if value == seen else [(key, value, seen)]

@@ -1,4 +1,4 @@
-"""A Kedro runner for what is no stage: tracked in MLflow, unknown to DVC."""
+"""Runs a pipeline that is no stage: MLflow tracks it, dvc.lock does not know it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from cdm_kedro.tracking import scratch
 from cdm_kedro.tracking.runs import Tracking
 
 OUTSIDE = {"cdm.outside_dag": "true"}
-"""Tag of its MLflow runs."""
+"""Tag of the MLflow runs of such a pipeline."""
 
 
-class UnrecordedRunner(SequentialRunner):
-    """SequentialRunner that always runs, as one MLflow run, and leaves dvc.lock alone.
+class OneOffRunner(SequentialRunner):
+    """SequentialRunner that runs everything as one MLflow run and leaves dvc.lock alone.
 
     Args:
         root: project folder.
         env: environment.
-        name: of the run.
-        title: of its parent run.
+        name: name of the run.
+        title: name of its parent run.
     """
 
     def __init__(self, root: Path, env: str | None, name: str, title: str) -> None:
