@@ -132,9 +132,3 @@ def test_inference_schedules(schedule: str) -> None:
         assert (betas[1:] / betas[:-1]).std() < 1e-9
     if schedule == "quadratic":
         assert betas.sqrt().diff().std() < 1e-12
-
-
-def test_respaced_process_keeps_the_marginals() -> None:
-    process = DiffusionProcess(make_betas("cosine", 100))
-    kept = [0, 9, 50, 99]
-    torch.testing.assert_close(process.respaced(kept).alphas_cumprod, process.alphas_cumprod[kept])

@@ -140,6 +140,7 @@ def test_schedule_visits_and_refuses() -> None:
     schedule = ReverseSchedule.respaced(process, 10, visit=[100, 333])
     assert len(schedule) == 10 and {0, 100, 333, 999} <= set(schedule.timesteps)
     assert schedule.timesteps == tuple(sorted(schedule.timesteps, reverse=True))
+    assert torch.equal(schedule.alphas_cumprod, process.alphas_cumprod[list(schedule.timesteps)])  # the marginals stay
     assert len(ReverseSchedule.respaced(process)) == 1000
     with pytest.raises(ValueError, match="choose 1 to 1000"):
         ReverseSchedule.respaced(process, 1001)

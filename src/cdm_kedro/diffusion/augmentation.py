@@ -1,9 +1,14 @@
-"""Conditioning augmentation of the low-resolution input: none, Gaussian, blur (section 3)."""
+"""Conditioning augmentation: what happens to the low-resolution input of a super-resolution model (section 3).
+
+z_0 is a clean low-resolution image, and z_s is that image after s steps of the low model's forward process. The first
+functions are the paper's three kinds, one after the other; the classes say how one model is trained and sampled.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Container, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,13 +16,90 @@ from torch import Tensor
 
 from cdm_kedro.diffusion.process import DiffusionProcess
 
+Callback = Callable[[int, Tensor], None]
 
-class Augmentation(Protocol):
-    """What training and sampling ask of every augmentation. Randomness comes in, so that the caller owns it."""
 
-    conditions_on_level: bool
-    """Whether the network receives s."""
+def blurred(
+    z_0: Tensor, uniforms: Tensor, sigma_min: float, sigma_max: float, probability: float, kernel_size: int
+) -> Tensor:
+    """Blurring augmentation (section 3.1): a Gaussian filter of random width on a share of the training examples.
 
+    Args:
+        z_0: (B, 3, h, w) in [-1, 1].
+        uniforms: (B, 2) in [0, 1), which decide whether an example is blurred and how widely.
+        sigma_min: smallest width of the filter, in pixels of ``z_0``.
+        sigma_max: largest width.
+        probability: share of the examples that are blurred.
+        kernel_size: side of the filter in pixels, odd.
+    """
+    sigma = sigma_min + (sigma_max - sigma_min) * uniforms[:, 1]
+    chosen = (uniforms[:, 0] < probability)[:, None, None, None]
+    return torch.where(chosen, gaussian_blur(z_0, sigma, kernel_size), z_0)
+
+
+def noised(z_0: Tensor, s: Tensor, noise: Tensor, process: DiffusionProcess) -> Tensor:
+    """Draw z_s ~ q(z_s | z_0), on which truncated and non-truncated augmentation both train (section 3.2).
+
+    Args:
+        z_0: (B, 3, h, w) in [-1, 1].
+        s: (B,) int64 number of forward steps; 0 leaves an example clean.
+        noise: (B, 3, h, w) standard normal.
+        process: forward process of the low model.
+    """
+    z_s = process.q_sample(z_0, (s - 1).clamp_min(0), noise)
+    return torch.where((s > 0)[:, None, None, None], z_s, z_0)
+
+
+def truncated(
+    reverse: Callable[[Callback], Tensor], timesteps: Sequence[int], stops: Container[int]
+) -> dict[int, Tensor]:
+    """Truncated augmentation in sampling (section 3.2): stop the low model's reverse process at s.
+
+    The states are z_s ~ p(z_s), the integral of p(z_{s:T}) over z_{s+1:T} (equation 2). The process goes on to z_0 all
+    the same, because the low model's finished samples are a result of their own.
+
+    Args:
+        reverse: samples the low model, calls the function that it is given with the number of every step and the
+            state before that step, and returns z_0.
+        timesteps: index t that the state before each step has.
+        stops: values of s above 0 whose z_s is wanted.
+
+    Returns:
+        s to z_s, (B, 3, h, w) float32, with z_0 under 0.
+    """
+    z: dict[int, Tensor] = {}
+
+    def keep(step: int, state: Tensor) -> None:
+        s = timesteps[step] + 1
+        if s in stops:
+            z[s] = state.clone()
+
+    z[0] = reverse(keep)
+    return z
+
+
+def non_truncated(z_0: Tensor, s: int, noise: Tensor, process: DiffusionProcess) -> Tensor:
+    """Non-truncated augmentation in sampling (section 3.3): finish z_0, then corrupt it to z'_s ~ q(z_s | z_0).
+
+    Args:
+        z_0: (B, 3, h, w) finished samples of the low model in [-1, 1].
+        s: number of forward steps, above 0.
+        noise: (B, 3, h, w) standard normal.
+        process: forward process of the low model.
+    """
+    return process.q_sample(z_0, torch.full((len(z_0),), s - 1, device=z_0.device), noise)
+
+
+class Augmentation(ABC):
+    """How the low-resolution input of one model is augmented. Randomness comes in, so that the caller owns it.
+
+    Attributes:
+        conditions_on_level: whether the network receives s.
+    """
+
+    conditions_on_level = False
+
+    @abstractmethod
     def train(self, low_res: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
         """Augment a training batch.
 
@@ -27,35 +109,22 @@ class Augmentation(Protocol):
             noise: (B, 3, h, w) standard normal.
 
         Returns:
-            The augmented input, and (B,) float s or None.
+            The augmented input, and (B,) float s where the network receives it.
         """
-        ...
 
     def sample(self, low_res: Tensor, s: int, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Augment finished low-resolution samples (non-truncated, section 3.3).
+        """Augment finished samples of the low model; unless a subclass says otherwise, they stay as they are.
 
         Args:
             low_res: (B, 3, h, w) in [-1, 1].
-            s: steps of the low stage's forward process; 0 leaves the input clean.
+            s: steps of the low model's forward process; 0 leaves the input clean.
             noise: (B, 3, h, w) standard normal; needed for s > 0.
-        """
-        ...
 
-
-class NoConditioningAugmentation:
-    """The input as it is."""
-
-    conditions_on_level = False
-
-    def train(self, low_res: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the input."""
-        return low_res, None
-
-    def sample(self, low_res: Tensor, s: int, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the input.
+        Returns:
+            As :meth:`train`.
 
         Raises:
-            ValueError: s > 0 for a model that never saw noise.
+            ValueError: s > 0 for a model that never saw noise, or s > 0 without noise.
         """
         if s > 0:
             raise ValueError(
@@ -64,13 +133,32 @@ class NoConditioningAugmentation:
         return low_res, None
 
 
-class GaussianConditioning:
-    """z_s ~ q(z_s | z_0) of a forward process; the network receives s (sections 3.2, 3.3).
+class NoConditioningAugmentation(Augmentation):
+    """Training and sampling on the input as it is."""
+
+    def train(self, low_res: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the input."""
+        return low_res, None
+
+
+class BlurConditioning(Augmentation):
+    """Training on :func:`blurred` input, with the numbers described there, and sampling on the input as it is."""
+
+    def __init__(self, sigma_min: float, sigma_max: float, probability: float = 0.5, kernel_size: int = 3) -> None:
+        self.numbers = sigma_min, sigma_max, probability, kernel_size
+
+    def train(self, low_res: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Blur a share of the examples, each with its own width."""
+        return blurred(low_res, uniforms, *self.numbers), None
+
+
+class GaussianConditioning(Augmentation):
+    """Training on :func:`noised` input with s given to the network (section 3.2), for both kinds of sampling.
 
     Args:
-        process: forward process in which s counts steps.
-        s: fixed level, or None to train on s uniform over 0 .. ``max_s``.
-        max_s: largest s of amortized training.
+        process: forward process of the low model, which s counts the steps of.
+        s: the one level to train on, or None to train on s uniform over 0 .. ``max_s``.
+        max_s: largest s of amortized training; None is all of the process.
     """
 
     conditions_on_level = True
@@ -79,57 +167,20 @@ class GaussianConditioning:
         self.process, self.s = process, s
         self.max_s = process.num_timesteps if max_s is None else max_s
 
-    def _noised(self, low_res: Tensor, s: Tensor, noise: Tensor) -> Tensor:
-        noisy = self.process.q_sample(low_res, (s - 1).clamp_min(0), noise)
-        return torch.where((s > 0)[:, None, None, None], noisy, low_res)
-
     def train(self, low_res: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
         """Noise each example to its own s."""
         if self.s is None:
             s = (uniforms[:, 0].double() * (self.max_s + 1)).long().clamp_max(self.max_s)
         else:
             s = torch.full((len(low_res),), self.s, device=low_res.device, dtype=torch.int64)
-        return self._noised(low_res, s, noise), s.float()
+        return noised(low_res, s, noise, self.process), s.float()
 
     def sample(self, low_res: Tensor, s: int, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Noise finished samples to s."""
-        level = torch.full((len(low_res),), s, device=low_res.device, dtype=torch.int64)
-        if s == 0:
-            return low_res, level.float()
-        if noise is None:
+        """Noise finished samples to s (section 3.3)."""
+        if s > 0 and noise is None:
             raise ValueError(f"s is {s}; noise is needed")
-        return self._noised(low_res, level, noise), level.float()
-
-
-class BlurConditioning:
-    """Gaussian blur with a random width on a share of the training examples, none at inference (section 3.1).
-
-    Args:
-        sigma_min: smallest width in pixels of the low-resolution input.
-        sigma_max: largest width.
-        probability: share of examples that are blurred.
-        kernel_size: odd.
-    """
-
-    conditions_on_level = False
-
-    def __init__(self, sigma_min: float, sigma_max: float, probability: float = 0.5, kernel_size: int = 3) -> None:
-        self.sigma_min, self.sigma_max = sigma_min, sigma_max
-        self.probability, self.kernel_size = probability, kernel_size
-
-    def train(self, low_res: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Blur each example with its own width."""
-        sigma = self.sigma_min + (self.sigma_max - self.sigma_min) * uniforms[:, 1:2]
-        blurred = gaussian_blur(low_res, sigma[:, 0], self.kernel_size)
-        return torch.where((uniforms[:, 0] < self.probability)[:, None, None, None], blurred, low_res), None
-
-    def sample(self, low_res: Tensor, s: int, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the input.
-
-        Raises:
-            ValueError: s > 0 for a model that never saw noise.
-        """
-        return NoConditioningAugmentation().sample(low_res, s, noise)
+        z = low_res if noise is None or s == 0 else non_truncated(low_res, s, noise, self.process)
+        return z, torch.full((len(z),), float(s), device=z.device)
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:

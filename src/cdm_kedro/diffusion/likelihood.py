@@ -1,4 +1,4 @@
-"""Bits per dimension: the variational bound of one model, and of a truncated cascade (section 3.2, equation 3)."""
+"""Bits per dimension: the bound of one model (equation 1) and of a truncated cascade (section 3.2, equation 3)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]
 
 
 def prior_bits(process: DiffusionProcess, x_start: Tensor) -> Tensor:
-    """KL(q(x_T | x_0) || N(0, I)) in bits per dimension, (B,)."""
+    """L_T of equation 1: KL(q(x_T | x_0) || N(0, I)) in bits per dimension, (B,)."""
     t = torch.full((len(x_start),), process.num_timesteps - 1, dtype=torch.int64, device=x_start.device)
     mean = process.table("sqrt_alphas_cumprod", t, x_start.ndim) * x_start
     log_variance = 2 * process.table("sqrt_one_minus_alphas_cumprod", t, x_start.ndim).log()
@@ -27,7 +27,7 @@ def prior_bits(process: DiffusionProcess, x_start: Tensor) -> Tensor:
 def term_bits(
     model: Denoiser, process: DiffusionProcess, x_start: Tensor, t: Tensor, noise: Tensor, clip_x_start: bool = True
 ) -> Tensor:
-    """One term of the bound per example: L_{t-1}, or the decoder's at index 0.
+    """One term of equation 1's sum an example, or its last one, the decoder's, at index 0.
 
     Args:
         model: six output channels (eps, v) mean learned variances; three mean the fixed beta-tilde.
@@ -35,7 +35,7 @@ def term_bits(
         x_start: (B, 3, H, W) 8-bit images in [-1, 1].
         t: (B,) int64 index.
         noise: (B, 3, H, W) standard normal.
-        clip_x_start: as in sampling.
+        clip_x_start: whether the image that the model predicts is clamped to [-1, 1], as in sampling.
 
     Returns:
         (B,) bits per dimension.
@@ -63,7 +63,7 @@ def bound_bits(
     first: int = 0,
     clip_x_start: bool = True,
 ) -> Tensor:
-    """Unbiased estimate of the bound on -log2 p(x_0), or of its part from index ``first`` up.
+    """Unbiased estimate of L(x_0) (equation 1), a bound on -log2 p(x_0), or of its part from index ``first`` up.
 
     Args:
         model: see :func:`term_bits`.
@@ -73,21 +73,17 @@ def bound_bits(
         uniforms: (K, B) in [0, 1): each image draws K indices, one from each of K equal strata; the decoder's term is
             always included. K = number of indices gives every term once.
         first: terms below this index are left out; 0 keeps the decoder.
-        clip_x_start: as in sampling.
+        clip_x_start: see :func:`term_bits`.
 
     Returns:
         (B,) bits per dimension of ``x_start``.
     """
-    total = prior_bits(process, x_start)
-    lowest = first
+    total, lowest = prior_bits(process, x_start), first
     if first == 0:
         t = torch.zeros(len(x_start), dtype=torch.int64, device=x_start.device)
-        total = total + term_bits(model, process, x_start, t, noise(len(uniforms)), clip_x_start)
-        lowest = 1
+        total, lowest = total + term_bits(model, process, x_start, t, noise(len(uniforms)), clip_x_start), 1
     count = process.num_timesteps - lowest
-    if count <= 0:
-        return total
-    for k, u in enumerate(uniforms):
+    for k, u in enumerate(uniforms if count > 0 else ()):
         t = (lowest + (k + u.double()) * count / len(uniforms)).long().clamp_max(process.num_timesteps - 1)
         term = term_bits(model, process, x_start, t, noise(k), clip_x_start)
         total = total + term * (count / len(uniforms))
@@ -95,11 +91,11 @@ def bound_bits(
 
 
 def truncated_cascade_bits(low_part: Tensor, high: Tensor, low_dims: int, dims: int) -> Tensor:
-    """Equation 3: -log2 p(x_0) <= L_T + sum_{t > s} L_{t-1} of the low stage, plus the high stage's bound given z_s.
+    """Equation 3: -log2 p(x_0) <= L_T(z_0) + sum_{t > s} L_{t-1}(z_0) + L(x_0 | z_s).
 
     Args:
-        low_part: (B,) :func:`bound_bits` of the low stage with ``first=s``, bits per dimension of z_0.
-        high: (B,) :func:`bound_bits` of the high stage conditioned on z_s, bits per dimension of x_0.
+        low_part: (B,) :func:`bound_bits` of the low model with ``first=s``, bits per dimension of z_0.
+        high: (B,) :func:`bound_bits` of the high model conditioned on z_s, bits per dimension of x_0.
         low_dims: dimensions of z_0.
         dims: dimensions of x_0.
 

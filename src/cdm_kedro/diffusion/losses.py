@@ -1,4 +1,4 @@
-"""Training objectives: L_simple, L_vlb and their hybrid (section 2.1; Improved DDPM equation 16)."""
+"""What training minimizes: L_simple, one term of the variational bound, and their hybrid (section 2.1)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def normal_kl(mean1: Tensor, log_variance1: Tensor, mean2: Tensor, log_variance2
 
 
 def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    """Log probability of 8-bit pixels under a Gaussian integrated over each pixel's bin (DDPM equation 13).
+    """Log probability of 8-bit pixels under a Gaussian integrated over each pixel's bin (DDPM, equation 13).
 
     Args:
         x: pixels in [-1, 1], multiples of 1/127.5; the outermost bins reach to infinity.
@@ -50,7 +50,15 @@ def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_std: Tensor
 def vlb_terms(
     process: DiffusionProcess, x_start: Tensor, x_t: Tensor, t: Tensor, mean: Tensor, log_variance: Tensor
 ) -> Tensor:
-    """One term of the variational bound per example: KL to the true posterior, or the decoder's at t = 0.
+    """One term of equation 1 an example: KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)), or -log p(x_0 | x_1) at t = 0.
+
+    Args:
+        process: the forward process.
+        x_start: (B, 3, H, W) 8-bit images in [-1, 1].
+        x_t: (B, 3, H, W) noisy images.
+        t: (B,) int64 index.
+        mean: (B, 3, H, W) mean of the model's p(x_{t-1} | x_t).
+        log_variance: (B, 3, H, W) its log variance.
 
     Returns:
         (B,) bits per dimension.
@@ -63,7 +71,7 @@ def vlb_terms(
 
 
 def simple_loss(eps: Tensor, noise: Tensor) -> Tensor:
-    """L_simple per example, (B,): mean squared error of eps."""
+    """L_simple (section 2.1) an example, (B,): the mean squared error of eps."""
     return _mean((eps.float() - noise) ** 2)
 
 
@@ -77,10 +85,10 @@ def hybrid_loss(
     vlb_weight: float = 1e-3,
     weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """L_hybrid = L_simple + vlb_weight * L_vlb, where L_vlb trains only the variances.
+    """L_simple + vlb_weight * L_vlb, where L_vlb trains the variances only (Improved DDPM, equation 16).
 
-    L_vlb is a sum over T terms and one t is drawn, so the drawn term counts T times; like the paper's code base,
-    it is in bits per dimension.
+    L_vlb is equation 1, a sum over T terms of which one is drawn, so that term counts T times. As in the code of
+    Improved DDPM it is in bits per dimension.
 
     Args:
         process: the forward process.
@@ -89,11 +97,11 @@ def hybrid_loss(
         x_t: (B, 3, H, W) noisy images.
         t: (B,) int64 index.
         noise: (B, 3, H, W) the noise in ``x_t``.
-        vlb_weight: lambda.
-        weight: (B,) of L_simple; None is 1.
+        vlb_weight: weight of L_vlb.
+        weight: (B,) weights of L_simple; None is 1.
 
     Returns:
-        Loss, L_simple, and the single term of L_vlb in bits per dimension, (B,) each.
+        Loss, L_simple, and the drawn term of L_vlb in bits per dimension, (B,) each.
     """
     eps, v = output.float().chunk(2, dim=1)
     mse = simple_loss(eps, noise)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -12,7 +10,7 @@ class DiffusionProcess:
     """Tables of a discrete forward process, in float64, and the formulas over them.
 
     Index t runs over 0 .. T-1; index 0 is the paper's t = 1. Tensors returned are float32, of the images' shape or
-    broadcastable to it.
+    broadcastable to it. In the formulas, abar is alphas_cumprod.
 
     Args:
         betas: (T,) float64, each in (0, 1).
@@ -47,49 +45,39 @@ class DiffusionProcess:
             self._on[t.device] = {key: value.to(t.device, torch.float32) for key, value in self._tables.items()}
         return self._on[t.device][name][t].reshape(-1, *[1] * (ndim - 1))
 
+    def _tables_at(self, t: Tensor, ndim: int, *names: str) -> list[Tensor]:
+        return [self.table(name, t, ndim) for name in names]
+
     def q_sample(self, x_start: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """Draw x_t given x_0: sqrt(abar) x_0 + sqrt(1 - abar) noise; t (B,) int64 index."""
-        n = x_start.ndim
-        return (
-            self.table("sqrt_alphas_cumprod", t, n) * x_start
-            + self.table("sqrt_one_minus_alphas_cumprod", t, n) * noise
-        )
+        """Draw x_t ~ q(x_t | x_0), x_t = sqrt(abar) x_0 + sqrt(1 - abar) noise; t (B,) int64 index."""
+        a, b = self._tables_at(t, x_start.ndim, "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod")
+        return a * x_start + b * noise
 
     def x_start_from_eps(self, x_t: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        """x_0 = x_t / sqrt(abar) - sqrt(1/abar - 1) eps."""
-        n = x_t.ndim
-        return (
-            self.table("sqrt_recip_alphas_cumprod", t, n) * x_t - self.table("sqrt_recipm1_alphas_cumprod", t, n) * eps
-        )
+        """x_0 = sqrt(1 / abar) x_t - sqrt(1 / abar - 1) eps."""
+        a, b = self._tables_at(t, x_t.ndim, "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod")
+        return a * x_t - b * eps
 
     def eps_from_x_start(self, x_t: Tensor, t: Tensor, x_start: Tensor) -> Tensor:
         """The inverse of :meth:`x_start_from_eps`."""
-        n = x_t.ndim
-        return (self.table("sqrt_recip_alphas_cumprod", t, n) * x_t - x_start) / self.table(
-            "sqrt_recipm1_alphas_cumprod", t, n
-        )
+        a, b = self._tables_at(t, x_t.ndim, "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod")
+        return (a * x_t - x_start) / b
 
     def posterior_mean(self, x_start: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
-        """Mean of q(x_{t-1} | x_t, x_0)."""
-        n = x_t.ndim
-        return self.table("posterior_coef_x_start", t, n) * x_start + self.table("posterior_coef_x_t", t, n) * x_t
+        """Mean of q(x_{t-1} | x_t, x_0) (DDPM, equation 7)."""
+        a, b = self._tables_at(t, x_t.ndim, "posterior_coef_x_start", "posterior_coef_x_t")
+        return a * x_start + b * x_t
 
     def x_start_from_mean(self, x_t: Tensor, t: Tensor, mean: Tensor) -> Tensor:
-        """x_0 for which ``mean`` is the posterior mean."""
-        n = x_t.ndim
-        return (mean - self.table("posterior_coef_x_t", t, n) * x_t) / self.table("posterior_coef_x_start", t, n)
+        """The inverse of :meth:`posterior_mean`: x_0 for which ``mean`` is that mean."""
+        a, b = self._tables_at(t, x_t.ndim, "posterior_coef_x_start", "posterior_coef_x_t")
+        return (mean - b * x_t) / a
 
     def learned_log_variance(self, v: Tensor, t: Tensor) -> Tensor:
-        """Log variance from the network's v in [-1, 1]: interpolates log beta-tilde (-1) and log beta (+1)."""
-        low, high = self.table("posterior_log_variance", t, v.ndim), self.table("log_betas", t, v.ndim)
-        fraction = (v + 1) / 2
-        return fraction * high + (1 - fraction) * low
-
-    def respaced(self, timesteps: Sequence[int]) -> DiffusionProcess:
-        """The process that visits only the given indices, ascending (Improved DDPM, section 4)."""
-        kept = self.alphas_cumprod[torch.as_tensor(timesteps)]
-        previous = torch.cat((torch.ones(1, dtype=torch.float64), kept[:-1]))
-        return DiffusionProcess(1 - kept / previous)
+        """Log of Sigma (section 2.1) from the network's v: log beta-tilde at v = -1, log beta at v = 1."""
+        low, high = self._tables_at(t, v.ndim, "posterior_log_variance", "log_betas")
+        share = (v + 1) / 2
+        return share * high + (1 - share) * low
 
     def level_bounds(self) -> Tensor:
         """(T+1,) float64 noise levels sqrt(alphas_cumprod), from 1 (clean) to the noisiest."""

@@ -1,14 +1,17 @@
-"""Reverse processes. Step i = 0 is the noisiest; the state before step i is a draw at ``alphas_cumprod[i]``.
+"""Reverse processes, from noise to images; each sampler's loop body is its paper's update.
 
 A model here is ``model(x, noise_cond) -> output`` with class, low-resolution input and augmentation level already
-bound; output is eps (B, C, H, W), or eps then v (B, 2C, H, W) with learned variances. ``noise(i)`` returns the
-standard normal tensor of step i. No function here waits for the device.
+bound; output is eps (B, C, H, W), or eps then v (B, 2C, H, W) with learned variances. ``noise(i)`` returns the standard
+normal tensor of step i, and step 0 is the noisiest. In the updates, ``abar`` is the level of the state x before the
+step and ``prev`` that of the state after it, which is the paper's index t - 1. No function here waits for the device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from math import log, sqrt
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +21,24 @@ from cdm_kedro.diffusion.process import DiffusionProcess
 Model = Callable[[Tensor, Tensor], Tensor]
 Noise = Callable[[int], Tensor]
 Callback = Callable[[int, Tensor], None]
+
+
+class Step(NamedTuple):
+    """One reverse step, from x = a x_0 + b eps to the next cleaner level.
+
+    Attributes:
+        noise_cond: () float32 on the device, what the model is conditioned on.
+        a: () float32 on the device, sqrt(abar).
+        b: () float32 on the device, sqrt(1 - abar).
+        abar: alphas_cumprod before the step.
+        prev: alphas_cumprod after it; 1 at the last step.
+    """
+
+    noise_cond: Tensor
+    a: Tensor
+    b: Tensor
+    abar: float
+    prev: float
 
 
 @dataclass(frozen=True)
@@ -58,12 +79,8 @@ class ReverseSchedule:
         steps = total if steps is None else steps
         if not 1 <= steps <= total:
             raise ValueError(f"steps is {steps}; the training process has {total}, so choose 1 to {total}")
-        indices = (
-            torch.linspace(0, total - 1, steps, dtype=torch.float64).round().long()
-            if steps > 1
-            else torch.tensor([total - 1])
-        )
-        kept = set(indices.tolist())
+        grid = torch.linspace(0, total - 1, steps, dtype=torch.float64).round().long().tolist()
+        kept = set(grid) if steps > 1 else {total - 1}
         fixed = sorted(set(visit))
         for t in fixed:
             if not 0 <= t < total:
@@ -95,18 +112,24 @@ class ReverseSchedule:
             timesteps=self.timesteps[first:],
         )
 
+    def steps(self, device: torch.device) -> Iterator[Step]:
+        """The steps in order, noisiest first; all their numbers go to the device in one transfer."""
+        abar = self.alphas_cumprod
+        columns = torch.stack((self.noise_cond.double(), abar.sqrt(), (1 - abar).sqrt()), dim=1)
+        rows = map(torch.unbind, columns.to(device, torch.float32).unbind())
+        for (cond, a, b), now, prev in zip(rows, abar.tolist(), self.alphas_cumprod_prev.tolist(), strict=True):
+            yield Step(cond, a, b, now, prev)
 
-def _predict(
-    model: Model, x: Tensor, cond: Tensor, a: Tensor, b: Tensor, clip: bool
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """x_start and its consistent eps, and v; a = sqrt(abar), b = sqrt(1 - abar)."""
-    output = model(x, cond.expand(len(x))).float()
+
+def _predict(model: Model, x: Tensor, step: Step, clip: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The image x_0 that the model sees in x, the eps that belongs to that image, and v."""
+    output = model(x, step.noise_cond.expand(len(x))).float()
     eps, v = output.chunk(2, dim=1) if output.shape[1] == 2 * x.shape[1] else (output, None)
-    x_start = (x - b * eps) / a
+    x_0 = (x - step.b * eps) / step.a
     if clip:
-        x_start = x_start.clamp(-1, 1)
-        eps = (x - a * x_start) / b
-    return x_start, eps, v
+        x_0 = x_0.clamp(-1, 1)
+        eps = (x - step.a * x_0) / step.b
+    return x_0, eps, v
 
 
 @torch.no_grad()
@@ -119,7 +142,7 @@ def ancestral(
     variance: str = "small",
     callback: Callback | None = None,
 ) -> Tensor:
-    """Ancestral sampling (DDPM algorithm 2) over any schedule.
+    """Ancestral sampling, x_{t-1} ~ N(mu(x_t, t), Sigma(x_t, t)) (section 2.1; DDPM, equation 7 and algorithm 2).
 
     Args:
         model: see the module.
@@ -133,34 +156,22 @@ def ancestral(
     Returns:
         (B, C, H, W) float32 samples.
     """
-    now, prev = schedule.alphas_cumprod, schedule.alphas_cumprod_prev
-    beta = 1 - now / prev
-    beta_tilde = beta * (1 - prev) / (1 - now)
-    # The last beta-tilde is 0; no noise is added there, so any finite log will do.
-    log_small = torch.where(beta_tilde > 0, beta_tilde, beta).log()
-    rows = torch.stack(
-        (
-            now.sqrt(),
-            (1 - now).sqrt(),
-            beta * prev.sqrt() / (1 - now),
-            (1 - prev) * (now / prev).sqrt() / (1 - now),
-            log_small,
-            beta.log(),
-            (beta_tilde if variance == "small" else beta).sqrt(),
-        ),
-        dim=1,
-    ).to(x_T.device, torch.float32)
-    cond, x, last = schedule.noise_cond.to(x_T.device), x_T, len(schedule) - 1
-    for i, (a, b, on_start, on_x, low, high, sigma) in enumerate(map(torch.unbind, rows.unbind())):
+    x = x_T
+    for i, step in enumerate(schedule.steps(x.device)):
         if callback is not None:
             callback(i, x)
-        x_start, _, v = _predict(model, x, cond[i], a, b, clip_x_start)
-        x = on_start * x_start + on_x * x
-        if i < last:
-            if v is not None:
-                fraction = (v + 1) / 2
-                sigma = torch.exp(0.5 * (fraction * high + (1 - fraction) * low))
-            x = x + sigma * noise(i)
+        x_0, _, v = _predict(model, x, step, clip_x_start)
+        abar, prev = step.abar, step.prev
+        alpha, beta = abar / prev, 1 - abar / prev
+        x = beta * sqrt(prev) / (1 - abar) * x_0 + (1 - prev) * sqrt(alpha) / (1 - abar) * x
+        if prev == 1:
+            break
+        beta_tilde = beta * (1 - prev) / (1 - abar)
+        if v is None:
+            x = x + sqrt(beta_tilde if variance == "small" else beta) * noise(i)
+        else:
+            share = (v + 1) / 2
+            x = x + torch.exp(0.5 * (share * log(beta) + (1 - share) * log(beta_tilde))) * noise(i)
     return x
 
 
@@ -174,20 +185,17 @@ def ddim(
     eta: float = 0.0,
     callback: Callback | None = None,
 ) -> Tensor:
-    """DDIM (Song et al. 2021, equations 12 and 16); ``eta`` 0 is deterministic, 1 matches ancestral variances."""
-    now, prev = schedule.alphas_cumprod, schedule.alphas_cumprod_prev
-    sigma = eta * ((1 - prev) / (1 - now)).sqrt() * (1 - now / prev).sqrt()
-    rows = torch.stack(
-        (now.sqrt(), (1 - now).sqrt(), prev.sqrt(), (1 - prev - sigma**2).clamp_min(0).sqrt(), sigma), dim=1
-    ).to(x_T.device, torch.float32)
-    cond, x, last = schedule.noise_cond.to(x_T.device), x_T, len(schedule) - 1
-    for i, (a, b, a_prev, on_eps, s) in enumerate(map(torch.unbind, rows.unbind())):
+    """DDIM (Song et al. 2021, equations 12 and 16); ``eta`` 0 is deterministic, 1 has ancestral variances."""
+    x = x_T
+    for i, step in enumerate(schedule.steps(x.device)):
         if callback is not None:
             callback(i, x)
-        x_start, eps, _ = _predict(model, x, cond[i], a, b, clip_x_start)
-        x = a_prev * x_start + on_eps * eps
-        if eta > 0 and i < last:
-            x = x + s * noise(i)
+        x_0, eps, _ = _predict(model, x, step, clip_x_start)
+        abar, prev = step.abar, step.prev
+        sigma = eta * sqrt((1 - prev) / (1 - abar)) * sqrt(1 - abar / prev)
+        x = sqrt(prev) * x_0 + sqrt(max(1 - prev - sigma**2, 0)) * eps
+        if sigma > 0:
+            x = x + sigma * noise(i)
     return x
 
 
@@ -200,33 +208,23 @@ def dpmpp_2m(
     clip_x_start: bool = True,
     callback: Callback | None = None,
 ) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): deterministic, second order, for about 20 steps."""
-    now, prev = schedule.alphas_cumprod, schedule.alphas_cumprod_prev
-    half_log_snr = 0.5 * torch.log(now / (1 - now))
-    h = half_log_snr[1:] - half_log_snr[:-1]
-    # The last step goes to the clean image, at infinite log-SNR, and the first has no history: first order there.
-    correction = torch.zeros_like(now)
-    if len(now) > 2:
-        correction[1:-1] = 0.5 * h[1:] / h[:-1]
-    rows = torch.stack(
-        (
-            now.sqrt(),
-            (1 - now).sqrt(),
-            ((1 - prev) / (1 - now)).sqrt(),
-            prev.sqrt() - now.sqrt() * ((1 - prev) / (1 - now)).sqrt(),
-            correction,
-        ),
-        dim=1,
-    ).to(x_T.device, torch.float32)
-    cond, x = schedule.noise_cond.to(x_T.device), x_T
-    previous: Tensor | None = None
-    for i, (a, b, on_x, on_start, c) in enumerate(map(torch.unbind, rows.unbind())):
+    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): deterministic, second order, for about 20 steps.
+
+    ``h`` is a step in half log-SNR. The first step, which has no history, and the last, which is infinite, are of first
+    order.
+    """
+    x, last, last_h = x_T, None, 0.0
+    for i, step in enumerate(schedule.steps(x.device)):
         if callback is not None:
             callback(i, x)
-        x_start, _, _ = _predict(model, x, cond[i], a, b, clip_x_start)
-        estimate = x_start if previous is None else x_start + c * (x_start - previous)
-        x = on_x * x + on_start * estimate
-        previous = x_start
+        x_0, _, _ = _predict(model, x, step, clip_x_start)
+        abar, prev, estimate = step.abar, step.prev, x_0
+        if prev < 1:
+            h = 0.5 * log(prev / (1 - prev)) - 0.5 * log(abar / (1 - abar))
+            estimate = x_0 if last is None else x_0 + 0.5 * h / last_h * (x_0 - last)
+            last, last_h = x_0, h
+        shrink = sqrt((1 - prev) / (1 - abar))
+        x = shrink * x + (sqrt(prev) - sqrt(abar) * shrink) * estimate
     return x
 
 

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from cdm_kedro.diffusion.augmentation import truncated
 from cdm_kedro.diffusion.pixels import to_range
 from cdm_kedro.diffusion.samplers import SAMPLERS, Model, ReverseSchedule, guided, renoise_and_resample
 from cdm_kedro.model.build import build_augmentation, build_process
@@ -133,25 +134,21 @@ class LoadedModel:
         def draw(number: int) -> Tensor:
             return normal(seed, self.number, indices, number, (3, self.params.resolution, self.params.resolution))
 
-        def keep(step: int, x: Tensor) -> None:
-            s = self.schedule.timesteps[step] + 1  # the state before the step at index t is z_{t + 1}
-            if s in self.states_at:
-                states[s] = x.clone()
-
         settings = self.sampling
         model: Model = partial(evaluate, labels if self.params.unet.class_cond else None)
         if settings.guidance_scale != 1:
             model = guided(model, partial(evaluate, None), settings.guidance_scale)
-        states: dict[int, Tensor] = {}
-        x = SAMPLERS[settings.sampler](
+        reverse = partial(
+            SAMPLERS[settings.sampler],
             model,
             draw(_START),
             self.schedule,
             lambda step: draw(_REVERSE + step),
             clip_x_start=settings.clip_x_start,
-            callback=keep,
             **({"eta": settings.eta} if settings.sampler == "ddim" else {}),
         )
+        states = truncated(lambda callback: reverse(callback=callback), self.schedule.timesteps, self.states_at)
+        x = states.pop(0)
         if settings.resample_from is not None:
             used = _REVERSE + len(self.schedule)
             x = renoise_and_resample(

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from cdm_kedro.data.loader import BetonLoader
 from cdm_kedro.data.resample import downsample
-from cdm_kedro.diffusion.losses import hybrid_loss, simple_loss
-from cdm_kedro.diffusion.process import q_sample_at_level
+from cdm_kedro.diffusion.objective import Objective, Randomness
 from cdm_kedro.errors import CdmError
 from cdm_kedro.model.build import build_augmentation, build_process, build_unet
 from cdm_kedro.model.ema import EMA
@@ -85,8 +84,15 @@ class Trainer:
         self.forward_flops = forward_flops(self.unet, self.params)
         self.ema = EMA(self.net, self.training.ema_decay)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.training.lr, fused=True)
-        self.process = build_process(self.params.diffusion)
-        self.augmentation = build_augmentation(self.params.augmentation)
+        self.objective = Objective(
+            build_process(self.params.diffusion),
+            build_augmentation(self.params.augmentation),
+            continuous=self.params.diffusion.noise_conditioning == "continuous",
+            vlb_weight=self.params.diffusion.vlb_weight,
+            class_dropout=self.training.class_dropout,
+            num_classes=job.num_classes,
+            weight=self.unet.loss_weight if isinstance(self.unet, PreconditionedUNet) else None,
+        )
         self.checkpoints = Checkpoints(
             Path(job.workdir) / "checkpoints",
             job.identity(),
@@ -192,6 +198,12 @@ class Trainer:
 
     # ---- one step ----
 
+    def network(self, x_t: Tensor, *conditions: Tensor | None) -> Tensor:
+        """Evaluate the network in its memory layout and precision."""
+        x_t = x_t.contiguous(memory_format=self.layout)
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
+            return self.forward(x_t, *conditions)
+
     def losses(
         self, images: Tensor, labels: Tensor, uniforms: Tensor, noise: Tensor, low_noise: Tensor | None
     ) -> Tensor:
@@ -205,49 +217,11 @@ class Trainer:
                 self.params.resolution // (self.params.low_resolution or self.params.resolution),
                 uniforms[:, 2] < 0.5 if flips else None,
             )
-        x_start = images.float() / 127.5 - 1
-        low: Tensor | None = None
-        aug_level: Tensor | None = None
-        if self.params.low_resolution is not None and low_noise is not None:
-            small = downsample(images, low_noise.shape[-1]).float() / 127.5 - 1
-            low, aug_level = self.augmentation.train(small, uniforms[:, 3:5], low_noise)
-        timesteps = self.process.num_timesteps
-        t = (uniforms[:, 0] * timesteps).long().clamp_max(timesteps - 1)
-        if self.params.diffusion.noise_conditioning == "continuous":
-            cond = self.process.draw_level(t, uniforms[:, 1])
-            x_t = q_sample_at_level(x_start, cond, noise)
-        else:
-            cond, x_t = t.float(), self.process.q_sample(x_start, t, noise)
-        y: Tensor | None = None
-        if self.params.unet.class_cond:
-            y = labels
-            if self.training.class_dropout > 0:
-                y = torch.where(uniforms[:, 5] < self.training.class_dropout, self.job.num_classes, labels)
-        x_t = x_t.contiguous(memory_format=self.layout)
-        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
-            output = self.forward(x_t, cond, y, low, aug_level)
-        loss, mse = self.loss(output, x_start, x_t, t, cond, noise, aug_level)
-        self.meter.add_losses(t * 4 // timesteps, mse.detach())
-        return loss
-
-    def loss(
-        self,
-        output: Tensor,
-        x_start: Tensor,
-        x_t: Tensor,
-        t: Tensor,
-        cond: Tensor,
-        noise: Tensor,
-        aug_level: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """What is minimized and the mean squared error of eps, (B,) each, of the network's output."""
-        weight = self.unet.loss_weight(cond, aug_level) if isinstance(self.unet, PreconditionedUNet) else None
-        if self.params.diffusion.learned_variances:
-            scale = self.params.diffusion.vlb_weight
-            loss, mse, _ = hybrid_loss(self.process, output, x_start, x_t, t, noise, scale, weight)
-            return loss, mse
-        mse = simple_loss(output, noise)
-        return (mse if weight is None else weight * mse), mse
+        low = None if low_noise is None else downsample(images, low_noise.shape[-1])
+        random = Randomness(uniforms[:, 0], uniforms[:, 1], uniforms[:, 3:5], uniforms[:, 5], noise, low_noise)
+        losses = self.objective(self.network, images, labels if self.params.unet.class_cond else None, low, random)
+        self.meter.add_losses(losses.t * 4 // self.objective.process.num_timesteps, losses.simple.detach())
+        return losses.total
 
     def accumulate(self, images: Tensor, labels: Tensor) -> Tensor:
         """Gradients of this rank's share of the batch; returns its mean loss ()."""
