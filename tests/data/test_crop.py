@@ -9,11 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from cdm_kedro.data.crop import BadImage, Decoded, centre_crop, decode
-from cdm_kedro.data.resample import downsample, downsample_numpy
 
 
 def photo(height: int = 40, width: int = 60) -> np.ndarray:
@@ -126,18 +124,3 @@ def test_guided_diffusion_option_against_pillow_steps() -> None:
     for size, filter_ in (((650, 550), "BOX"), ((325, 275), "BOX"), ((303, 256), "BICUBIC")):
         image = image.resize(size, Image.Resampling[filter_])
     assert np.array_equal(got, np.asarray(image)[:, 23:279])
-
-
-@pytest.mark.parametrize("resolution", [128, 64, 32])
-def test_downsample_is_the_rounded_mean(resolution: int) -> None:
-    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 256, 256)).astype(np.uint8))
-    k = 256 // resolution
-    mean = images.numpy().astype(np.float64).reshape(2, 3, resolution, k, resolution, k).mean((3, 5))
-    assert np.array_equal(downsample(images, resolution).numpy(), np.rint(mean).astype(np.uint8))
-    arrays = images.permute(0, 2, 3, 1).numpy()
-    assert np.array_equal(
-        downsample_numpy(arrays, resolution), downsample(images, resolution).permute(0, 2, 3, 1).numpy()
-    )
-    for refused in (lambda: downsample(images, 100), lambda: downsample_numpy(arrays, 100)):
-        with pytest.raises(ValueError, match="divides"):
-            refused()

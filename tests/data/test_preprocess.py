@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from pathlib import Path
 
@@ -11,35 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from cdm_kedro.data.beton import BetonError, check_beton, read_beton
-from cdm_kedro.data.embedded.drawings import CLASSES
-from cdm_kedro.data.embedded.generate import generate, render
-from cdm_kedro.data.image_folder import FolderError, scan
+from cdm_kedro.data.beton import read_beton
 from cdm_kedro.data.preprocess import BadImagesError, preprocess_folder
 from cdm_kedro.data.resample import downsample
 from cdm_kedro.files.hashes import sha256
+from cdm_kedro.files.space import DiskFullError
 from cdm_kedro.params.data import PreprocessParams
-
-
-def test_scan_sorts_and_labels(image_folder: Path) -> None:
-    folder = scan(image_folder)
-    assert folder.classes == ["class0", "class1", "class2"]
-    assert [len(folder.splits[s]) for s in ("train", "val")] == [18, 6]
-    assert all(s.path.split("/")[1] == folder.classes[s.label] for s in folder.splits["train"])
-
-
-def test_layout_errors_name_folder_and_fix(tmp_path: Path) -> None:
-    with pytest.raises(FolderError, match=r"no such folder; `images` in conf"):
-        scan(tmp_path / "missing")
-    with pytest.raises(FolderError, match="train"):
-        scan(tmp_path)
-    for part in ("train/a", "val/a", "val/b"):
-        (tmp_path / part).mkdir(parents=True)
-    with pytest.raises(FolderError, match="holds no images"):
-        scan(tmp_path)
-    Image.new("RGB", (4, 4)).save(tmp_path / "train/a/x.png")
-    with pytest.raises(FolderError, match=r"\['b'\] do not occur"):
-        scan(tmp_path)
+from cdm_kedro.processes.pool import WorkerDied
 
 
 def test_files_agree_with_the_pictures_and_each_other(image_folder: Path, betons: dict[str, Path]) -> None:
@@ -51,26 +28,6 @@ def test_files_agree_with_the_pictures_and_each_other(image_folder: Path, betons
         lower, lower_labels = read_beton(betons[f"train_{resolution}"])
         assert np.array_equal(lower_labels, labels)
         assert np.array_equal(lower, downsample(planes, resolution).permute(0, 2, 3, 1).numpy())
-
-
-def test_ffcv_reads_what_our_reader_reads(betons: dict[str, Path]) -> None:
-    from ffcv.fields.basics import IntDecoder
-    from ffcv.fields.rgb_image import SimpleRGBImageDecoder
-    from ffcv.loader import Loader, OrderOption
-    from ffcv.transforms import Squeeze, ToTensor
-
-    loader = Loader(
-        str(betons["val_64"]),
-        batch_size=4,
-        num_workers=1,
-        order=OrderOption.SEQUENTIAL,
-        drop_last=False,
-        pipelines={"image": [SimpleRGBImageDecoder(), ToTensor()], "label": [IntDecoder(), ToTensor(), Squeeze(1)]},
-    )
-    parts = [(x.clone(), y.clone()) for x, y in loader]
-    images, labels = read_beton(betons["val_64"])
-    assert np.array_equal(torch.cat([p[0] for p in parts]).numpy(), images)
-    assert np.array_equal(torch.cat([p[1] for p in parts]).numpy(), labels)
 
 
 def test_bytes_are_reproducible(image_folder: Path, betons: dict[str, Path], tmp_path: Path) -> None:
@@ -103,54 +60,57 @@ def test_broken_images(image_folder: Path, tmp_path: Path) -> None:
     assert (images[labels == 1].reshape(7, -1) == 7).all(1).sum() == 1
 
 
-def test_unfinished_and_truncated_files_are_refused(betons: dict[str, Path], tmp_path: Path) -> None:
-    data = betons["val_32"].read_bytes()
-    cases = {
-        "unfinished": data[:16] + bytes(8) + data[24:],
-        "truncated": data[: len(data) // 2],
-        "short": data[:100],
-        "other": b"x" * len(data),
-    }
-    for name, content in cases.items():
-        path = tmp_path / f"{name}.beton"
-        path.write_bytes(content)
-        with pytest.raises(BetonError, match=name):
-            check_beton(path)
-    with pytest.raises(BetonError, match="no such file"):
-        check_beton(tmp_path / "none.beton")
-    with pytest.raises(IndexError):
-        read_beton(betons["val_32"], [99])
+def test_a_skipped_image_leaves_the_files_as_if_it_had_not_been_there(
+    image_folder: Path, betons: dict[str, Path], tmp_path: Path
+) -> None:
+    """Every file is written at once: what is left out of one is left out of all."""
+    root = tmp_path / "images"
+    shutil.copytree(image_folder, root)
+    order = np.random.Generator(np.random.Philox(key=0)).permutation(18)
+    broken = sorted((root / "train").rglob("*.png"))[order[0]]  # the first image of the file
+    broken.write_bytes(b"broken")
+    files = preprocess_folder(root, tmp_path, PreprocessParams(workers=2, on_bad_image="skip"))["files"]
+    for name, path in betons.items():
+        kept = slice(1, None) if name.startswith("train") else slice(None)
+        assert all(np.array_equal(a, b[kept]) for a, b in zip(read_beton(files[name]), read_beton(path), strict=True))
 
 
-def test_embedded_images_are_deterministic_varied_and_classed(tmp_path: Path) -> None:
-    a = generate(tmp_path / "a", 2, 1, 64, 90, seed=3)
-    b = generate(tmp_path / "b", 2, 1, 64, 90, seed=3)
-    files = sorted(p.relative_to(a) for p in a.rglob("*.jpg"))
-    assert len(files) == len(CLASSES) * 3 >= 30
-    assert all((a / f).read_bytes() == (b / f).read_bytes() for f in files)
-    assert len({(a / f).read_bytes() for f in files}) == len(files)
-    other = render("fish", "train", 0, 64, seed=4)
-    assert not np.array_equal(other, render("fish", "train", 0, 64, seed=3))
+def test_a_finished_split_is_kept(image_folder: Path, betons: dict[str, Path], tmp_path: Path) -> None:
+    params = PreprocessParams(workers=2)
+    first = preprocess_folder(image_folder, tmp_path, params)
+    (tmp_path / "val_64.beton").unlink()  # as if interrupted there
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("train*")}
+    assert preprocess_folder(image_folder, tmp_path, params) == first
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("train*")}
+    assert sha256(tmp_path / "val_64.beton") == sha256(betons["val_64"])
 
 
-def test_variety_changes_view_and_light_and_nothing_without_it() -> None:
-    assert np.array_equal(render("fish", "train", 0, 64, 0, variety=0.0), render("fish", "train", 0, 64, 0))
+@pytest.mark.parametrize("reserved", [True, False])
+def test_a_full_disk_is_said_and_nothing_left(
+    image_folder: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch, reserved: bool
+) -> None:
+    """Before the work, or where the system cannot reserve room, in the middle of it."""
+    if not reserved:
+        monkeypatch.delattr("os.posix_fallocate")
+    with pytest.raises(DiskFullError, match=r"small: no space left .* GB are needed .* make room and run again"):
+        preprocess_folder(image_folder, small_disk, PreprocessParams(workers=2))
+    assert list(small_disk.iterdir()) == []
 
-    def seen(variety: float) -> tuple[set[int], float]:
-        images = np.stack([render("fish", "train", i, 64, 0, variety) for i in range(40)]).astype(float)
-        water = images[:, :3].mean((1, 2)).argmax(1)
-        return set(water.tolist()), float(images.std(0).mean())
 
-    (composed, spread), (varied, wide) = seen(0.0), seen(1.0)
-    assert 0 not in composed  # water is blue or green ...
-    assert varied == {0, 1, 2} and wide > 1.3 * spread  # ... and now of any colour
+@pytest.mark.usefixtures("worker_killed")
+def test_a_killed_process_is_said_and_nothing_left(image_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(WorkerDied, match=r"preprocessing .*: one of 2 worker processes was killed"):
+        preprocess_folder(image_folder, tmp_path, PreprocessParams(workers=2))
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_embedded_images_have_detail_at_every_scale() -> None:
-    """A 256-pixel model has something to add: each octave above 32 pixels holds energy."""
-    for name in CLASSES:
-        image = torch.from_numpy(render(name, "train", 0, 256, 0).astype(np.float32)).permute(2, 0, 1)[None]
-        levels = [image] + [torch.nn.functional.avg_pool2d(image, k) for k in (2, 4, 8)]
-        for fine, coarse in itertools.pairwise(levels):
-            lost = fine - torch.nn.functional.interpolate(coarse, scale_factor=2, mode="bilinear")
-            assert lost.std() > 2.0, name
+def test_what_is_left_out_is_said_and_recorded(
+    image_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "images"
+    shutil.copytree(image_folder, root)
+    (root / "val/class1/more").mkdir()
+    (root / "val/class1/0.png").rename(root / "val/class1/more/0.png")
+    card = preprocess_folder(root, tmp_path, PreprocessParams(workers=1, resolutions=(32,)))["data_card"]
+    assert card["source"]["left_out"] == {"val/class1": {"in folders below a class": 1}}
+    assert "1 file(s) in folders below a class left out, in val/class1" in caplog.text

@@ -1,4 +1,9 @@
-"""Checking and reading FFCV files of raw square images with integer labels."""
+"""FFCV files of raw square images with integer labels: their layout, checking them and reading them.
+
+The layout is that of FFCV's format version 2, as its ``DatasetWriter`` with one worker writes it: a header, one
+description a field, a table of samples, pages of pixels, and a table of the places given out. Knowing it saves the 4 s
+that importing ffcv takes.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +19,7 @@ from cdm_kedro.errors import CdmError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# The layout of FFCV's format version 2, so that checking and reading a file need not import ffcv (4 s).
-_HEADER = np.dtype(
+HEADER = np.dtype(
     [
         ("version", "<u2"),
         ("num_fields", "<u2"),
@@ -25,10 +29,15 @@ _HEADER = np.dtype(
     ],
     align=True,
 )
-_FIELD_BYTES = 1 + 16 + 1024
+FIELD = np.dtype([("type_id", "<u1"), ("name", "S16"), ("arguments", "V1024")])
 _IMAGE = np.dtype([("mode", "<u1"), ("width", "<u2"), ("height", "<u2"), ("data_ptr", "<u8")])
-_SAMPLE = np.dtype([("image", _IMAGE), ("label", "<i8")], align=True)
-_RAW = 1
+SAMPLE = np.dtype([("image", _IMAGE), ("label", "<i8")], align=True)
+PLACE = np.dtype([("sample_id", "<u8"), ("ptr", "<u8"), ("size", "<u8")])
+VERSION, RAW = 2, 1
+PAGE = 4 << 21
+"""Bytes of a page: FFCV's default. An image lies within one page."""
+TABLE = HEADER.itemsize + 2 * FIELD.itemsize
+"""Where the table of samples begins."""
 
 
 class BetonError(CdmError, ValueError):
@@ -48,15 +57,14 @@ def _metadata(path: Path) -> tuple[Any, NDArray[Any]]:
     size = path.stat().st_size if path.is_file() else -1
     if size < 0:
         raise BetonError(f"{path}: no such file; run the preprocess stage")
-    if size < _HEADER.itemsize + 2 * _FIELD_BYTES:
+    if size < TABLE:
         raise BetonError(f"{path}: {size} bytes are too few for an FFCV file; delete it and run preprocess again")
-    header = np.fromfile(path, _HEADER, count=1)[0]
-    if header["version"] != 2 or header["num_fields"] != 2:
+    header = np.fromfile(path, HEADER, count=1)[0]
+    if header["version"] != VERSION or header["num_fields"] != 2:
         raise BetonError(f"{path}: not an FFCV file of image and label")
     if header["alloc_table_ptr"] == 0 or header["alloc_table_ptr"] > size:
         raise BetonError(f"{path}: unfinished or truncated FFCV file; delete it and run preprocess again")
-    samples = np.fromfile(path, _SAMPLE, count=int(header["num_samples"]), offset=_HEADER.itemsize + 2 * _FIELD_BYTES)
-    return header, samples
+    return header, np.fromfile(path, SAMPLE, count=int(header["num_samples"]), offset=TABLE)
 
 
 def check_beton(path: Path) -> BetonInfo:
@@ -70,7 +78,7 @@ def check_beton(path: Path) -> BetonInfo:
         raise BetonError(f"{path}: holds {len(samples)} samples, its header says {header['num_samples']}")
     images = samples["image"]
     side = int(images["width"][0])
-    if (images["mode"] != _RAW).any() or (images["width"] != side).any() or (images["height"] != side).any():
+    if (images["mode"] != RAW).any() or (images["width"] != side).any() or (images["height"] != side).any():
         raise BetonError(f"{path}: images are not all raw and {side} pixels square")
     if int(images["data_ptr"].max()) + side * side * 3 > path.stat().st_size:
         raise BetonError(f"{path}: truncated; delete it and run preprocess again")

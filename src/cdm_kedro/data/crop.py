@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from cdm_kedro.errors import CdmError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
+    from scipy.sparse import csr_matrix
 
 STORED_SIDE = 256
 
@@ -112,14 +115,61 @@ def centre_crop(image: Decoded, resize: str) -> NDArray[np.uint8]:
         image.notes.append("upsampled")
     if resize == "guided_diffusion":
         return _guided_diffusion(image.pixels)
+    top, left = round((height - short) / 2), round((width - short) / 2)
+    square = image.pixels[top : top + short, left : left + short]
+    if short == STORED_SIDE:
+        return np.ascontiguousarray(square)
     import cv2
 
-    top, left = round((height - short) / 2), round((width - short) / 2)
-    square = np.ascontiguousarray(image.pixels[top : top + short, left : left + short])
-    if short == STORED_SIDE:
-        return square
-    filter_ = cv2.INTER_AREA if short > STORED_SIDE else cv2.INTER_CUBIC
-    return cv2.resize(square, (STORED_SIDE, STORED_SIDE), interpolation=filter_)
+    if short < STORED_SIDE:
+        return cv2.resize(square, (STORED_SIDE, STORED_SIDE), interpolation=cv2.INTER_CUBIC)
+    if short % STORED_SIDE == 0 or not _area_mean_is_opencvs():
+        return cv2.resize(square, (STORED_SIDE, STORED_SIDE), interpolation=cv2.INTER_AREA)
+    return cv2.convertScaleAbs(_area_mean(square))
+
+
+@lru_cache(maxsize=1024)
+def _area_weights(side: int) -> csr_matrix:
+    """(256, side) share of each pixel of a row in each pixel of the result, as OpenCV's INTER_AREA has it."""
+    from scipy.sparse import csr_matrix
+
+    scale = side / STORED_SIDE
+    shares: list[tuple[int, int, float]] = []
+    for pixel in range(STORED_SIDE):
+        begin = pixel * scale
+        end, width = begin + scale, min(scale, side - begin)
+        last = min(math.floor(end), side - 1)
+        first = min(math.ceil(begin), last)
+        if first - begin > 1e-3:
+            shares.append((pixel, first - 1, (first - begin) / width))
+        shares += [(pixel, whole, 1 / width) for whole in range(first, last)]
+        if end - last > 1e-3:
+            shares.append((pixel, last, min(end - last, 1.0, width) / width))
+    rows, columns, values = zip(*shares, strict=True)
+    return csr_matrix((np.array(values, np.float32), (rows, columns)), shape=(STORED_SIDE, side))
+
+
+def _area_mean(square: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(256, 256, 3) float32 mean over areas, along the rows first and then along the columns.
+
+    Takes a third of OpenCV's time, since it adds whole rows at once, and adds the same numbers in the same order.
+    """
+    import cv2
+
+    side, weights = len(square), _area_weights(len(square))
+    columns = cv2.transpose(square).astype(np.float32).reshape(side, -1)
+    rows = cv2.transpose((weights @ columns).reshape(STORED_SIDE, side, 3)).reshape(side, -1)
+    return (weights @ rows).reshape(STORED_SIDE, STORED_SIDE, 3)
+
+
+@lru_cache(maxsize=1)
+def _area_mean_is_opencvs() -> bool:
+    """Whether the sums agree to the last bit; not so where one of the two fuses multiplication and addition."""
+    import cv2
+
+    probe = np.random.default_rng(0).integers(0, 256, (375, 375, 3)).astype(np.uint8)
+    theirs = cv2.resize(probe.astype(np.float32), (STORED_SIDE, STORED_SIDE), interpolation=cv2.INTER_AREA)
+    return np.array_equal(_area_mean(probe), theirs)
 
 
 def _guided_diffusion(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

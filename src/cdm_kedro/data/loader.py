@@ -1,4 +1,4 @@
-"""Training batches from an FFCV file, in an order that depends only on (seed, step)."""
+"""Training batches from an FFCV file, in an order that depends on the seed and the step alone."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def preload() -> threading.Thread:
 
 
 def _import_ffcv() -> None:
-    """Import ffcv and leave torch's threads alone.
+    """Import ffcv, and keep it from changing how many threads torch uses.
 
-    FFCV sets torch's (and MKL's, which is one for all threads) number of threads to its own number of workers: when
-    imported, when a loader is built, and from the thread that fills a loader's buffers, so at no particular moment.
+    FFCV would set torch's number of threads, and MKL's, to its own number of workers: when it is imported, when a
+    loader is built, and at any moment from the thread that fills a loader's buffers.
     """
     from ffcv.pipeline import compiler
 
@@ -38,7 +38,7 @@ def _import_ffcv() -> None:
         def set_num_threads(count: int) -> None:
             return None
 
-    compiler.ch = OwnThreads  # the name that it knows torch by, used for nothing else
+    compiler.ch = OwnThreads  # FFCV's name for torch, which it uses for nothing else
 
 
 def sample_positions(num_samples: int, seed: int, first: int, count: int) -> NDArray[np.int64]:
@@ -62,7 +62,7 @@ def sample_positions(num_samples: int, seed: int, first: int, count: int) -> NDA
 
 
 class _Order:
-    """What FFCV asks its order for: the samples of one pass, here one chunk of steps of one rank."""
+    """The order of samples, in the form that FFCV asks for it: one pass at a time, here 256 steps of one rank."""
 
     def __init__(self, num_samples: int, batch_size: int, local: int, rank: int, seed: int, start_step: int) -> None:
         self.num_samples, self.batch_size, self.local = num_samples, batch_size, local
@@ -76,9 +76,9 @@ class _Order:
 
 
 class _PinnedRing:
-    """Host batches to the GPU without waiting for it: copied into one of a few pinned buffers, sent on an own stream.
+    """Sends batches to the GPU without waiting for it: through a few pinned buffers, on a stream of their own.
 
-    A buffer is filled anew only when the event behind its last transfer has passed, ``depth`` batches ago.
+    A buffer is filled again only when its last transfer, ``depth`` batches ago, has ended.
     """
 
     def __init__(self, device: torch.device, depth: int = 3) -> None:
@@ -108,10 +108,11 @@ class _PinnedRing:
 class BetonLoader:
     """Endless iterator of training batches.
 
-    Step n of all ranks together holds the samples at stream positions n * batch_size onward, whatever the number of
-    ranks and wherever the run was resumed. Nothing is done to the pixels: flips and conversion to float are left to the
-    device. On a CPU a batch lies in FFCV's ring of buffers and is the caller's until the next one is asked for; FFCV
-    reads ahead into the ring's other buffers only. On a GPU it is the caller's for good.
+    All ranks together get, in step n, the samples at stream positions n * batch_size onward. Neither the number of
+    ranks nor a resumed run changes them. The pixels are as stored: the device flips them and converts them to float.
+
+    On a CPU a batch lies in a buffer that FFCV fills again once the next batch is asked for; clone what you keep. On a
+    GPU a batch stays as it is.
 
     Args:
         path: FFCV file of raw square images.

@@ -1,143 +1,213 @@
-"""An image folder to FFCV files at every resolution: one decode an image, everything else derived from the 256 file."""
+"""An image folder to FFCV files at every resolution: each image is decoded once and written to all of them at once."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
-from collections import Counter, deque
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from cdm_kedro.data.beton import check_beton, read_beton, read_labels
-from cdm_kedro.data.beton_writer import write_beton
+from cdm_kedro.data.beton_writer import BetonLayout, keep_images, new_beton, write_at
 from cdm_kedro.data.crop import STORED_SIDE, BadImage, centre_crop, decode
 from cdm_kedro.data.image_folder import ImageFolder, Sample, scan
-from cdm_kedro.data.resample import downsample_numpy
+from cdm_kedro.data.resample import pyramid
 from cdm_kedro.errors import CdmError
+from cdm_kedro.files.atomic import write_text
 from cdm_kedro.files.hashes import sha256
+from cdm_kedro.files.space import disk_full_explained
 from cdm_kedro.params.data import PreprocessParams
+from cdm_kedro.processes.pool import shared_out, usable_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
+_JOB = 32  # images that a process takes at once
 
 
 class BadImagesError(CdmError, RuntimeError):
     """Broken images under ``on_bad_image: fail``; the message lists every path."""
 
 
-class _Window:
-    """Sequential access to a slow function with a window of calls in flight on threads."""
+class _File(NamedTuple):
+    """An unfinished FFCV file."""
 
-    def __init__(self, count: int, workers: int) -> None:
-        self.count, self.workers = count, workers
-        self._pool: ThreadPoolExecutor | None = None
-        self._ahead: deque[tuple[int, Future[tuple[NDArray[np.uint8], int]]]] = deque()
-        self._next = 0
-
-    def __len__(self) -> int:
-        return self.count
-
-    def compute(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        raise NotImplementedError
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        if self._pool is None:  # made in FFCV's writing process, after the fork
-            self._pool, self._next = ThreadPoolExecutor(self.workers), index
-        while self._next < self.count and len(self._ahead) < 8 * self.workers:
-            self._ahead.append((self._next, self._pool.submit(self.compute, self._next)))
-            self._next += 1
-        at, future = self._ahead.popleft()
-        if at != index:
-            raise RuntimeError(f"expected sample {at}, was asked for {index}")
-        return future.result()
+    path: Path
+    layout: BetonLayout
 
 
-class _Decoded(_Window):
-    """Crops of files; a broken one becomes black filler and a line in the log file, since raising would hang FFCV."""
+class _Job(NamedTuple):
+    """Images that lie side by side in all files of a split: their first number there, paths, and the files."""
 
-    def __init__(self, folder: ImageFolder, samples: list[Sample], params: PreprocessParams, notes: Path) -> None:
-        import os
-
-        super().__init__(len(samples), params.workers or os.cpu_count() or 1)
-        self.folder, self.samples, self.params, self.notes = folder, samples, params, notes
-
-    def compute(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        import cv2
-
-        cv2.setNumThreads(1)
-        sample = self.samples[index]
-        try:
-            image = decode(self.folder.root / sample.path, self.params.apply_exif_rotation)
-            crop, notes, bad = centre_crop(image, self.params.resize), image.notes, None
-        except Exception as error:  # everything must reach the parent as data
-            crop, notes = np.zeros((STORED_SIDE, STORED_SIDE, 3), np.uint8), []
-            bad = str(error) if isinstance(error, BadImage) else f"{type(error).__name__}: {error}"
-        if notes or bad:
-            with self.notes.open("a", encoding="utf-8") as file:  # one short append a line: atomic
-                file.write(json.dumps({"index": int(index), "notes": notes, "bad": bad}) + "\n")
-        return crop, sample.label
-
-
-class _Derived(_Window):
-    """Samples of a finished 256 file: some of them, or at a lower size."""
-
-    def __init__(self, path: Path, indices: NDArray[np.int64], resolution: int) -> None:
-        super().__init__(len(indices), 1)
-        self.path, self.indices, self.resolution = path, indices, resolution
-        self._block: tuple[int, NDArray[np.uint8], NDArray[np.int64]] | None = None
-
-    def compute(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        block, offset = divmod(index, 64)
-        if self._block is None or self._block[0] != block:
-            images, labels = read_beton(self.path, self.indices[block * 64 : block * 64 + 64].tolist())
-            if self.resolution != images.shape[1]:
-                images = downsample_numpy(images, self.resolution)
-            self._block = (block, images, labels)
-        return self._block[1][offset], int(self._block[2][offset])
+    first: int
+    paths: list[str]
+    files: dict[int, _File]
 
 
 @dataclass
-class _Outcome:
+class _Found:
+    """What became of images: reasons of the broken ones by path, and how often each conversion was made."""
+
     bad: dict[str, str]
     notes: Counter[str]
 
 
-def _read_notes(path: Path, samples: list[Sample]) -> _Outcome:
-    outcome = _Outcome({}, Counter())
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            if record["bad"]:
-                outcome.bad[samples[record["index"]].path] = record["bad"]
-            outcome.notes.update(record["notes"])
-    return outcome
+def _convert(root: Path, params: PreprocessParams, job: _Job) -> _Found:
+    """Decode, crop, shrink and write images; a broken one is reported and leaves zeros in its place."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    found = _Found({}, Counter())
+    with ExitStack() as stack:
+        targets = [
+            (side, stack.enter_context(file.path.open("r+b")).fileno(), file.layout) for side, file in job.files.items()
+        ]
+        for index, path in enumerate(job.paths, job.first):
+            try:
+                image = decode(root / path, params.apply_exif_rotation)
+                sizes = pyramid(centre_crop(image, params.resize), list(job.files))
+            except Exception as error:  # all that a file can cause; the parent decides
+                found.bad[path] = str(error) if isinstance(error, BadImage) else f"{type(error).__name__}: {error}"
+                continue
+            found.notes.update(image.notes)
+            for side, descriptor, layout in targets:
+                write_at(descriptor, sizes[side], layout.pointer(index))
+    return found
+
+
+class _HashAlong:
+    """SHA-256 of a file while it is written, so that it need not be read from the disk once more."""
+
+    def __init__(self, file: _File, labels: NDArray[np.int64]) -> None:
+        self.file, self.position = file, len(head := file.layout.head(labels))
+        self.digest = hashlib.sha256(head)
+
+    def upto(self, images: int) -> None:
+        """Take in the first so many images, which are written."""
+        layout = self.file.layout
+        end = layout.pointer(images) if images < layout.num_samples else layout.places
+        with self.file.path.open("rb") as file:
+            file.seek(self.position)
+            while self.position < end:
+                block = file.read(min(1 << 20, end - self.position))
+                self.digest.update(block)
+                self.position += len(block)
+
+    def finish(self) -> str:
+        """The hash of the finished file."""
+        self.digest.update(self.file.layout.tail())
+        return self.digest.hexdigest()
+
+
+class _Split:
+    """One split's files from the first image to their hashes.
+
+    A split that an earlier, interrupted call finished has its record beside the files, and is kept.
+    """
+
+    def __init__(self, folder: ImageFolder, name: str, out: Path, params: PreprocessParams) -> None:
+        listed = folder.splits[name]
+        order = np.random.Generator(np.random.Philox(key=params.seed)).permutation(len(listed))
+        self.samples: list[Sample] = [listed[i] for i in order]
+        self.name, self.params = name, params
+        self.root = folder.root / name
+        # The crops are always stored: every size is made from them, and the data card has their hash.
+        sides = sorted({STORED_SIDE, *params.resolutions}, reverse=True)
+        self.files = {side: out / f"{name}_{side}.beton" for side in sides}
+        self.record = out / f"{name}.json"
+        self.found, self.hashes = _Found({}, Counter()), dict[int, str]()
+        self.open_files = ExitStack()
+        self.unfinished: dict[int, _File] = {}
+        self.kept = self.record.exists() and all(file.exists() for file in self.files.values())
+        if self.kept:
+            record = json.loads(self.record.read_text(encoding="utf-8"))
+            self.found = _Found(record["bad"], Counter(record["notes"]))
+            self.hashes = {side: record["sha256"][str(side)] for side in sides}
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) in the order of the files, with those of broken images."""
+        return np.array([sample.label for sample in self.samples], np.int64)
+
+    @cached_property
+    def good(self) -> NDArray[np.int64]:
+        """Numbers of the images that are not broken."""
+        return np.array([i for i, s in enumerate(self.samples) if s.path not in self.found.bad], np.int64)
+
+    @property
+    def bytes(self) -> int:
+        """Room that the files take."""
+        return sum(BetonLayout(len(self.samples), side).size for side in self.files)
+
+    def begin(self) -> list[_Job]:
+        """Take the room on the disk; returns what is to be done."""
+        for side, path in self.files.items():
+            self.unfinished[side] = _File(*self.open_files.enter_context(new_beton(path, self.labels, side)))
+        paths = [sample.path for sample in self.samples]
+        return [_Job(at, paths[at : at + _JOB], self.unfinished) for at in range(0, len(paths), _JOB)]
+
+    def finish(self, results: Iterator[_Found]) -> None:
+        """Follow the jobs to their end; then the files take their names, unless broken images forbid it."""
+        from tqdm import tqdm
+
+        hashes = {side: _HashAlong(file, self.labels) for side, file in self.unfinished.items()}
+        count = len(self.samples)
+        with tqdm(total=count, desc=self.name, unit="img") as bar:
+            for end, found in zip(range(_JOB, count + _JOB, _JOB), results, strict=False):
+                self.found.bad |= found.bad
+                self.found.notes += found.notes
+                bar.update(min(end, count) - bar.n)
+                for hash_ in hashes.values() if not self.found.bad else ():
+                    hash_.upto(min(end, count))
+        if len(self.good) == 0 and self.params.on_bad_image == "skip":
+            raise BadImagesError(f"{self.root}: every image is broken")
+        if not self.found.bad:
+            self.open_files.close()
+            self.hashes = {side: hash_.finish() for side, hash_ in hashes.items()}
+        elif self.params.on_bad_image == "skip":
+            self.open_files.close()
+            log.warning("%s: leaving out %d broken image(s)", self.name, len(self.found.bad))
+            for side, path in self.files.items():
+                keep_images(path, self.good)
+                self.hashes[side] = sha256(path)
+        else:
+            return
+        record = {"bad": self.found.bad, "notes": self.found.notes, "sha256": self.hashes}
+        write_text(self.record, json.dumps(record))
+
+    def remove(self) -> None:
+        """Delete what is finished."""
+        for path in (self.record, *self.files.values()):
+            path.unlink(missing_ok=True)
 
 
 def _source_hash(folder: ImageFolder) -> str:
     digest = hashlib.sha256()
     for samples in folder.splits.values():
         for sample in samples:
-            stat = (folder.root / sample.path).stat()
-            digest.update(f"{sample.path}\0{stat.st_size}\n".encode())
+            size = (folder.root / sample.path).stat().st_size
+            digest.update(os.fsencode(f"{sample.path}\0{size}\n"))
     return digest.hexdigest()
 
 
 def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[str, Any]:
     """Write ``{train,val}_<resolution>.beton`` for every one of ``params.resolutions``.
 
+    The files' bytes depend on the images and the parameters alone, not on the number of processes.
+
     Args:
         root: image folder in ImageNet layout.
-        out: existing folder for the files; a finished file there from the same call, interrupted, is kept.
-        params: how.
+        out: existing folder for the files; a split there that the same call, interrupted, had finished is kept.
+        params: parameters ``preprocess``.
 
     Returns:
         ``files`` (name to path), ``classes`` and ``data_card``.
@@ -145,24 +215,51 @@ def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[s
     Raises:
         FolderError: wrong layout.
         BadImagesError: broken images under ``on_bad_image: fail``, or a class left without images.
+        DiskFullError: no room for the files; nothing was decoded then, unless something else filled the disk.
+        WorkerDied: a process was killed.
     """
-    # FFCV's writer forks; a process that has run OpenCV's or torch's threads would hang in the fork.
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _writes_by_forking) as fresh:
-        return fresh.submit(_preprocess, root, out, params).result()
-
-
-def _writes_by_forking() -> None:
-    multiprocessing.set_start_method("fork", force=True)  # a spawned process would spawn, importing ffcv for each file
-    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # writing calls nothing that importing ffcv would compile
-
-
-def _preprocess(root: Path, out: Path, params: PreprocessParams) -> dict[str, Any]:
     folder = scan(root)
+    for line in folder.left_out_lines():
+        log.warning("%s: %s", root, line)
+    source_hash = _source_hash(folder)
+    splits = [_Split(folder, name, out, params) for name in folder.splits]
+    new = [split for split in splits if not split.kept]
+    with disk_full_explained(out, sum(split.bytes for split in new)), ExitStack() as unfinished:
+        jobs: list[_Job] = []
+        for split in new:
+            unfinished.enter_context(split.open_files)
+            jobs += split.begin()
+        processes = params.workers or usable_cores()
+        with closing(shared_out(partial(_convert, root, params), jobs, processes, f"preprocessing {root}")) as results:
+            for split in new:
+                split.finish(results)
+        if params.on_bad_image == "fail":
+            _refuse_bad(root, splits)
+    card = _data_card(folder, source_hash, splits, params)
+    files = {f"{split.name}_{side}": path for split in splits for side, path in split.files.items()}
+    return {"files": {name: files[name] for name in card["betons"]}, "classes": folder.classes, "data_card": card}
+
+
+def _refuse_bad(root: Path, splits: list[_Split]) -> None:
+    failures = {path: reason for split in splits for path, reason in split.found.bad.items()}
+    if not failures:
+        return
+    for split in splits:
+        split.remove()
+    raise BadImagesError(
+        f"{len(failures)} broken image(s) in {root}:\n"
+        + "\n".join(f"  {path}: {reason}" for path, reason in sorted(failures.items()))
+        + "\nRepair or remove them, or set preprocess.on_bad_image: skip."
+    )
+
+
+def _data_card(folder: ImageFolder, source_hash: str, splits: list[_Split], params: PreprocessParams) -> dict[str, Any]:
     card: dict[str, Any] = {
         "classes": len(folder.classes),
         "source": {
-            "listing_sha256": _source_hash(folder),
+            "listing_sha256": source_hash,
             "images": {split: len(samples) for split, samples in folder.splits.items()},
+            **({"left_out": folder.left_out} if folder.left_out else {}),
         },
         "crop": {
             "side": STORED_SIDE,
@@ -172,58 +269,21 @@ def _preprocess(root: Path, out: Path, params: PreprocessParams) -> dict[str, An
             "apply_exif_rotation": params.apply_exif_rotation,
         },
         "betons": {},
-        "conversions": {},
+        "conversions": {split.name: dict(sorted(split.found.notes.items())) for split in splits},
         "per_class": {},
-        "rejected": {},
+        "rejected": {split.name: dict(sorted(split.found.bad.items())) for split in splits},
     }
-    files: dict[str, Path] = {}
-    failures: dict[str, str] = {}
-    outcomes: dict[str, tuple[list[Sample], _Outcome]] = {}
-    for split, listed in folder.splits.items():
-        order = np.random.Generator(np.random.Philox(key=params.seed)).permutation(len(listed))
-        samples = [listed[i] for i in order]
-        path, notes = out / f"{split}_{STORED_SIDE}.beton", out / f"{split}.notes.jsonl"
-        if not path.exists():
-            notes.unlink(missing_ok=True)
-            write_beton(_Decoded(folder, samples, params, notes), path, f"{split} {STORED_SIDE}")
-        outcome = _read_notes(notes, samples)
-        outcomes[split] = (samples, outcome)
-        failures |= outcome.bad
-    if failures and params.on_bad_image == "fail":
-        for split in folder.splits:  # they hold filler
-            (out / f"{split}_{STORED_SIDE}.beton").unlink(missing_ok=True)
-        raise BadImagesError(
-            f"{len(failures)} broken image(s) in {root}:\n"
-            + "\n".join(f"  {path}: {reason}" for path, reason in sorted(failures.items()))
-            + "\nRepair or remove them, or set preprocess.on_bad_image: skip."
-        )
-    for split, (samples, outcome) in outcomes.items():
-        full = out / f"{split}_{STORED_SIDE}.beton"
-        good = np.array([i for i, sample in enumerate(samples) if sample.path not in outcome.bad], dtype=np.int64)
-        if len(good) == 0:
-            raise BadImagesError(f"{root / split}: every image is broken")
-        if check_beton(full).num_samples != len(good):
-            log.warning("%s: leaving out %d broken image(s)", split, len(outcome.bad))
-            write_beton(_Derived(full, good, STORED_SIDE), full, f"{split} without broken images")
-        source_sha256 = sha256(full)
+    for split in splits:
         for resolution in sorted(params.resolutions, reverse=True):
-            name = f"{split}_{resolution}"
-            path = out / f"{name}.beton"
-            if not path.exists():
-                write_beton(_Derived(full, np.arange(len(good)), resolution), path, f"{split} {resolution}")
-            files[name] = path
-            info = check_beton(path)
-            card["betons"][name] = {
-                "num_samples": info.num_samples,
-                "resolution": info.resolution,
-                "sha256": sha256(path),
-                "source_sha256": source_sha256,  # of the crops that every size is made from
+            card["betons"][f"{split.name}_{resolution}"] = {
+                "num_samples": len(split.good),
+                "resolution": resolution,
+                "sha256": split.hashes[resolution],
+                "source_sha256": split.hashes[STORED_SIDE],  # of the crops that every size is made from
             }
-        counts = np.bincount(read_labels(full), minlength=len(folder.classes))
-        card["per_class"][split] = {name: int(n) for name, n in zip(folder.classes, counts, strict=True)}
-        missing = [name for name, n in card["per_class"][split].items() if n == 0]
-        if split == "train" and missing:
-            raise BadImagesError(f"{root / split}: classes {missing[:5]} are left without a readable image")
-        card["conversions"][split] = dict(sorted(outcome.notes.items()))
-        card["rejected"][split] = dict(sorted(outcome.bad.items()))
-    return {"files": files, "classes": folder.classes, "data_card": card}
+        counts = np.bincount(split.labels[split.good], minlength=len(folder.classes))
+        card["per_class"][split.name] = {name: int(n) for name, n in zip(folder.classes, counts, strict=True)}
+        missing = [name for name, n in card["per_class"][split.name].items() if n == 0]
+        if split.name == "train" and missing:
+            raise BadImagesError(f"{split.root}: classes {missing[:5]} are left without a readable image")
+    return card

@@ -10,7 +10,16 @@ from typing import Any, NewType
 
 from kedro.io import AbstractDataset, DatasetError
 
+from cdm_kedro.files.space import disk_full_explained
+
 ImagePreview = NewType("ImagePreview", str)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 class FileDataset(AbstractDataset[Path, Path]):
@@ -43,20 +52,19 @@ class FileDataset(AbstractDataset[Path, Path]):
         if data.absolute() == self._filepath.absolute():
             return
         self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._replace(data, self._filepath)
-        except OSError:  # another file system: copy beside the target first, then rename
-            staged = self._filepath.with_name(f".{self._filepath.name}.{os.getpid()}.part")
-            self._copy_in(data, staged)
-            self._replace(staged, self._filepath)
-
-    @staticmethod
-    def _replace(source: Path, target: Path) -> None:
-        os.replace(source, target)
-
-    @staticmethod
-    def _copy_in(source: Path, target: Path) -> None:
-        shutil.copyfile(source, target)
+        beside = self._filepath.with_name(f".{self._filepath.name}.{os.getpid()}.part")
+        with disk_full_explained(beside.parent):
+            try:
+                shutil.move(data, beside)  # copies from another file system
+                if beside.is_dir():
+                    _remove(self._filepath)
+                beside.replace(self._filepath)
+            except OSError:
+                if data.exists():
+                    _remove(beside)
+                else:
+                    shutil.move(beside, data)
+                raise
 
     def _exists(self) -> bool:
         return self._filepath.is_file()
@@ -67,18 +75,6 @@ class FileDataset(AbstractDataset[Path, Path]):
 
 class FolderDataset(FileDataset):
     """One finished folder, handled like :class:`FileDataset`."""
-
-    @staticmethod
-    def _replace(source: Path, target: Path) -> None:
-        if target.is_symlink() or target.is_file():
-            target.unlink()
-        elif target.exists():
-            shutil.rmtree(target)
-        os.replace(source, target)
-
-    @staticmethod
-    def _copy_in(source: Path, target: Path) -> None:
-        shutil.copytree(source, target)
 
     def _exists(self) -> bool:
         return self._filepath.is_dir()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, Generic, NewType, TypeVar
 
 from kedro.io import AbstractDataset, DatasetError
 
+from cdm_kedro.files.atomic import write_text
 from cdm_kedro.files.table import from_csv, to_csv
 
 JSONPreview = NewType("JSONPreview", str)
@@ -26,18 +26,6 @@ class _Text(AbstractDataset[T, T], Generic[T]):
             raise DatasetError(f"{self._filepath} does not exist; run the stage that makes it, or `dvc pull`")
         return self._filepath.read_text(encoding="utf-8")
 
-    def _write_text(self, text: str) -> None:
-        self._filepath.parent.mkdir(parents=True, exist_ok=True)
-        part = self._filepath.with_name(f".{self._filepath.name}.{os.getpid()}.part")
-        try:
-            with part.open("w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self._filepath)
-        finally:
-            part.unlink(missing_ok=True)
-
     def _exists(self) -> bool:
         return self._filepath.is_file()
 
@@ -54,7 +42,7 @@ class TextDataset(_Text[str]):
 
     def save(self, data: str) -> None:
         """Write the text."""
-        self._write_text(data)
+        write_text(self._filepath, data)
 
 
 class JSONDataset(_Text[Any]):
@@ -66,7 +54,7 @@ class JSONDataset(_Text[Any]):
 
     def save(self, data: Any) -> None:
         """Write the value; NaN and infinities are refused because JSON has none."""
-        self._write_text(json.dumps(data, indent=2, allow_nan=False) + "\n")
+        write_text(self._filepath, json.dumps(data, indent=2, allow_nan=False) + "\n")
 
     def preview(self) -> JSONPreview:
         """The text, for Kedro-Viz."""
@@ -82,7 +70,7 @@ class CurveDataset(_Text[list[dict[str, float]]]):
 
     def save(self, data: list[dict[str, float]]) -> None:
         """Write the rows; columns in order of first appearance."""
-        self._write_text(to_csv(data))
+        write_text(self._filepath, to_csv(data))
 
     def preview(self) -> PlotlyPreview:
         """The loss against the step, for Kedro-Viz."""

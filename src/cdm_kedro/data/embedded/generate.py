@@ -1,28 +1,27 @@
-"""The images of the embedded data set."""
+"""The embedded data set as a folder of JPEGs. Every image is a function of (seed, split, class, index) alone."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shutil
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cdm_kedro.data.embedded.drawings import CLASSES
 from cdm_kedro.data.embedded.scene import Scene
+from cdm_kedro.files.space import disk_full_explained
+from cdm_kedro.processes.pool import shared_out, usable_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    Array = NDArray[np.floating[Any]]
-from cdm_kedro.data.embedded.drawings import CLASSES
 
 SPLITS = ("train", "val")
 
 
 def _vary(s: Scene, variety: float) -> None:
-    """Another view and another light: turned, nearer, off centre; any hue, duller or brighter."""
+    """Draw another view (turned, nearer, off centre) and another light (any hue, duller or brighter)."""
     import cv2
 
     angle, zoom = variety * s.uniform(-30, 30), 1 + variety * s.uniform(0, 0.8)
@@ -31,18 +30,16 @@ def _vary(s: Scene, variety: float) -> None:
     s.rgb = cv2.warpAffine(s.rgb, view, (s.side, s.side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     turn, saturation = variety * s.uniform(-np.pi, np.pi), 1 + variety * s.uniform(-0.6, 0.4)
     gray = s.rgb.mean(axis=2, keepdims=True)
-    # Colours turn about the grey axis (Rodrigues), so that brightness stays and only hue moves.
+    # Colours turn about the grey axis (Rodrigues' formula), so that only the hue moves and brightness stays.
     axis = np.full(3, 1 / np.sqrt(3), np.float32)
     color = s.rgb - gray
     color = color * np.cos(turn) + np.cross(axis, color) * np.sin(turn)
-    s.rgb = (
-        (gray + saturation * color - 0.5) * (1 + variety * s.uniform(-0.3, 0.2)) + 0.5 + variety * s.uniform(-0.1, 0.1)
-    )
-    s.rgb = s.rgb.astype(np.float32)
+    contrast, brightness = 1 + variety * s.uniform(-0.3, 0.2), variety * s.uniform(-0.1, 0.1)
+    s.rgb = ((gray + saturation * color - 0.5) * contrast + 0.5 + brightness).astype(np.float32)
 
 
 def render(name: str, split: str, index: int, side: int, seed: int, variety: float = 0.0) -> NDArray[np.uint8]:
-    """One image.
+    """Draw one image.
 
     Args:
         name: a key of :data:`CLASSES`.
@@ -66,15 +63,15 @@ def render(name: str, split: str, index: int, side: int, seed: int, variety: flo
     return (np.clip(scene.rgb, 0, 1) * 255).round().astype(np.uint8)
 
 
-def _write(job: tuple[str, str, int, int, int, float, int, str]) -> None:
+def _write(folder: Path, side: int, jpeg_quality: int, seed: int, variety: float, image: tuple[str, str, int]) -> None:
     import cv2
     import simplejpeg
 
-    name, split, index, side, seed, variety, quality, folder = job
     cv2.setNumThreads(1)
-    image = np.ascontiguousarray(render(name, split, index, side, seed, variety))
-    path = Path(folder, split, name, f"{name}_{index:05d}.jpg")
-    path.write_bytes(simplejpeg.encode_jpeg(image, quality=quality, colorspace="RGB", colorsubsampling="444"))
+    split, name, index = image
+    pixels = np.ascontiguousarray(render(name, split, index, side, seed, variety))
+    data = simplejpeg.encode_jpeg(pixels, quality=jpeg_quality, colorspace="RGB", colorsubsampling="444")
+    (folder / split / name / f"{name}_{index:05d}.jpg").write_bytes(data)
 
 
 def generate(
@@ -99,21 +96,30 @@ def generate(
 
     Returns:
         ``folder``, holding ``train/<class>/*.jpg`` and ``val/<class>/*.jpg``.
+
+    Raises:
+        DiskFullError: no room for the images.
+        WorkerDied: a process was killed.
     """
     from tqdm import tqdm
 
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    jobs: list[Any] = []
-    for split, count in zip(SPLITS, (train_per_class, val_per_class), strict=True):
-        for name in CLASSES:
-            (part / split / name).mkdir(parents=True)
-            jobs += [(name, split, i, side, seed, variety, jpeg_quality, str(part)) for i in range(count)]
-    processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        for _ in tqdm(pool.imap_unordered(_write, jobs, chunksize=16), total=len(jobs), desc="embedded", unit="img"):
-            pass
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(part, folder)
+    counts = dict(zip(SPLITS, (train_per_class, val_per_class), strict=True))
+    images = [(split, name, i) for split, count in counts.items() for name in CLASSES for i in range(count)]
+    write = partial(_write, part, side, jpeg_quality, seed, variety)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with disk_full_explained(folder.parent):
+            for split in SPLITS:
+                for name in CLASSES:
+                    (part / split / name).mkdir(parents=True)
+            written = shared_out(write, images, usable_cores(), "drawing the embedded data set", chunksize=16)
+            for _ in tqdm(written, total=len(images), desc="embedded", unit="img"):
+                pass
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.replace(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return folder

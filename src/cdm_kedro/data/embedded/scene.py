@@ -14,9 +14,26 @@ if TYPE_CHECKING:
     Array = NDArray[np.floating[Any]]
 
 
+def courses(u: Array, v: Array) -> tuple[Array, Array]:
+    """Lay units in rows as bricks lie: every other row is moved by half a unit.
+
+    Returns:
+        ``u`` moved so, and the number of the row; both (H, W).
+    """
+    row = np.floor(v)
+    return u + 0.5 * (row % 2), row
+
+
+def joints(u: Array, width: float) -> NDArray[np.bool_]:
+    """Where a unit ends and the next begins: farther than ``width`` (below 0.5) from the unit's middle."""
+    return np.abs(u % 1 - 0.5) > width
+
+
 @dataclass
 class Scene:
     """A canvas in coordinates -1 .. 1 (y down) with its own random numbers.
+
+    A shape is the signed distance of every pixel from its edge, (H, W), negative inside.
 
     Attributes:
         side: pixels.
@@ -32,38 +49,56 @@ class Scene:
         self.y = np.broadcast_to(axis[:, None], (self.side, self.side))
         self.rgb = np.zeros((self.side, self.side, 3), np.float32)
 
-    @cached_property
-    def grain(self) -> Array:
-        """Fine noise in -1 .. 1, one value a pixel, smoothed a little."""
-        return self.noise(self.side // 3)
-
     def uniform(self, low: float, high: float) -> float:
-        """One number."""
+        """Draw one number."""
         return float(self.rng.uniform(low, high))
 
+    def either_way(self) -> int:
+        """Draw a direction, 1 or -1."""
+        return 1 if self.rng.random() < 0.5 else -1
+
     def color(self, *rgb: float, jitter: float = 0.06) -> Array:
-        """A colour (0 .. 1) near the one given."""
+        """Draw a colour (0 .. 1) near the one given."""
         return np.clip(np.asarray(rgb, np.float32) + self.rng.uniform(-jitter, jitter, 3).astype(np.float32), 0, 1)
 
     def noise(self, cells: int) -> Array:
-        """Smooth noise in about -1 .. 1 with ``cells`` bumps across."""
+        """Draw smooth noise in about -1 .. 1 with ``cells`` bumps across."""
         import cv2
 
         grid = self.rng.uniform(-1, 1, (cells + 1, cells + 1)).astype(np.float32)
         return cv2.resize(grid, (self.side, self.side), interpolation=cv2.INTER_CUBIC)
 
-    def paint(self, distance: Array, color: Array, opacity: float = 1.0) -> None:
-        """Fill where the signed distance is negative, with a one-pixel soft edge; ``color`` (3,) or (H, W, 3)."""
+    def specks(self, threshold: float) -> NDArray[np.bool_]:
+        """Draw single pixels, each with probability ``1 - threshold``."""
+        return self.rng.random((self.side, self.side)) > threshold
+
+    @cached_property
+    def grain(self) -> Array:
+        """Fine noise in -1 .. 1, about three pixels wide, the same wherever this scene uses it."""
+        return self.noise(self.side // 3)
+
+    def paint(self, distance: Array, color: Array, tone: Array | None = None, opacity: float = 1.0) -> None:
+        """Fill a shape, with a soft edge of one pixel.
+
+        Args:
+            distance: the shape.
+            color: (3,) or (H, W, 3).
+            tone: (H, W) factor of the colour: texture and light.
+            opacity: 0 .. 1.
+        """
         alpha = (np.clip(0.5 - distance * self.side / 2, 0, 1) * opacity)[..., None]
-        self.rgb += alpha * (color - self.rgb)
+        self.rgb += alpha * ((color if tone is None else color * tone[..., None]) - self.rgb)
+
+    def light(self, factor: Array) -> None:
+        """Multiply the brightness of all that is painted so far by (H, W)."""
+        self.rgb *= factor[..., None]
 
     def shade(self, distance: Array, amount: Array | float) -> None:
-        """Multiply brightness by ``1 + amount`` inside."""
-        alpha = np.clip(0.5 - distance * self.side / 2, 0, 1)
-        self.rgb *= (1 + alpha * amount)[..., None]
+        """Multiply brightness by ``1 + amount`` inside a shape."""
+        self.light(1 + np.clip(0.5 - distance * self.side / 2, 0, 1) * amount)
 
     def vertical(self, top: Array, bottom: Array, start: float = -1.0, end: float = 1.0) -> None:
-        """Background gradient between two heights."""
+        """Paint the background: a gradient between two heights."""
         w = np.clip((self.y - start) / (end - start), 0, 1)[..., None]
         self.rgb[...] = top + w * (bottom - top)
 
@@ -72,16 +107,10 @@ class Scene:
         return np.hypot(self.x - cx, self.y - cy) - r
 
     def ellipse(self, cx: float, cy: float, rx: float, ry: float, angle: float = 0.0) -> Array:
-        """Approximate signed distance of an ellipse."""
-        u, v = self.rotated(cx, cy, angle)
-        k = np.hypot(u / rx, v / ry)
-        return (k - 1) * min(rx, ry)
-
-    def rotated(self, cx: float, cy: float, angle: float) -> tuple[Array, Array]:
-        """Coordinates about a centre, turned by ``angle`` radians."""
+        """Approximate signed distance of an ellipse turned by ``angle`` radians."""
         c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
         dx, dy = self.x - cx, self.y - cy
-        return c * dx + s * dy, c * dy - s * dx
+        return (np.hypot((c * dx + s * dy) / rx, (c * dy - s * dx) / ry) - 1) * min(rx, ry)
 
     def box(self, cx: float, cy: float, hx: float, hy: float, round_by: float = 0.0) -> Array:
         """Signed distance of a rectangle with half sides (hx, hy)."""
@@ -96,17 +125,20 @@ class Scene:
             d = np.maximum(d, ((self.x - x0) * (y1 - y0) - (self.y - y0) * (x1 - x0)) / length)
         return d
 
+    def trapezoid(self, cx: float, top_half: float, top: float, bottom_half: float, bottom: float) -> Array:
+        """Signed distance of an upright trapezoid, given half its width at the top and at the bottom."""
+        left, right = (cx - bottom_half, bottom), (cx + bottom_half, bottom)
+        return self.polygon((cx - top_half, top), (cx + top_half, top), right, left)
+
     def clouds(self, count: int, low: float, high: float, color: Array, opacity: float = 0.9) -> None:
-        """Puffs between two heights."""
+        """Paint puffs between two heights."""
         for _ in range(count):
             cx, cy, size = self.uniform(-1, 1), self.uniform(low, high), self.uniform(0.07, 0.13)
-            d = np.minimum.reduce(
-                [
-                    self.circle(cx + k * size * 0.9, cy - size * 0.25 * (k % 2), size * (1 - 0.12 * abs(k)))
-                    for k in (-1, 0, 1, 2)
-                ]
-            )
-            self.paint(d + 0.012 * self.grain, color, opacity)
+            puffs = [
+                self.circle(cx + k * size * 0.9, cy - size * 0.25 * (k % 2), size * (1 - 0.12 * abs(k)))
+                for k in (-1, 0, 1, 2)
+            ]
+            self.paint(np.minimum.reduce(puffs) + 0.012 * self.grain, color, opacity=opacity)
 
     def sphere_light(self, cx: float, cy: float, r: float) -> Array:
         """Brightness of a ball lit from the upper left, about 0.6 .. 1.15."""

@@ -1,1 +1,1 @@
-"""Pipeline: embedded."""
+"""Draws the embedded data set."""

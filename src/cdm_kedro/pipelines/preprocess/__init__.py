@@ -1,1 +1,1 @@
-"""Pipeline: preprocess."""
+"""Crops an image folder and stores it as FFCV files at every resolution."""

@@ -13,8 +13,8 @@ def preprocess(images: Path, params: PreprocessParams, embedded_images: Path | N
 
     Args:
         images: folder in ImageNet layout.
-        params: how.
-        embedded_images: unused; makes this stage wait for the embedded data set where ``images`` is that.
+        params: parameters ``preprocess``.
+        embedded_images: the same folder where it is the embedded data set; Kedro then runs that stage first.
 
     Returns:
         ``{train,val}_<resolution>`` paths, ``classes`` and ``data_card``.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +25,6 @@ class _Labelled:
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
         assert self.source.labels is not None
         return np.ascontiguousarray(self.source.read([index])[0]), int(self.source.labels[index])
-
-
-def _write(samples: Path, path: Path) -> None:
-    write_beton(_Labelled(NpzSource(samples)), path, f"write {path.name}")
 
 
 def samples_to_beton(samples: Path, path: Path, classes: list[str]) -> None:
@@ -59,8 +53,5 @@ def samples_to_beton(samples: Path, path: Path, classes: list[str]) -> None:
             f"{samples}: {len(empty)} of {len(classes)} classes have no sample ({', '.join(empty[:5])}…); the "
             "Classification Accuracy Score needs every class: raise sample.num_samples"
         )
-    if path.exists():
-        return
-    # FFCV's writer forks; a process that has run torch's threads would hang in the fork.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
-        fresh.submit(_write, samples, path).result()
+    if not path.exists():
+        write_beton(_Labelled(source), path, f"write {path.name}")

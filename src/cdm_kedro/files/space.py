@@ -1,0 +1,52 @@
+"""Room on a disk: taken before the work, and said in a sentence when it ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cdm_kedro.errors import CdmError
+
+
+class DiskFullError(CdmError, OSError):
+    """A file system without room for what is written; the message names the folder."""
+
+
+@contextmanager
+def disk_full_explained(folder: Path, needed: int = 0) -> Iterator[None]:
+    """Turn the system's error for a full disk, or a used-up quota, into a sentence.
+
+    Args:
+        folder: existing folder that the block writes to.
+        needed: bytes that the block needs, 0 where that is not known.
+
+    Raises:
+        DiskFullError: in place of the system's error.
+    """
+    free = shutil.disk_usage(folder).free
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        wanted = f"{needed / 1e9:.3g} GB are needed and " if needed else ""
+        raise DiskFullError(
+            f"{folder}: no space left on its file system ({wanted}{free / 1e9:.3g} GB were free at the start). "
+            "Nothing unfinished was kept; make room and run again."
+        ) from None
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Give an empty file its final size, and its place on the disk where the system can.
+
+    Raises:
+        OSError: no room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.ftruncate(descriptor, size)

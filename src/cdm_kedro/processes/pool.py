@@ -1,0 +1,58 @@
+"""Work shared out among processes on this machine. Imports no torch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from cdm_kedro.errors import CdmError
+from cdm_kedro.processes.worker import begin
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class WorkerDied(CdmError, RuntimeError):
+    """A process of a pool was killed from outside."""
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _begin_worker() -> None:
+    begin()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes; the parent ends them
+
+
+def shared_out(
+    function: Callable[[Job], Result], jobs: Sequence[Job], processes: int, work: str, chunksize: int = 1
+) -> Generator[Result, None, None]:
+    """Yield ``function(job)`` for every job, in order, computed in fresh processes that end with this one.
+
+    Args:
+        function: of a module, for it is sent by name; an exception of it is raised here.
+        jobs: its arguments.
+        processes: how many.
+        work: what is done, for the message.
+        chunksize: jobs sent at once.
+
+    Raises:
+        WorkerDied: a process was killed, for example when memory ran out.
+    """
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin_worker)
+    try:
+        yield from pool.map(function, jobs, chunksize=chunksize)
+    except BrokenProcessPool:
+        raise WorkerDied(
+            f"{work}: one of {processes} worker processes was killed, perhaps because memory ran out. "
+            "Nothing unfinished was kept; make room and run again."
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
