@@ -54,9 +54,9 @@ def random_models(env: str | None, names: list[str], folder: Path) -> dict[str, 
     conf = Path(__file__).resolve().parents[1] / "conf"
     values, _ = read_parameters(conf, env)
     models = {}
-    spec = read_cascade(conf, env)
-    wanted = {below.name for name in names for below in spec.chain(name)}
-    for stage in (stage for stage in spec.stages if not names or stage.name in wanted):
+    cascade = read_cascade(conf, env)
+    wanted = {below.name for name in names for below in cascade.chain(name)}
+    for stage in (stage for stage in cascade.models if not names or stage.name in wanted):
         params = parse_model(values[stage.name])
         models[stage.name] = folder / f"{stage.name}.safetensors"
         metadata = {"num_classes": str(CLASSES), "params": params.model_dump_json()}

@@ -8,7 +8,7 @@ from pathlib import Path
 from kedro.pipeline import Pipeline
 from kedro.utils import find_kedro_project
 
-from cdm_kedro.params.cascade import CascadeSpec, read_cascade
+from cdm_kedro.params.cascade import CascadeShape, read_cascade
 from cdm_kedro.pipelines.cas.pipeline import create_stages as cas
 from cdm_kedro.pipelines.claim.pipeline import create_stages as claim
 from cdm_kedro.pipelines.convert.pipeline import create_pipeline as convert
@@ -22,24 +22,31 @@ from cdm_kedro.pipelines.sample.pipeline import create_pipeline as sample
 from cdm_kedro.pipelines.search.pipeline import create_pipelines as search
 from cdm_kedro.pipelines.train.pipeline import create_pipeline as train
 
+loaded: tuple[Path, str | None] | None = None
+"""Folder and environment of the configuration that a session has loaded; ``settings`` sets it."""
 
-def extra_pipelines(spec: CascadeSpec) -> dict[str, dict[str, Pipeline]]:
+
+def configuration() -> tuple[Path, str | None]:
+    """Folder and environment of the configuration that the pipelines are built from.
+
+    Before a session has loaded one, it is that of the project around the working directory, and of KEDRO_ENV.
+    """
+    return loaded or ((find_kedro_project(Path.cwd()) or Path()) / "conf", os.environ.get("KEDRO_ENV"))
+
+
+def extra_pipelines(cascade: CascadeShape) -> dict[str, dict[str, Pipeline]]:
     """Pipelines beside the cascade, by name, each as its stages by name; `kedro run` runs them when asked to."""
-    if not spec.images:
+    if not cascade.images:
         return {}
-    extras = {"cas": cas(spec), "likelihood": {"likelihood": likelihood(spec)}, "claim": claim(spec)}
-    extras |= {name: search(spec, name) for name, _ in spec.searches}
+    extras = {"cas": cas(cascade), "likelihood": {"likelihood": likelihood(cascade)}, "claim": claim(cascade)}
+    extras |= {name: search(cascade, name) for name in cascade.searches}
     return {name: stages for name, stages in extras.items() if stages}
 
 
-def stage_homes() -> dict[str, str]:
+def extra_of_stages() -> dict[str, str]:
     """Stage to the extra pipeline that it belongs to; stages of the cascade are not listed."""
-    return {stage: name for name, stages in extra_pipelines(_spec()).items() for stage in stages}
-
-
-def _spec() -> CascadeSpec:
-    root = find_kedro_project(Path.cwd()) or Path()  # commands may be given in a folder below
-    return read_cascade(root / "conf", os.environ.get("KEDRO_ENV"))
+    extras = extra_pipelines(read_cascade(*configuration()))
+    return {stage: name for name, stages in extras.items() for stage in stages}
 
 
 def _needed(pipeline: Pipeline, stages: dict[str, Pipeline]) -> Pipeline:
@@ -52,23 +59,21 @@ def _needed(pipeline: Pipeline, stages: dict[str, Pipeline]) -> Pipeline:
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Pipelines of the environment in KEDRO_ENV; the stages come from its ``cascade`` parameters."""
-    spec = _spec()
+    """The pipelines of the present configuration; its parameters say which stages there are."""
+    cascade = read_cascade(*configuration())
     stages: dict[str, Pipeline] = {}
-    if spec.embedded:
+    if cascade.embedded:
         stages["embedded"] = embedded()
-    if spec.images:
-        stages["preprocess"] = preprocess(spec)
-    for stage in spec.stages:
-        stages[stage.name] = convert(stage) if stage.pretrained else train(stage)
-    stages["sample"] = sample(spec)
-    if spec.images:
-        stages["reference"] = reference(spec)
-        stages["evaluate"] = evaluate(spec)
-        stages["report"] = report(spec)
-    cascade = sum(stages.values(), Pipeline([]))
+    if cascade.images:
+        stages["preprocess"] = preprocess(cascade)
+    for model in cascade.models:
+        stages[model.name] = convert(model) if model.pretrained else train(model)
+    stages["sample"] = sample(cascade)
+    if cascade.images:
+        stages |= {"reference": reference(cascade), "evaluate": evaluate(cascade), "report": report(cascade)}
+    whole = sum(stages.values(), Pipeline([]))
     extras: dict[str, Pipeline] = {}
-    for name, parts in extra_pipelines(spec).items():
-        whole = sum(parts.values(), Pipeline([]))
-        extras |= {**parts, name: whole if name in parts else whole + _needed(whole, stages)}
-    return {"__default__": cascade, "cascade": cascade, **stages, **extras}
+    for name, parts in extra_pipelines(cascade).items():
+        extra = sum(parts.values(), Pipeline([]))
+        extras |= {**parts, name: extra if name in parts else extra + _needed(extra, stages)}
+    return {"__default__": whole, "cascade": whole, **stages, **extras}

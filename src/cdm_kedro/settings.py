@@ -1,6 +1,6 @@
 """Kedro project settings."""
 
-import os
+from pathlib import Path
 from typing import Any
 
 from kedro.config import OmegaConfigLoader
@@ -9,17 +9,18 @@ from cdm_kedro.provenance.session import CascadeSession
 
 
 class RegistryConfigLoader(OmegaConfigLoader):
-    """Tells the pipeline registry which environment is loaded, whoever loads it: `kedro viz` does not use our session.
+    """Tells the pipeline registry which configuration is loaded; `kedro viz` uses no session of ours that could.
 
     Args:
-        conf_source: as OmegaConfigLoader's, like all others.
+        conf_source: folder of the configuration.
         env: environment.
         **kwargs: see OmegaConfigLoader.
     """
 
     def __init__(self, conf_source: str, env: str | None = None, **kwargs: Any) -> None:
-        if env:
-            os.environ["KEDRO_ENV"] = env
+        from cdm_kedro import pipeline_registry
+
+        pipeline_registry.loaded = (Path(conf_source), env)
         super().__init__(conf_source, env, **kwargs)
 
 

@@ -231,8 +231,8 @@ def test_the_pipeline_has_two_classifiers_a_size_and_the_report_shows_them_when_
     from cdm_kedro.pipelines.report.pipeline import create_pipeline as report
 
     root = Path(__file__).parents[2]
-    spec = read_cascade(root / "conf", "imagenet")
-    stages = create_stages(spec)
+    cascade = read_cascade(root / "conf", "imagenet")
+    stages = create_stages(cascade)
     kinds = [f"cas_{kind}_{size}" for size in (128, 256) for kind in ("real", "generated")]
     assert list(stages) == [*kinds, "cas_table"]
     for name, stage in stages.items():
@@ -240,9 +240,9 @@ def test_the_pipeline_has_two_classifiers_a_size_and_the_report_shows_them_when_
     assert "samples_256" in stages["cas_generated_256"].inputs() and "train_256" in stages["cas_real_256"].inputs()
     made = stages["cas_table"].outputs()
     assert made == {"cas_table"} | {f"{p}_cas_{s}" for p in ("comparison", "best", "worst") for s in (128, 256)}
-    assert not report(spec).inputs() & made  # the cascade alone does not wait for classifiers
-    asked = replace(spec, included=("cas", "likelihood", "search_steps"))
-    assert report(asked).inputs() - report(spec).inputs() == made | {"likelihood", "search_steps_figure"}
+    assert not report(cascade).inputs() & made  # the cascade alone does not wait for classifiers
+    asked = replace(cascade, reported=("cas", "likelihood", "search_steps"))
+    assert report(asked).inputs() - report(cascade).inputs() == made | {"likelihood", "search_steps_figure"}
 
 
 def test_settings_that_do_not_fit_the_cascade_are_refused(tmp_path: Path) -> None:
@@ -260,5 +260,5 @@ def test_settings_that_do_not_fit_the_cascade_are_refused(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"report\.include holds 'cas'; it may hold \['likelihood'\]"):
         read("report: {include: [cas]}")
     asked = "cas: {resolutions: [32]}\nreport: {include: [cas]}"
-    assert read(asked).classified == (32,) and read(asked).included == ("cas",)
-    assert read(asked, "e").classified == () and read(asked, "e").included == ()  # inherited, and not for this cascade
+    assert read(asked).cas == (32,) and read(asked).reported == ("cas",)
+    assert read(asked, "e").cas == () and read(asked, "e").reported == ()  # inherited, and not for this cascade

@@ -11,7 +11,7 @@ import pytest
 from cdm_kedro.evaluation.external import ExternalError, score_samples, write_statistics
 from cdm_kedro.params.cascade import read_cascade
 from cdm_kedro.params.evaluation import EvaluateParams
-from cdm_kedro.params.files import CascadeSpecError
+from cdm_kedro.params.files import ParametersError
 from cdm_kedro.provenance.external import ExternalRun, ExternalRunError, resolve
 
 ROOT = Path(__file__).parents[2]
@@ -115,7 +115,7 @@ def test_files_of_an_environment_hold_no_question(tmp_path: Path) -> None:
     (tmp_path / "base/parameters.yml").write_text(
         "cascade: {stages: [a]}\na: {resolution: 32, unet: {}}\nexternal: {samples: x.npz}\n"
     )
-    with pytest.raises(CascadeSpecError, match=r"parameters\.yml: external is not a key"):
+    with pytest.raises(ParametersError, match=r"parameters\.yml: external is not a key"):
         read_cascade(tmp_path, None)
 
 

@@ -16,7 +16,7 @@ from cdm_kedro.data.resample import downsample
 from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.cas import ClassifierParams
-from cdm_kedro.params.cascade import CascadeSpec, read_cascade
+from cdm_kedro.params.cascade import CascadeShape, read_cascade
 from cdm_kedro.params.claim import BaselineParams, ClaimSweepParams
 from cdm_kedro.params.data import EmbeddedParams, PreprocessParams
 from cdm_kedro.params.evaluation import EvaluateParams, ReportParams
@@ -44,10 +44,10 @@ TYPES = {
 }
 
 
-def described(folder: Path, spec: CascadeSpec, values: dict[str, Any]) -> dict[str, Path]:
+def described(folder: Path, cascade: CascadeShape, values: dict[str, Any]) -> dict[str, Path]:
     """Weights files with descriptions and no weights."""
     out = {}
-    for stage in spec.stages:
+    for stage in cascade.models:
         params = parse_model(values[stage.name])
         with torch.device("meta"):
             assert sum(p.numel() for p in build_unet(params, 10).parameters()) > 10_000
@@ -60,15 +60,15 @@ def described(folder: Path, spec: CascadeSpec, values: dict[str, Any]) -> dict[s
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_every_environment_builds(env: str, tmp_path: Path) -> None:
     values, origin = read_parameters(CONF, env)
-    spec = read_cascade(CONF, env)
-    assert not spec.images or set(spec.resolutions) <= set(spec.stored)
+    cascade = read_cascade(CONF, env)
+    assert not cascade.images or set(cascade.resolutions) <= set(cascade.stored)
     typed = {name: kind.model_validate(values[name]) for name, kind in TYPES.items() if name in values}
-    models = described(tmp_path, spec, values)
+    models = described(tmp_path, cascade, values)
     check_cascade(models, typed["sample"])
-    for search, stage in spec.searches:
-        chain = [s.name for s in spec.chain(stage)]
+    for search, stage in cascade.searches.items():
+        chain = [s.name for s in cascade.chain(stage)]
         some = {name: models[name] for name in chain}
-        real = {f"{split}_{spec.chain(stage)[-1].low_resolution}": Path() for split in ("train", "val")}
+        real = {f"{split}_{cascade.chain(stage)[-1].low_resolution}": Path() for split in ("train", "val")}
         params = typed[search]
         make = {
             "search_truncation": truncation_points,
@@ -77,14 +77,14 @@ def test_every_environment_builds(env: str, tmp_path: Path) -> None:
         }[search]
         for point in make(params):  # type: ignore[operator]
             check_cascade(some, _job(params, point, some, Path()).params, real)  # type: ignore[arg-type]
-    if spec.claim is not None:
+    if cascade.claim is not None:
         claim = values["claim"]
         sweep, baseline = (
             ClaimSweepParams.model_validate(claim["sweep"]),
             BaselineParams.model_validate(claim["baseline"]),
         )
         ClassifierParams.model_validate(claim["classifier"])
-        chain = spec.chain(spec.claim.stage)
+        chain = cascade.chain(cascade.claim.sweep.stage)
         some = {s.name: models[s.name] for s in chain}
         for point in truncation_points(sweep):
             real = {f"{split}_{chain[-1].low_resolution}": Path() for split in ("train", "val")}
@@ -93,16 +93,16 @@ def test_every_environment_builds(env: str, tmp_path: Path) -> None:
         rounding = 0.5 / budget["steps"]
         assert budget["ratio"] == pytest.approx(1, abs=rounding)
     in_env = [name for name in typed if name.startswith("search_") and origin[name].parent.name == env]
-    assert set(in_env) <= {name for name, _ in spec.searches}
+    assert set(in_env) <= set(cascade.searches)
 
 
 def test_searches_of_another_cascade_are_left_out_and_wrong_ones_named(tmp_path: Path) -> None:
-    assert [name for name, _ in read_cascade(CONF, None).searches] == [
+    assert list(read_cascade(CONF, None).searches) == [
         "search_truncation",
         "search_steps",
         "search_schedule",
     ]
-    assert read_cascade(CONF, "baseline64").searches == ()
+    assert read_cascade(CONF, "baseline64").searches == {}
     for folder in ("base", "test"):
         (tmp_path / folder).mkdir()
         for file in (CONF / folder).glob("parameters*.yml"):

@@ -153,9 +153,9 @@ def test_the_parameters_decide_which_node_trains(tmp_path: Path) -> None:
     stages = "cascade: {stages: [a, b]}\na: {resolution: 32, unet: {}, training: {steps: 1}}\n"
     stages += "b: {resolution: 64, low: a, low_resolution: 32, unet: {}, training: {selection: {every: 5}}}\n"
     (tmp_path / "base/parameters.yml").write_text(stages)
-    spec = read_cascade(tmp_path, None)
-    assert [stage.selects for stage in spec.stages] == [False, True]
-    nodes = [create_pipeline(stage).nodes[0] for stage in spec.stages]
+    cascade = read_cascade(tmp_path, None)
+    assert [model.selects for model in cascade.models] == [False, True]
+    nodes = [create_pipeline(model).nodes[0] for model in cascade.models]
     assert [node.func.__module__.rsplit(".", 1)[1] for node in nodes] == ["nodes", "selecting"]
     assert nodes[0].inputs[1:3] == nodes[1].inputs[1:3]  # the same wiring
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 
+from cdm_kedro.cli.command import Command, env_option, open_catalog
 
-@click.command("dvc-yaml")
-@click.option("--env", "-e", default=None, help="Environment; its file is dvc/<env>/dvc.yaml, base's is dvc.yaml.")
+
+@click.command("dvc-yaml", cls=Command)
+@env_option("Environment; its file is dvc/<env>/dvc.yaml, base's is dvc.yaml.")
 @click.option(
     "--pipeline", "-p", default=None, help="An extra pipeline; its file is dvc/<env or base>/<pipeline>/dvc.yaml."
 )
@@ -17,31 +18,24 @@ import click
 @click.pass_obj
 def dvc_yaml(metadata: Any, env: str | None, pipeline: str | None, check: bool) -> None:
     """Write dvc.yaml from the pipeline, the catalog and the parameters, as `kedro run` does when it is out of date."""
-    if env:
-        os.environ["KEDRO_ENV"] = env
     from kedro.framework.project import pipelines
-    from kedro.framework.session import KedroSession
 
-    from cdm_kedro.pipeline_registry import stage_homes
+    from cdm_kedro.pipeline_registry import extra_of_stages
     from cdm_kedro.provenance.dvcfile import dvc_file, refresh, rendered
 
     root = metadata.project_path
-    with KedroSession.create(root, env=env) as session:
-        catalog = session.load_context().catalog  # type: ignore[attr-defined]
+    with open_catalog(root, env) as catalog:
         if check:
             path = dvc_file(root, env)
-            if (
-                not path.exists()
-                or path.read_text(encoding="utf-8") != rendered(pipelines, {}, catalog, root, env)[path]
-            ):
-                raise click.ClickException(
-                    f"{path} is out of date; run `kedro dvc-yaml{f' --env={env}' if env else ''}`"
-                )
+            found = path.read_text(encoding="utf-8") if path.exists() else None
+            if found != rendered(pipelines, {}, catalog, root, env)[path]:
+                option = f" --env={env}" if env else ""
+                raise click.ClickException(f"{path} is out of date; run `kedro dvc-yaml{option}`")
             return
-        homes = stage_homes()
-        if pipeline is not None and pipeline not in homes.values():
+        extras = extra_of_stages()
+        if pipeline is not None and pipeline not in extras.values():
             raise click.ClickException(
-                f"--pipeline {pipeline} is no extra pipeline; those are {sorted(set(homes.values()))}"
+                f"--pipeline {pipeline} is no extra pipeline; those are {sorted(set(extras.values()))}"
             )
-        for path in refresh(pipelines, homes, catalog, root, env, [pipeline] if pipeline else []):
+        for path in refresh(pipelines, extras, catalog, root, env, [pipeline] if pipeline else []):
             click.echo(f"wrote {path}")

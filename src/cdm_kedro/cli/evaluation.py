@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cdm_kedro.cli.command import Command, env_option
+
 if TYPE_CHECKING:
     from cdm_kedro.params.evaluation import EvaluateParams
 
@@ -19,7 +21,7 @@ _OPTIONS = (
     click.option("--batch-size", type=int),
     click.option("--max-images", type=int, help="Cap on images a set; the default is all."),
     click.option("--size", type=int, help="Crop and resize folders of images to this side: 32, 64, 128 or 256."),
-    click.option("--env", "-e", default=None, help="Environment whose evaluate.* parameters are the defaults."),
+    env_option("Environment whose evaluate.* parameters are the defaults."),
 )
 
 
@@ -30,22 +32,19 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _params(root: Path, env: str | None, given: dict[str, Any]) -> EvaluateParams:
-    from pydantic import ValidationError
-
     from cdm_kedro.params.evaluation import EvaluateParams
-    from cdm_kedro.params.files import read_parameters
+    from cdm_kedro.params.explain import mistakes
+    from cdm_kedro.params.files import ParametersError, read_parameters
 
-    values = dict(read_parameters(root / "conf", env)[0].get("evaluate") or {}) | {"max_images": None}
+    values = (read_parameters(root / "conf", env).get("evaluate") or {}) | {"max_images": None}
     values |= {key: value for key, value in given.items() if value is not None}
-    try:
-        return EvaluateParams.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(("evaluate", *map(str, first["loc"])))
-        raise click.ClickException(f"{where}: {first['msg']}") from None
+    wrong = mistakes("evaluate", EvaluateParams, values)
+    if wrong:
+        raise ParametersError("\n".join(wrong))
+    return EvaluateParams.model_validate(values)
 
 
-@click.command("evaluate-samples")
+@click.command("evaluate-samples", cls=Command)
 @click.argument("samples", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--reference",
@@ -65,13 +64,9 @@ def evaluate_samples(
     as JSON. Statistics of other evaluators hold no features, so they give the Fréchet distance alone.
     """
     params = _params(metadata.project_path, env, given)
-    from cdm_kedro.evaluation.external import ExternalError, score_samples
+    from cdm_kedro.evaluation.external import score_samples
 
-    try:
-        result = score_samples(params, samples, reference, size)
-    except ExternalError as error:
-        raise click.ClickException(str(error)) from None
-    text = json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(score_samples(params, samples, reference, size), indent=2, allow_nan=False, ensure_ascii=False)
     if output is None:
         click.echo(text)
     else:
@@ -80,7 +75,7 @@ def evaluate_samples(
         click.echo(f"wrote {output}")
 
 
-@click.command("reference-statistics")
+@click.command("reference-statistics", cls=Command)
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="npz file to write.")
 @_options
@@ -94,12 +89,8 @@ def reference_statistics(
     and features of some of them for kernel distance, precision and recall.
     """
     params = _params(metadata.project_path, env, given)
-    from cdm_kedro.evaluation.external import ExternalError, write_statistics
+    from cdm_kedro.evaluation.external import write_statistics
 
     if output.suffix != ".npz":
         raise click.ClickException(f"{output}: the name must end in .npz")
-    try:
-        held = write_statistics(params, source, output, size)
-    except ExternalError as error:
-        raise click.ClickException(str(error)) from None
-    click.echo(f"wrote {output}: {held}")
+    click.echo(f"wrote {output}: {write_statistics(params, source, output, size)}")

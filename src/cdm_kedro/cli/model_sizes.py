@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
+from cdm_kedro.cli.command import Command, env_option
 
-@click.command("model-sizes")
-@click.option("--env", "-e", default=None, help="Environment whose models are counted.")
+
+@click.command("model-sizes", cls=Command)
+@env_option("Environment whose models are counted.")
 @click.option("--num-classes", default=1000, show_default=True, help="Classes of the data.")
 @click.option("--tflops", default=400.0, show_default=True, help="Sustained Tera-FLOP/s for the time estimate.")
 @click.pass_obj
@@ -22,12 +24,12 @@ def model_sizes(metadata: Any, env: str | None, num_classes: int, tflops: float)
     conf = metadata.project_path / "conf"
     values, _ = read_parameters(conf, env)
     click.echo(
-        f"{'stage':10}{'parameters':>15}{'GFLOPs/image':>15}{'training EFLOPs':>18}{f'days at {tflops:g} TFLOP/s':>24}"
+        f"{'model':10}{'parameters':>15}{'GFLOPs/image':>15}{'training EFLOPs':>18}{f'days at {tflops:g} TFLOP/s':>24}"
     )
-    for stage in read_cascade(conf, env).stages:
-        size = model_size(parse_model(values[stage.name]), num_classes)
+    for name in read_cascade(conf, env).names:
+        size = model_size(parse_model(values[name]), num_classes)
         days = size.training_flops / (tflops * 1e12) / 86400
         click.echo(
-            f"{stage.name:10}{size.parameters:>15,}{size.forward_flops / 1e9:>15,.1f}"
+            f"{name:10}{size.parameters:>15,}{size.forward_flops / 1e9:>15,.1f}"
             f"{size.training_flops / 1e18:>18,.1f}{days:>24,.2f}"
         )

@@ -6,8 +6,10 @@ from typing import Any
 
 import click
 
+from cdm_kedro.cli.command import Command
 
-@click.command("replay-runs")
+
+@click.command("replay-runs", cls=Command)
 @click.pass_obj
 def replay_runs(metadata: Any) -> None:
     """Deliver to MLflow what could not be logged while its server was away."""

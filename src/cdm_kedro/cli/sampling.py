@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from cdm_kedro.cli.command import Command, env_option, open_catalog
 
-@click.command("sample-class")
+
+@click.command("sample-class", cls=Command)
 @click.argument("name")
-@click.option("--env", "-e", default=None, help="Environment whose models and sampling parameters are used.")
+@env_option("Environment whose models and sampling parameters are used.")
 @click.option("-n", "--number", default=4, show_default=True, type=click.IntRange(min=1), help="Images.")
 @click.option("--seed", default=0, show_default=True, help="Decides the images.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=None, help="Folder; default samples/.")
 @click.pass_obj
 def sample_class(metadata: Any, name: str, env: str | None, number: int, seed: int, out: Path | None) -> None:
     """Sample images of class NAME (a name or an index) to PNG files, one for each size of the cascade."""
-    if env:
-        os.environ["KEDRO_ENV"] = env
-    from kedro.framework.session import KedroSession
-    from kedro.io import DatasetError
-
     from cdm_kedro.params.cascade import read_cascade
     from cdm_kedro.params.files import read_parameters
     from cdm_kedro.params.sampling import SampleParams
 
-    root = metadata.project_path
-    spec = read_cascade(root / "conf", env)
-    with KedroSession.create(root, env=env) as session:
-        catalog = session.load_context().catalog  # type: ignore[attr-defined]
-        try:
-            models = {stage.name: Path(catalog.load(f"{stage.name}_model")) for stage in spec.stages}
-            classes = catalog.load("classes" if spec.images else "class_names")
-            inputs = {key: catalog.load(key) for key in spec.sample_inputs}
-        except DatasetError as error:
-            raise click.ClickException(str(error)) from None
+    conf = metadata.project_path / "conf"
+    shape = read_cascade(conf, env)
+    with open_catalog(metadata.project_path, env) as catalog:
+        models = {model: Path(catalog.load(f"{model}_model")) for model in shape.names}
+        classes = catalog.load("classes" if shape.images else "class_names")
+        inputs = {key: catalog.load(key) for key in shape.sample_inputs}
     label = class_index(name, classes)
     from PIL import Image
     from tqdm import tqdm
@@ -44,13 +36,10 @@ def sample_class(metadata: Any, name: str, env: str | None, number: int, seed: i
     from cdm_kedro.sampling.best import resolve_best
     from cdm_kedro.sampling.cascade import Cascade
 
-    params = SampleParams.model_validate(read_parameters(root / "conf", env)[0]["sample"])
+    params = read_parameters(conf, env).read("sample", SampleParams)
     best = {key.removesuffix("_best"): value for key, value in inputs.items() if key.endswith("_best")}
     real = {key: Path(value) for key, value in inputs.items() if not key.endswith("_best")}
-    try:
-        cascade = Cascade.from_files(models, resolve_best(params, best, models), real=real)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    cascade = Cascade.from_files(models, resolve_best(params, best, models), real=real)
     work = cascade.work()
     with tqdm(total=number * sum(work.values()), desc=classes[label], bar_format="{l_bar}{bar}| {elapsed}") as bar:
         evaluations = {stage.name: stage.evaluations for stage in cascade.models}

@@ -13,7 +13,7 @@ from cdm_kedro.params.sampling import ModelSamplingParams
 from cdm_kedro.params.search import SearchTruncationParams
 
 SINGLE = "single"
-"""How tables call the model without a cascade, where others say what conditions them."""
+"""What tables say of the model without a cascade where others say what conditions them."""
 
 
 class ClaimError(CdmError, ValueError):
@@ -21,9 +21,9 @@ class ClaimError(CdmError, ValueError):
 
 
 class BaselineTrainingParams(TrainingParams):
-    """How the single model is trained; for how long follows from the cascade's compute."""
+    """How the single model is trained; the compute of the cascade decides for how many steps."""
 
-    steps: None = Field(None, description="follows from the compute of the cascade's stages")  # type: ignore[assignment]
+    steps: None = Field(None, description="follows from the compute of the cascade's models")  # type: ignore[assignment]
     selection: None = Field(None, description="nothing but s is chosen by the score")
 
 
@@ -39,14 +39,14 @@ class BaselineParams(ModelParams):
         return self
 
     def trained_for(self, steps: int) -> TrainedModelParams:
-        """Parameters of a stage that trains it for so many optimizer steps."""
+        """Parameters that train it for a number of optimizer steps."""
         values = self.model_dump()
         values["training"]["steps"] = steps
         return TrainedModelParams.model_validate(values)
 
 
 class ClaimSweepParams(SearchTruncationParams):
-    """The points of Table 3 for one stage, and how the single model is sampled beside them."""
+    """The points of Table 3 for one model, and how the single model is sampled beside them."""
 
     baseline: ModelSamplingParams = Field(description="how the single model is sampled")
 
@@ -66,21 +66,21 @@ class ClaimSweepParams(SearchTruncationParams):
         return self
 
 
-def trained_stages(sweep: ClaimSweepParams, stages: Mapping[str, dict[str, Any]]) -> dict[str, TrainedModelParams]:
-    """Parameters of the cascade's stages, if the claim can be tested with them.
+def trained_models(sweep: ClaimSweepParams, models: Mapping[str, dict[str, Any]]) -> dict[str, TrainedModelParams]:
+    """Parameters of the cascade's models, if the claim can be tested with them.
 
     Args:
         sweep: the points that are to be sampled.
-        stages: raw parameters of ``sweep.stage`` and the stages below it.
+        models: raw parameters of ``sweep.stage`` and the models below it.
 
     Raises:
-        ClaimError: a stage with published weights (nobody's training here to be matched) or with selection (steps would
-            not say its compute, nor would s be all that is chosen by the score), or a stage that is not trained for
-            the values of s.
-        pydantic.ValidationError: they are no parameters of stages.
+        ClaimError: a model has published weights, so that its training compute is unknown; or its training selects
+            weights, so that its steps do not say its compute and more than s is chosen by the score; or it is not
+            trained for the values of s.
+        pydantic.ValidationError: a value is of the wrong type.
     """
     trained = {}
-    for name, raw in stages.items():
+    for name, raw in models.items():
         params = parse_model(raw)
         if not isinstance(params, TrainedModelParams):
             raise ClaimError(f"{name} has published weights; the claim compares training compute, so train it")

@@ -1,86 +1,71 @@
-"""Wrong parameters in the words of the YAML files: file, key, value, and what is allowed."""
+"""Says what is wrong with parameters in the words of the YAML files: key, value, and what is allowed."""
 
 from __future__ import annotations
 
 import difflib
-import importlib
-import pkgutil
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-import cdm_kedro.params
-from cdm_kedro.params.files import read_parameters
+from cdm_kedro.params.base import Params
 
-_HEAD = re.compile(r"Failed to instantiate (\w+) for parameter '([\w.]+)'")
-
-
-def explain(message: str, conf: Path, env: str | None) -> str | None:
-    """Explain Kedro's complaint about parameters that a typed model refused.
-
-    Args:
-        message: of Kedro's ParameterValidationError.
-        conf: the project's ``conf`` folder.
-        env: environment.
-
-    Returns:
-        A line for each mistake, or None where the message is about something else.
-    """
-    values, origin = read_parameters(conf, env)
-    lines: list[str] = []
-    for model_name, parameter in dict.fromkeys(_HEAD.findall(message)):
-        model, (top, *rest) = _model(model_name), parameter.split(".")
-        value: Any = values.get(top)
-        for part in rest:
-            value = value.get(part) if isinstance(value, dict) else None
-        if model is None:
-            continue
-        lines += [f"{origin.get(top, conf)}: {line}" for line in mistakes(parameter, model, value)]
-    return "\n".join(lines) or None
+_KEDRO_SAYS = re.compile(r"Failed to instantiate (\w+) for parameter '([\w.]+)'")
+adapter = cache(TypeAdapter)
 
 
-def mistakes(parameter: str, model: type[BaseModel], value: Any) -> list[str]:
-    """A line for each mistake in a value.
+def refused_by_kedro(message: str) -> dict[str, Any]:
+    """Dotted keys that Kedro's ParameterValidationError is about, each with the type that refused its value."""
+    return {key: _subclass(name, Params) for name, key in _KEDRO_SAYS.findall(message)}
+
+
+def mistakes(key: str, kind: Any, value: Any) -> list[str]:
+    """Describe each mistake in a value in one line that begins with the key.
 
     Args:
-        parameter: dotted key of the value.
-        model: what it must be.
-        value: as read.
+        key: dotted key of the value.
+        kind: the type that the value must have, usually a pydantic model.
+        value: the value as it was read.
     """
     try:
-        model.model_validate(value)
+        adapter(kind).validate_python(value)
     except ValidationError as error:
-        return [_line(parameter, found, model) for found in error.errors()]
+        return [_line(key, found, kind) for found in error.errors()]
     return []
 
 
-def _model(name: str) -> type[BaseModel] | None:
-    for module in pkgutil.iter_modules(cdm_kedro.params.__path__):
-        found = getattr(importlib.import_module(f"cdm_kedro.params.{module.name}"), name, None)
-        if isinstance(found, type) and issubclass(found, BaseModel):
+def not_a_key(key: str, known: Iterable[str]) -> str:
+    """Say that a dotted key does not exist, which similar one does, and which there are."""
+    known = list(known)
+    close = difflib.get_close_matches(key.rpartition(".")[2], known, 1)
+    return f"{key} is not a key{f'; did you mean {close[0]}?' if close else '.'} Known are {', '.join(known)}"
+
+
+def _subclass(name: str, base: type[BaseModel]) -> Any:
+    """The model of a name; ``Any``, which accepts every value, where there is none."""
+    for model in base.__subclasses__():
+        found = model if model.__name__ == name else _subclass(name, model)
+        if found is not Any:
             return found
-    return None
+    return Any
 
 
-def _line(parameter: str, found: Any, model: type[BaseModel]) -> str:
-    keys, where = [parameter], [model]
+def _line(parameter: str, found: Any, kind: Any) -> str:
+    keys, models = [parameter], list(_models(kind))
     for part in map(str, found["loc"]):
-        tagged = [m for m in where if "kind" in m.model_fields and m.model_fields["kind"].default == part]
-        if tagged:  # pydantic names the member of the union that was tried, which is no key of the file
-            where = tagged
+        tagged = [m for m in models if "kind" in m.model_fields and m.model_fields["kind"].default == part]
+        if tagged:  # pydantic names the member of the union that it tried, which is no key of the file
+            models = tagged
             continue
         keys.append(part)
-        inside = [field.annotation for m in where if (field := m.model_fields.get(part))]
-        where = [m for annotation in inside for m in _models(annotation)] or where
+        inside = [field.annotation for m in models if (field := m.model_fields.get(part))]
+        models = [m for annotation in inside for m in _models(annotation)] or models
     key = ".".join(keys)
     if found["type"] == "extra_forbidden":
-        allowed = sorted({name for m in where for name in m.model_fields})
-        close = difflib.get_close_matches(keys[-1], allowed, 1)
-        return f"{key} is not a key{f'; did you mean {close[0]}?' if close else '.'} Known are {', '.join(allowed)}"
-    if found["type"] == "missing":
+        return not_a_key(key, sorted({name for m in models for name in m.model_fields}))
+    if found["type"] == "missing" or (found["input"] is None and not found["loc"]):
         return f"{key} is missing"
     shown = "" if isinstance(found["input"], dict) else f" is {found['input']!r}"
     return f"{key}{shown}: {found['msg'].removeprefix('Value error, ')}"

@@ -1,46 +1,93 @@
-"""Which parameter file says what."""
+"""Reads the parameter files of an environment and remembers which file says what."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cdm_kedro.errors import CdmError
+from cdm_kedro.params.explain import adapter, mistakes, refused_by_kedro
 
 
-class CascadeSpecError(CdmError, ValueError):
-    """Parameter files that describe no cascade; the message names file and key."""
+class ParametersError(CdmError, ValueError):
+    """Parameter files that cannot be used; the message names file, key and value."""
 
 
-def read_parameters(conf: Path, env: str | None) -> tuple[dict[str, Any], dict[str, Path]]:
-    """Top-level parameters of ``base`` overlaid with ``env``, and the file each key came from.
+class Parameters(NamedTuple):
+    """The parameters of an environment.
+
+    Attributes:
+        values: top-level key to what the files say.
+        origin: top-level key to the file that says it.
+    """
+
+    values: dict[str, Any]
+    origin: dict[str, Path]
+
+    def get(self, key: str) -> Any:
+        """Value of a dotted key; None where the files have none."""
+        value: Any = self.values
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
+
+    def read(self, key: str, kind: Any) -> Any:
+        """Value of a dotted key as the type that it must have.
+
+        Raises:
+            ParametersError: the value does not have it.
+        """
+        wrong = self._mistakes({key: kind})
+        if wrong:
+            raise ParametersError(wrong)
+        return adapter(kind).validate_python(self.get(key))
+
+    def explain(self, message: str) -> str:
+        """Explain Kedro's ParameterValidationError: a line for each mistake; empty if it is about something else."""
+        return self._mistakes(refused_by_kedro(message))
+
+    def _mistakes(self, kinds: dict[str, Any]) -> str:
+        return "\n".join(str(self.error(x)) for key, kind in kinds.items() for x in mistakes(key, kind, self.get(key)))
+
+    def error(self, message: str) -> ParametersError:
+        """An error that names the file of the dotted key with which its message begins."""
+        top = re.match(r"[^\s.:]+", message)
+        return ParametersError(f"{self.origin.get(top[0] if top else '', 'conf')}: {message}")
+
+
+def read_parameters(conf: Path, env: str | None) -> Parameters:
+    """Read the parameters of ``base`` overlaid with those of ``env``, whose top-level keys replace base's as a whole.
+
+    Args:
+        conf: the project's ``conf`` folder.
+        env: environment, or None for ``base`` alone.
 
     Raises:
-        CascadeSpecError: a file is not a mapping.
+        ParametersError: a file does not hold a mapping.
     """
+    found = Parameters({}, {})
+    for folder in dict.fromkeys(("base", env or "base")):
+        for path in sorted((conf / folder).glob("parameters*.yml")):
+            content = _yaml(path)
+            found.values.update(content)
+            found.origin.update(dict.fromkeys(content, path))
+    return found
+
+
+def read_globals(conf: Path, env: str | None) -> dict[str, Any]:
+    """Read ``globals.yml`` of ``base`` overlaid with that of ``env``: the places of images and results."""
+    values: dict[str, Any] = {}
+    for folder in dict.fromkeys(("base", env or "base")):
+        if (conf / folder / "globals.yml").is_file():
+            values |= _yaml(conf / folder / "globals.yml")
+    return values
+
+
+def _yaml(path: Path) -> dict[str, Any]:
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    values: dict[str, Any] = {}
-    origin: dict[str, Path] = {}
-    for name in ("base", env):
-        if name is None or (name == "base" and origin):
-            continue
-        for path in sorted((conf / name).glob("parameters*.yml")):
-            content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-            if content is not None and not isinstance(content, dict):
-                raise CascadeSpecError(f"{path}: expected a mapping of parameters, found {type(content).__name__}")
-            for key, value in (content or {}).items():
-                values[key], origin[key] = value, path
-    return values, origin
-
-
-def _uses_embedded(conf: Path, env: str | None) -> bool:
-    """Whether globals.yml gives the embedded data set's folder for the images."""
-    import yaml
-
-    values: dict[str, Any] = {}
-    for path in (conf / "base/globals.yml", *([conf / env / "globals.yml"] if env else [])):
-        if path.is_file():
-            values |= yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    return values.get("images") == f"{values.get('root')}/01_raw/embedded"
+    content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    if content is not None and not isinstance(content, dict):
+        raise ParametersError(f"{path}: expected a mapping of keys, found {type(content).__name__}")
+    return content or {}

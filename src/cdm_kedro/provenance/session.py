@@ -32,7 +32,7 @@ def _refuse_unknown(name: str, root: Path, env: str | None) -> None:
     from kedro.framework.project import pipelines
 
     from cdm_kedro.params.cascade import read_cascade
-    from cdm_kedro.params.files import CascadeSpecError
+    from cdm_kedro.params.files import ParametersError
     from cdm_kedro.pipeline_registry import extra_pipelines
 
     if name in pipelines:
@@ -41,7 +41,7 @@ def _refuse_unknown(name: str, root: Path, env: str | None) -> None:
     for other in sorted(path.name for path in (root / "conf").iterdir() if any(path.glob("parameters*.yml"))):
         try:
             extras = extra_pipelines(read_cascade(root / "conf", other))
-        except CascadeSpecError:  # a mistake in another environment does not matter here
+        except ParametersError:  # a mistake in another environment does not matter here
             continue
         if name in extras or any(name in stages for stages in extras.values()):
             elsewhere.append(f"--env={other}")
@@ -54,16 +54,9 @@ def _refuse_unknown(name: str, root: Path, env: str | None) -> None:
 class CascadeSession(KedroSession):
     """KedroSession with :class:`FreshRunner` for its default; an explicit other runner is respected as it is."""
 
-    @classmethod
-    def create(cls, project_path: Path | str | None = None, *args: Any, **kwargs: Any) -> KedroSession:
-        """Create the session; tells the pipeline registry which environment it is in."""
-        env = kwargs.get("env")
-        if env:
-            os.environ["KEDRO_ENV"] = env
-        return super().create(project_path, *args, **kwargs)
-
     def run(self, *args: Any, runner: Any = None, **kwargs: Any) -> dict[str, Any]:
         """Run pipelines; see KedroSession.run."""
+        loader = self._get_config_loader()  # from here on the pipeline registry knows the environment
         names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
         if external.KEY in (self.store.get("runtime_params") or {}):
             return self._run_external(names, *args, runner=runner, **kwargs)
@@ -72,14 +65,14 @@ class CascadeSession(KedroSession):
         signal.signal(signal.SIGTERM, _terminated)
         from kedro.framework.project import pipelines
 
-        from cdm_kedro.pipeline_registry import stage_homes
+        from cdm_kedro.pipeline_registry import extra_of_stages
         from cdm_kedro.provenance.dvcfile import out_of_date, refresh
         from cdm_kedro.provenance.runner import FreshRunner
         from cdm_kedro.provenance.stages import by_stage
         from cdm_kedro.provenance.staleness import Staleness, stage_of_dvc
 
         root, env, force = Path(self._project_path), self.store.get("env"), bool(os.environ.get(FORCE))
-        extra_of = stage_homes()
+        extra_of = extra_of_stages()
         staleness = Staleness(root, env, extra_of)
         for name in names:
             _refuse_unknown(name, root, env)
@@ -95,7 +88,7 @@ class CascadeSession(KedroSession):
         if whole_cascade and plain and staleness.all_fresh():
             log.info("Everything is fresh (dvc.lock): nothing to run.")
             return {}
-        effective = dict(self._get_config_loader()["parameters"])
+        effective = dict(loader["parameters"])
         stages = {
             name: {n.name for n in nodes}
             for pipeline in (pipelines["__default__"], *(pipelines[home] for home in set(extra_of.values())))

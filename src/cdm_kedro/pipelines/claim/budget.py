@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cdm_kedro.params.claim import BaselineParams, ClaimSweepParams, trained_stages
+from cdm_kedro.params.claim import BaselineParams, ClaimSweepParams, trained_models
 
 
 def match_compute(
@@ -22,11 +22,11 @@ def match_compute(
         ``steps`` of the single model, and ``models`` by name: parameters, operations, images seen.
 
     Raises:
-        ClaimError: see :func:`cdm_kedro.params.claim.trained_stages`.
+        ClaimError: see :func:`cdm_kedro.params.claim.trained_models`.
     """
     from cdm_kedro.model.sizes import model_size
 
-    parsed = trained_stages(sweep, stages)
+    parsed = trained_models(sweep, stages)
     models = {}
     for name, params in parsed.items():
         size = model_size(params, len(classes))

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from cdm_kedro.pipelines.embedded.nodes import generate_embedded
+from cdm_kedro.pipelines.wiring import stage
 
 
 def create_pipeline() -> Pipeline:
     """Parameters to a folder of images in ImageNet layout."""
-    return Pipeline(
-        [
-            Node(
-                generate_embedded,
-                inputs={"params": "params:embedded"},
-                outputs="embedded_images",
-                name="generate_embedded",
-                namespace="embedded",
-                tags=["data"],
-            )
-        ]
-    )
+    inputs = {"params": "params:embedded"}
+    return stage("embedded", "generate_embedded", generate_embedded, inputs, "embedded_images", "data")

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
-from cdm_kedro.params.cascade import CascadeSpec
+from cdm_kedro.params.cascade import CascadeShape
 from cdm_kedro.pipelines.evaluate.nodes import evaluate
+from cdm_kedro.pipelines.wiring import same, stage
 
 
-def create_pipeline(spec: CascadeSpec) -> Pipeline:
+def create_pipeline(cascade: CascadeShape) -> Pipeline:
     """Samples and reference statistics to metrics."""
-    samples = {f"samples_{res}": f"samples_{res}" for res in spec.resolutions}
-    inputs = {name: name for name in ("reference", "train_features", "classes")}
-    return Pipeline(
-        [
-            Node(
-                evaluate,
-                inputs={**inputs, "params": "params:evaluate", **samples},
-                outputs={"metrics": "metrics", "single_images": "single_images"},
-                name="evaluate_samples",
-                namespace="evaluate",
-                tags=["evaluate"],
-            )
-        ]
-    )
+    samples = (f"samples_{side}" for side in cascade.resolutions)
+    inputs = {"params": "params:evaluate", **same("reference", "train_features", "classes", *samples)}
+    return stage("evaluate", "evaluate_samples", evaluate, inputs, same("metrics", "single_images"), "evaluate")

@@ -10,7 +10,7 @@ _INPUTS = {"params": "params:evaluate", "external": "params:external"}
 
 
 def create_pipelines() -> dict[str, Pipeline]:
-    """Pipelines of one node each, by name; none is a stage, so dvc.yaml does not have them."""
+    """Pipelines of one node each, by name; they are no stages, so dvc.yaml does not have them."""
     return {
         name: Pipeline([Node(function, inputs=_INPUTS, outputs=output, name=name)])
         for name, function, output in (

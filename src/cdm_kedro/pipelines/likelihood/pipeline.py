@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
-from cdm_kedro.params.cascade import CascadeSpec
+from cdm_kedro.params.cascade import CascadeShape
 from cdm_kedro.pipelines.likelihood.nodes import likelihood
+from cdm_kedro.pipelines.wiring import real_images, same, stage
 
 
-def create_pipeline(spec: CascadeSpec) -> Pipeline:
+def create_pipeline(cascade: CascadeShape) -> Pipeline:
     """Models and real images to bits per dimension."""
-    files = [f"{s.name}_model" for s in spec.stages]
-    files += [f"{split}_{res}" for split in ("train", "val") for res in spec.resolutions]
-    return Pipeline(
-        [
-            Node(
-                likelihood,
-                inputs={"params": "params:likelihood", "stages": "params:sample.stages", **{f: f for f in files}},
-                outputs="likelihood",
-                name="bound_likelihood",
-                namespace="likelihood",
-                tags=["evaluate"],
-            )
-        ]
-    )
+    files = {**same(*(f"{name}_model" for name in cascade.names)), **real_images(cascade.resolutions)}
+    inputs = {"params": "params:likelihood", "stages": "params:sample.stages", **files}
+    return stage("likelihood", "bound_likelihood", likelihood, inputs, "likelihood", "evaluate")

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
-from cdm_kedro.params.cascade import CascadeSpec
+from cdm_kedro.params.cascade import CascadeShape
 from cdm_kedro.pipelines.preprocess.nodes import preprocess
+from cdm_kedro.pipelines.wiring import real_images, same, stage
 
 
-def create_pipeline(spec: CascadeSpec) -> Pipeline:
-    """Image folder to FFCV files; after the embedded data set where that is generated."""
-    betons = {f"{split}_{res}": f"{split}_{res}" for split in ("train", "val") for res in spec.stored}
-    inputs = {"images": "images", "params": "params:preprocess"}
-    if spec.embedded:
-        inputs["embedded_images"] = "embedded_images"
-    return Pipeline(
-        [
-            Node(
-                preprocess,
-                inputs=inputs,
-                outputs={**betons, "classes": "classes", "data_card": "data_card"},
-                name="preprocess_images",
-                namespace="preprocess",
-                tags=["data"],
-            )
-        ]
-    )
+def create_pipeline(cascade: CascadeShape) -> Pipeline:
+    """Image folder to FFCV files; it waits for the embedded data set where the images are that."""
+    inputs = {"params": "params:preprocess", **same("images", *["embedded_images"] * cascade.embedded)}
+    outputs = {**real_images(cascade.stored), **same("classes", "data_card")}
+    return stage("preprocess", "preprocess_images", preprocess, inputs, outputs, "data")

@@ -1,35 +1,33 @@
-"""Wiring of sampling: the whole cascade in one stage, then a picture a resolution."""
+"""Wiring of sampling: the whole cascade in one stage, and a picture for each size."""
 
 from __future__ import annotations
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
-from cdm_kedro.params.cascade import CascadeSpec
+from cdm_kedro.params.cascade import CascadeShape
 from cdm_kedro.pipelines.sample.nodes import draw_grids, sample_cascade
+from cdm_kedro.pipelines.wiring import same, stage
 
 
-def create_pipeline(spec: CascadeSpec) -> Pipeline:
-    """Trained models to labelled samples (ADM's npz) and PNG grids at every resolution."""
-    models = {f"{s.name}_model": f"{s.name}_model" for s in spec.stages}
-    others = {name: name for name in spec.sample_inputs}
-    samples = {f"samples_{res}": f"samples_{res}" for res in spec.resolutions}
-    return Pipeline(
-        [
-            Node(
-                sample_cascade,
-                inputs={"params": "params:sample", **models, **others},
-                outputs={**samples, "card": "sample_card"},
-                name="sample_cascade",
-                namespace="sample",
-                tags=["sample"],
-            ),
-            Node(
-                draw_grids,
-                inputs={"classes": "classes" if spec.images else "class_names", "params": "params:sample", **samples},
-                outputs={f"grid_{res}": f"grid_{res}" for res in spec.resolutions},
-                name="draw_grids",
-                namespace="sample",
-                tags=["sample", "picture"],
-            ),
-        ]
+def create_pipeline(cascade: CascadeShape) -> Pipeline:
+    """Models to labelled samples (ADM's npz) and PNG grids at every resolution."""
+    samples = same(*(f"samples_{side}" for side in cascade.resolutions))
+    models = same(*(f"{name}_model" for name in cascade.names), *cascade.sample_inputs)
+    classes = "classes" if cascade.images else "class_names"
+    grids = same(*(f"grid_{side}" for side in cascade.resolutions))
+    return stage(
+        "sample",
+        "sample_cascade",
+        sample_cascade,
+        {"params": "params:sample", **models},
+        {**samples, "card": "sample_card"},
+        "sample",
+    ) + stage(
+        "sample",
+        "draw_grids",
+        draw_grids,
+        {"classes": classes, "params": "params:sample", **samples},
+        grids,
+        "sample",
+        "picture",
     )

@@ -1,34 +1,18 @@
-"""Wiring of training: one node a stage of the cascade."""
+"""Wiring of training: one stage for each model that is trained."""
 
 from __future__ import annotations
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
-from cdm_kedro.params.cascade import ModelSpec
+from cdm_kedro.params.cascade import ModelShape
 from cdm_kedro.pipelines.train.nodes import make_train
 from cdm_kedro.pipelines.train.selecting import make_selecting_train
+from cdm_kedro.pipelines.wiring import parts, same, stage
 
 
-def create_pipeline(stage: ModelSpec) -> Pipeline:
-    """FFCV file to EMA weights, card and curve of one stage."""
-    return Pipeline(
-        [
-            Node(
-                make_selecting_train(stage.name) if stage.selects else make_train(stage.name),
-                inputs={
-                    "images": f"train_{stage.resolution}",
-                    "classes": "classes",
-                    "data_card": "data_card",
-                    "params": f"params:{stage.name}",
-                },
-                outputs={
-                    "model": f"{stage.name}_model",
-                    "card": f"{stage.name}_card",
-                    "curve": f"{stage.name}_curve",
-                },
-                name=f"train_{stage.name}",
-                namespace=stage.name,
-                tags=["train", "base" if stage.low is None else "super_resolution"],
-            )
-        ]
-    )
+def create_pipeline(model: ModelShape) -> Pipeline:
+    """FFCV file to EMA weights, card and curve of one model."""
+    name, kind = model.name, "base" if model.low is None else "super_resolution"
+    train = make_selecting_train(name) if model.selects else make_train(name)
+    inputs = {"images": f"train_{model.resolution}", **same("classes", "data_card"), "params": f"params:{name}"}
+    return stage(name, f"train_{name}", train, inputs, parts(name, "model", "card", "curve"), "train", kind)
