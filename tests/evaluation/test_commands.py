@@ -86,7 +86,7 @@ def test_bad_input_is_an_error_without_a_traceback(sets: Path, tmp_path: Path) -
         ((tmp_path / "float.npz", *real), "convert it to uint8"),
         ((sets / "samples.npz", "--reference", tmp_path / "small.npz"), "efficientnet_lite0_32px has 1280"),
         ((sets / "samples.npz", *real, "--extractor", "inception2015"), "needs weights"),
-        ((sets / "samples.npz", *real, "--extractor", "clip"), "evaluate.extractor: Input should be"),
+        ((sets / "samples.npz", *real, "--extractor", "clip"), "evaluate.extractor is 'clip': Input should be"),
         (
             (sets / "samples.npz", *real, "--extractor", "inception2015", "--weights", tmp_path / "small.npz"),
             "not 6726825d",
