@@ -227,12 +227,12 @@ def test_parameters_are_checked() -> None:
 
 def test_the_pipeline_has_two_classifiers_a_size_and_the_report_shows_them_when_asked(tmp_path: Path) -> None:
     from cdm_kedro.params.cascade import read_cascade
-    from cdm_kedro.pipelines.cas.pipeline import create_stages
-    from cdm_kedro.pipelines.report.pipeline import create_pipeline as report
+    from cdm_kedro.pipelines.cascade import cascade_stages
+    from cdm_kedro.pipelines.extras import cas_stages
 
     root = Path(__file__).parents[2]
     cascade = read_cascade(root / "conf", "imagenet")
-    stages = create_stages(cascade)
+    stages = cas_stages(cascade)
     kinds = [f"cas_{kind}_{size}" for size in (128, 256) for kind in ("real", "generated")]
     assert list(stages) == [*kinds, "cas_table"]
     for name, stage in stages.items():
@@ -240,9 +240,10 @@ def test_the_pipeline_has_two_classifiers_a_size_and_the_report_shows_them_when_
     assert "samples_256" in stages["cas_generated_256"].inputs() and "train_256" in stages["cas_real_256"].inputs()
     made = stages["cas_table"].outputs()
     assert made == {"cas_table"} | {f"{p}_cas_{s}" for p in ("comparison", "best", "worst") for s in (128, 256)}
-    assert not report(cascade).inputs() & made  # the cascade alone does not wait for classifiers
+    report = cascade_stages(cascade)["report"]
+    assert not report.inputs() & made  # the cascade alone does not wait for classifiers
     asked = replace(cascade, reported=("cas", "likelihood", "search_steps"))
-    assert report(asked).inputs() - report(cascade).inputs() == made | {"likelihood", "search_steps_figure"}
+    assert cascade_stages(asked)["report"].inputs() - report.inputs() == made | {"likelihood", "search_steps_figure"}
 
 
 def test_settings_that_do_not_fit_the_cascade_are_refused(tmp_path: Path) -> None:

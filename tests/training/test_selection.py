@@ -16,8 +16,8 @@ from cdm_kedro.data.beton import read_beton
 from cdm_kedro.evaluation.selection import Selector
 from cdm_kedro.params.cascade import read_cascade
 from cdm_kedro.params.model import SelectionParams
+from cdm_kedro.pipelines.cascade import cascade_stages
 from cdm_kedro.pipelines.train.nodes import make_train
-from cdm_kedro.pipelines.train.pipeline import create_pipeline
 from cdm_kedro.pipelines.train.selecting import RUNS_MODULES, make_selecting_train
 from cdm_kedro.provenance.code import source_files
 from cdm_kedro.training.launch import launch
@@ -155,7 +155,7 @@ def test_the_parameters_decide_which_node_trains(tmp_path: Path) -> None:
     (tmp_path / "base/parameters.yml").write_text(stages)
     cascade = read_cascade(tmp_path, None)
     assert [model.selects for model in cascade.models] == [False, True]
-    nodes = [create_pipeline(model).nodes[0] for model in cascade.models]
+    nodes = [cascade_stages(cascade)[name].nodes[0] for name in cascade.names]
     assert [node.func.__module__.rsplit(".", 1)[1] for node in nodes] == ["nodes", "selecting"]
     assert nodes[0].inputs[1:3] == nodes[1].inputs[1:3]  # the same wiring
 

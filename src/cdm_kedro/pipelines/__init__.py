@@ -1,1 +1,1 @@
-"""One folder a pipeline: ``pipeline.py`` wires, ``nodes.py`` holds the functions."""
+"""The stages of DVC and MLflow: ``cascade`` and ``extras`` wire them, and each folder holds one kind's nodes."""

@@ -33,14 +33,14 @@ def _refuse_unknown(name: str, root: Path, env: str | None) -> None:
 
     from cdm_kedro.params.cascade import read_cascade
     from cdm_kedro.params.files import ParametersError
-    from cdm_kedro.pipeline_registry import extra_pipelines
+    from cdm_kedro.pipelines.extras import extra_stages
 
     if name in pipelines:
         return
     elsewhere = []
     for other in sorted(path.name for path in (root / "conf").iterdir() if any(path.glob("parameters*.yml"))):
         try:
-            extras = extra_pipelines(read_cascade(root / "conf", other))
+            extras = extra_stages(read_cascade(root / "conf", other))
         except ParametersError:  # a mistake in another environment does not matter here
             continue
         if name in extras or any(name in stages for stages in extras.values()):
@@ -106,7 +106,7 @@ class CascadeSession(KedroSession):
         signal.signal(signal.SIGTERM, _terminated)
         from kedro.framework.project import pipelines
 
-        from cdm_kedro.pipelines.external.pipeline import create_pipelines
+        from cdm_kedro.pipelines.extras import external_pipelines
 
         root, env, loader = Path(self._project_path), self.store.get("env"), self._get_config_loader()
         asked = external.resolve(
@@ -119,7 +119,7 @@ class CascadeSession(KedroSession):
         self._store["runtime_params"] = asked.runtime_params
         # It is not in the registry, because `kedro viz` cannot draw it without parameters that only --params gives.
         pipelines.set_requested([asked.pipeline])
-        pipelines[asked.pipeline] = create_pipelines()[asked.pipeline]
+        pipelines[asked.pipeline] = external_pipelines()[asked.pipeline]
         logging.getLogger("kedro_viz").setLevel(logging.ERROR)  # it would warn of a run that it cannot draw
         os.chdir(root)
         if runner is None or type(runner) is SequentialRunner:

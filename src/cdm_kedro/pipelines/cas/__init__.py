@@ -1,1 +1,1 @@
-"""Pipeline: cas."""
+"""Nodes that train classifiers on real and generated images and compare them."""

@@ -1,1 +1,1 @@
-"""Pipeline: claim."""
+"""Nodes that test the paper's claim: a cascade against one model of the same training compute."""

@@ -1,1 +1,1 @@
-"""Pipeline: convert."""
+"""The node that converts published weights into a model of the cascade."""

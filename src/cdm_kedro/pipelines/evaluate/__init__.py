@@ -1,1 +1,1 @@
-"""Pipeline: evaluate."""
+"""The node that scores generated images against real ones."""

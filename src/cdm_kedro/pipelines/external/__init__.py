@@ -1,1 +1,1 @@
-"""Pipelines: evaluate_external and reference_external."""
+"""Nodes that score and describe images outside the project."""

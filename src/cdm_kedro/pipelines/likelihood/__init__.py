@@ -1,1 +1,1 @@
-"""Pipeline: likelihood."""
+"""The node that bounds the bits per dimension of real images."""

@@ -1,1 +1,1 @@
-"""Pipeline: reference."""
+"""The node that computes the feature statistics of real images."""

@@ -1,1 +1,1 @@
-"""Pipeline: report."""
+"""Nodes that draw single images and write the report."""

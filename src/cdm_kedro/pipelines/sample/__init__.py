@@ -1,1 +1,1 @@
-"""Pipeline: sample."""
+"""Nodes that sample the cascade and draw its grids."""

@@ -1,1 +1,1 @@
-"""Pipelines: search_truncation, search_steps, search_schedule."""
+"""Nodes that search over how a trained model is sampled, and that draw what they found."""

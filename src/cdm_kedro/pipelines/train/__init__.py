@@ -1,1 +1,1 @@
-"""Pipeline: train."""
+"""Nodes that train a model of the cascade."""

@@ -1,0 +1,95 @@
+"""Wiring of the cascade, from images to the report: every stage with the datasets that it takes and makes."""
+
+from __future__ import annotations
+
+from cdm_kedro.params.cascade import CascadeShape
+from cdm_kedro.pipelines.convert.nodes import make_convert
+from cdm_kedro.pipelines.embedded.nodes import generate_embedded
+from cdm_kedro.pipelines.evaluate.nodes import evaluate
+from cdm_kedro.pipelines.extras import CAS_PICTURES
+from cdm_kedro.pipelines.preprocess.nodes import preprocess
+from cdm_kedro.pipelines.reference.nodes import make_reference
+from cdm_kedro.pipelines.report.nodes import draw_single_images, report
+from cdm_kedro.pipelines.sample.nodes import draw_grids, sample_cascade
+from cdm_kedro.pipelines.train.nodes import make_train
+from cdm_kedro.pipelines.train.selecting import make_selecting_train
+from cdm_kedro.pipelines.wiring import Stages, parts, real_images, same
+
+
+def cascade_stages(cascade: CascadeShape) -> Stages:
+    """The stages of the cascade."""
+    stages = Stages()
+    if cascade.embedded:
+        inputs = {"params": "params:embedded"}
+        stages.add("embedded", "generate_embedded", generate_embedded, inputs, "embedded_images", "data")
+    if cascade.images:
+        inputs = same("images", *["embedded_images"] * cascade.embedded) | {"params": "params:preprocess"}
+        outputs = real_images(*cascade.stored) | same("classes", "data_card")
+        stages.add("preprocess", "preprocess_images", preprocess, inputs, outputs, "data")
+    _add_models(stages, cascade)
+    _add_sampling(stages, cascade)
+    if cascade.images:
+        _add_evaluation(stages, cascade)
+        _add_report(stages, cascade)
+    return stages
+
+
+def _add_models(stages: Stages, cascade: CascadeShape) -> None:
+    for model in cascade.models:
+        name, kind = model.name, "base" if model.low is None else "super_resolution"
+        inputs = {"params": f"params:{name}"}
+        if model.pretrained:
+            inputs |= parts(name, "pretrained")
+            outputs = parts(name, "model", "card")
+            stages.add(name, f"convert_{name}", make_convert(name), inputs, outputs, "convert", kind)
+        else:
+            inputs |= {"images": f"train_{model.resolution}", **same("classes", "data_card")}
+            outputs = parts(name, "model", "card", "curve")
+            train = make_selecting_train(name) if model.selects else make_train(name)
+            stages.add(name, f"train_{name}", train, inputs, outputs, "train", kind)
+
+
+def _add_sampling(stages: Stages, cascade: CascadeShape) -> None:
+    """The whole cascade is sampled in one stage; its samples are labelled (ADM's npz)."""
+    samples = same(*(f"samples_{side}" for side in cascade.resolutions))
+    grids = same(*(f"grid_{side}" for side in cascade.resolutions))
+    inputs = {"params": "params:sample"}
+    models = same(*(f"{name}_model" for name in cascade.names), *cascade.sample_inputs)
+    outputs = {**samples, "card": "sample_card"}
+    stages.add("sample", "sample_cascade", sample_cascade, inputs | models, outputs, "sample")
+    inputs |= {"classes": "classes" if cascade.images else "class_names", **samples}
+    stages.add("sample", "draw_grids", draw_grids, inputs, grids, "sample", "picture")
+
+
+def _add_evaluation(stages: Stages, cascade: CascadeShape) -> None:
+    params = {"params": "params:evaluate"}
+    made = same("reference", "train_features")
+    stages.add(
+        "reference", "make_reference", make_reference, params | real_images(*cascade.resolutions), made, "evaluate"
+    )
+    inputs = params | made | same("classes", *(f"samples_{side}" for side in cascade.resolutions))
+    stages.add("evaluate", "evaluate_samples", evaluate, inputs, same("metrics", "single_images"), "evaluate")
+
+
+def _add_report(stages: Stages, cascade: CascadeShape) -> None:
+    largest = cascade.resolutions[-1]
+    chosen = {"samples": f"samples_{largest}", "train": f"train_{largest}", **same("single_images", "metrics")}
+    drawn = same("neighbours", "realism")
+    stages.add("report", "draw_single_images", draw_single_images, chosen, drawn, "report", "picture")
+    shown = [f"{model.name}_card" for model in cascade.models]
+    shown += [f"{model.name}_curve" for model in cascade.models if not model.pretrained]
+    shown += [f"grid_{side}" for side in cascade.resolutions]
+    inputs = {"sampling": "sample_card", "params": "params:report", **same("metrics", "data_card", *shown)}
+    figures = [*drawn]
+    for name in cascade.reported:
+        if name == "cas":
+            inputs["cas"] = "cas_table"
+            figures += [f"{picture}_cas_{side}" for side in cascade.cas for picture in CAS_PICTURES]
+        elif name == "likelihood":
+            inputs["likelihood"] = "likelihood"
+        elif name == "claim":
+            figures += ["claim_figure", "claim_pictures"]
+        else:
+            figures.append(f"{name}_figure")
+    inputs |= {f"figure_{name}": name for name in figures}
+    stages.add("report", "write_report", report, inputs, "report", "report")

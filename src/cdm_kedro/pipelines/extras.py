@@ -1,0 +1,129 @@
+"""Wiring of the pipelines beside the cascade, which run when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kedro.pipeline import Node, Pipeline
+
+from cdm_kedro.params.cascade import CascadeShape
+from cdm_kedro.pipelines.cas.compare import compare
+from cdm_kedro.pipelines.cas.nodes import make_classify
+from cdm_kedro.pipelines.claim.baseline import NAME as BASELINE
+from cdm_kedro.pipelines.claim.baseline import train_baseline
+from cdm_kedro.pipelines.claim.budget import match_compute
+from cdm_kedro.pipelines.claim.classifier import NAME as CLASSIFIER
+from cdm_kedro.pipelines.claim.classifier import make_classifier_reference, train_classifier
+from cdm_kedro.pipelines.claim.report import report_claim
+from cdm_kedro.pipelines.claim.scores import make_scores
+from cdm_kedro.pipelines.claim.sensitivity import try_extractors
+from cdm_kedro.pipelines.external.nodes import make_external_statistics, score_external
+from cdm_kedro.pipelines.likelihood.nodes import likelihood
+from cdm_kedro.pipelines.search.figure_nodes import make_draw
+from cdm_kedro.pipelines.search.nodes import search_schedule, search_steps, search_truncation
+from cdm_kedro.pipelines.wiring import Stages, parts, real_images, same
+
+CAS_PICTURES = ("comparison", "best", "worst")
+_SEARCHES = {function.__name__: function for function in (search_truncation, search_steps, search_schedule)}
+
+
+def likelihood_stages(cascade: CascadeShape) -> Stages:
+    """Models and real images to bits per dimension."""
+    stages = Stages()
+    inputs = {"params": "params:likelihood", "stages": "params:sample.stages"}
+    inputs |= same(*(f"{name}_model" for name in cascade.names)) | real_images(*cascade.resolutions)
+    stages.add("likelihood", "bound_likelihood", likelihood, inputs, "likelihood", "evaluate")
+    return stages
+
+
+def search_stages(cascade: CascadeShape, search: str) -> Stages:
+    """A search over how one model is sampled: a stage that samples and scores, and one that draws."""
+    stages, chain = Stages(), cascade.chain(cascade.searches[search])
+    inputs = {"params": f"params:{search}", "evaluate": "params:evaluate", "reference": "reference"}
+    inputs |= same(*(f"{model.name}_model" for model in chain))
+    if search == "search_truncation":
+        inputs |= real_images(chain[-2].resolution)
+    found, figure = parts(search, "table", "best"), f"{search}_figure"
+    stages.add(f"{search}_scores", f"run_{search}", _SEARCHES[search], inputs, found, "search")
+    stages.add(figure, f"draw_{search}", make_draw(search), found, figure, "search", "picture")
+    return stages
+
+
+def cas_stages(cascade: CascadeShape) -> Stages:
+    """The Classification Accuracy Score: two classifiers for each of its sizes, then their table and pictures."""
+    stages = Stages()
+    compared, drawn = same("classes"), {"table": "cas_table"}
+    for side in cascade.cas:
+        for kind, images in (("real", f"train_{side}"), ("generated", f"samples_{side}")):
+            name = f"cas_{kind}_{side}"
+            inputs = {"images": images, "validation": f"val_{side}", "classes": "classes", "params": "params:cas"}
+            stages.add(name, f"train_{name}", make_classify(kind, side), inputs, parts(name, "scores", "curve"), "cas")
+            compared[f"{kind}_{side}"] = f"{name}_scores"
+        compared |= same(f"samples_{side}")
+        drawn |= {f"{picture}_{side}": f"{picture}_cas_{side}" for picture in CAS_PICTURES}
+    if cascade.cas:
+        stages.add("cas_table", "compare_classifiers", compare, compared, drawn, "cas")
+    return stages
+
+
+def claim_stages(cascade: CascadeShape) -> Stages:
+    """The paper's claim: the single model, a second extractor, the scores of each seed, and the page."""
+    stages = Stages()
+    if cascade.claim is None:
+        return stages
+
+    def add(name: str, function: Callable[..., Any], inputs: dict[str, str], outputs: Any) -> None:
+        stages.add(name, f"run_{name}", function, inputs, outputs, "claim")
+
+    chain = cascade.chain(cascade.claim.sweep.stage)
+    high, low = chain[-1].resolution, chain[-2].resolution
+    sweep, evaluate, classes = {"params": "params:claim.sweep"}, {"evaluate": "params:evaluate"}, same("classes")
+    trained_on = {"images": f"train_{high}", **classes, **same("data_card")}
+    classifier = {"classifier": f"{CLASSIFIER}_model"}
+    references = {"reference": "reference", "classifier_reference": "claim_reference"}
+
+    inputs = {**classes, "baseline": "params:claim.baseline", "sweep": "params:claim.sweep"}
+    inputs |= {model.name: f"params:{model.name}" for model in chain}
+    add("claim_budget", match_compute, inputs, "claim_budget")
+    inputs = {**trained_on, "params": "params:claim.baseline", "budget": "claim_budget"}
+    add(BASELINE, train_baseline, inputs, parts(BASELINE, "model", "card", "curve"))
+    inputs = {**trained_on, "validation": f"val_{high}", "params": "params:claim.classifier"}
+    add(CLASSIFIER, train_classifier, inputs, parts(CLASSIFIER, "model", "card", "curve"))
+    inputs = {**evaluate, **classifier, "train": f"train_{high}", "val": f"val_{high}"}
+    add("claim_reference", make_classifier_reference, inputs, "claim_reference")
+    inputs = {**evaluate, **classifier, **references, "val": f"val_{high}"}
+    add("claim_extractors", try_extractors, inputs, "claim_extractors")
+
+    inputs = {**sweep, **evaluate, **references, **classifier, "baseline": f"{BASELINE}_model"}
+    inputs |= same(*(f"{model.name}_model" for model in chain)) | real_images(low)
+    scores: dict[str, str] = {}
+    for seed in cascade.claim.seeds:
+        made = parts(f"claim_seed{seed}", "table", "pictures")
+        add(f"claim_seed{seed}", make_scores(seed), inputs, made)
+        scores |= {f"{part}_{seed}": dataset for part, dataset in made.items()}
+
+    inputs = {**sweep, **classes, **references, **scores, "real": f"val_{high}", "budget": "claim_budget"}
+    inputs |= {"classifier_card": f"{CLASSIFIER}_card", "noticed": "claim_extractors"}
+    inputs |= {f"card_{name}": f"{name}_card" for name in (*(model.name for model in chain), BASELINE)}
+    add("claim_report", report_claim, inputs, parts("claim", "table", "statements", "figure", "pictures", "page"))
+    return stages
+
+
+def extra_stages(cascade: CascadeShape) -> dict[str, Stages]:
+    """Name of each extra pipeline of an environment to its stages."""
+    if not cascade.images:
+        return {}
+    extras = {"cas": cas_stages(cascade), "likelihood": likelihood_stages(cascade), "claim": claim_stages(cascade)}
+    extras |= {search: search_stages(cascade, search) for search in cascade.searches}
+    return {name: stages for name, stages in extras.items() if stages}
+
+
+def external_pipelines() -> dict[str, Pipeline]:
+    """Pipelines for files outside the project, which `--params=external…` asks for; they are no stages."""
+    inputs = {"params": "params:evaluate", "external": "params:external"}
+    nodes = {
+        "evaluate_external": Node(score_external, inputs, "external_scores", name="evaluate_external"),
+        "reference_external": Node(make_external_statistics, inputs, "external_statistics", name="reference_external"),
+    }
+    return {name: Pipeline([node]) for name, node in nodes.items()}
