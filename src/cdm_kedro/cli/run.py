@@ -24,9 +24,8 @@ def _run(force: bool, **options: Any) -> Any:
             from cdm_kedro.params.files import read_parameters
             from cdm_kedro.pipeline_registry import configuration
 
-            said = read_parameters(*configuration()).explain(str(error))
-            if said:
-                raise click.ClickException(f"wrong parameters\n{said}") from None
+            said = read_parameters(*configuration()).explain(str(error)) or error  # --params can be wrong too
+            raise click.ClickException(f"wrong parameters\n{said}") from None
         raise
 
 
