@@ -34,8 +34,7 @@ from cdm_kedro.diffusion.samplers import ReverseSchedule, ancestral, ddim
 from cdm_kedro.diffusion.schedules import make_betas
 from cdm_kedro.model.build import build_process, build_unet
 from cdm_kedro.model.openai import convert_openai
-from cdm_kedro.model.unet import UNet
-from cdm_kedro.params.model import PretrainedModelParams
+from cdm_kedro.params.model import ModelParams, PretrainedModelParams
 
 ROOT = Path(__file__).resolve().parents[2]
 # Of Improved DDPM's unconditional model, whose code scales timesteps to 1000.
@@ -299,10 +298,16 @@ def compare_trajectory(package: str, report: Report) -> None:
     net = randomize(net)
     with torch.no_grad():
         net.out[2].weight.mul_(0.3)  # eps near 1, and v in its range
-    ours = UNet(
-        resolution=16, channels=128, attention_resolutions=(8,), num_classes=10, low_res=True, learned_variances=True,
-        **structure,
-    ).eval()  # fmt: skip
+    params = ModelParams.model_validate(
+        {
+            "resolution": 16,
+            "low": "base",
+            "low_resolution": 4,
+            "unet": {"channels": 128, "attention_resolutions": (8,), **structure},
+            "diffusion": {"timesteps": 1000, "schedule": "cosine", "learned_variances": True},
+        }
+    )
+    ours = build_unet(params, 10).eval()
     ours.load_state_dict(convert_openai(net.state_dict(), ours))
     generator = torch.Generator().manual_seed(2)
     y, low = torch.tensor([9]), torch.rand(1, 3, 4, 4, generator=generator) * 2 - 1

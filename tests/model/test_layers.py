@@ -1,9 +1,10 @@
-"""The channels_last norm for CPUs against PyTorch's GroupNorm in float64."""
+"""Layers against plain computations: the channels_last norm for CPUs, attention, groups."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from cdm_kedro.model import layers
 
@@ -55,3 +56,27 @@ def test_attention_is_the_same_with_and_without_gradients_and_in_both_layouts() 
         torch.testing.assert_close(layer(x, emb), wanted)
     layer = layer.to(memory_format=torch.channels_last)
     torch.testing.assert_close(layer(x.contiguous(memory_format=torch.channels_last), emb), wanted)
+
+
+def test_attention_against_an_einsum_in_float64() -> None:
+    torch.manual_seed(0)
+    layer = layers.Attention(12, 3).double()
+    torch.nn.init.normal_(layer.proj.weight)
+    x = torch.randn(2, 12, 4, 5, dtype=torch.float64)
+    h = F.group_norm(x, layer.norm.num_groups, layer.norm.weight, layer.norm.bias)
+    q, k, v = (
+        torch.einsum("oi,bihw->bohw", layer.qkv.weight[:, :, 0, 0], h)
+        .add(layer.qkv.bias[:, None, None])
+        .reshape(2, 3, 3, 4, 20)
+        .unbind(1)
+    )
+    w = torch.softmax(torch.einsum("bhcq,bhck->bhqk", q, k) / 2, -1)
+    out = torch.einsum("bhqk,bhck->bhcq", w, v).reshape(2, 12, 4, 5)
+    expected = x + torch.einsum("oi,bihw->bohw", layer.proj.weight[:, :, 0, 0], out) + layer.proj.bias[:, None, None]
+    torch.testing.assert_close(layer(x, torch.empty(0)), expected)
+
+
+def test_group_norm_never_normalizes_single_channels() -> None:
+    for channels in (8, 16, 24, 32, 48, 64, 128, 192, 256, 1024):
+        norm = layers.group_norm(channels)
+        assert channels // norm.num_groups >= 4 and (channels < 128 or norm.num_groups == 32)

@@ -2,11 +2,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+import yaml
 from click.testing import CliRunner
 
 from cdm_kedro.cli.group import cli
+from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.layers import Attention
+from cdm_kedro.model.sizes import model_size
+from cdm_kedro.params.model import TrainedModelParams
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,3 +44,28 @@ def test_published_models_cost_no_training() -> None:
         ("base64", "295,904,454", "0.00"),
         ("sr256", "311,795,910", "0.00"),
     ]
+
+
+def test_counted_flops_are_those_of_the_layers() -> None:
+    """Against 2 out in kernel pixels for a convolution, 2 in out for a linear layer, 4 C N^2 for attention."""
+    raw = yaml.safe_load((ROOT / "conf/base/parameters_base32.yml").read_text())["base32"]
+    params = TrainedModelParams.model_validate(raw)
+    net = build_unet(params, 10)
+    total = 0
+
+    def count(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        nonlocal total
+        if isinstance(module, torch.nn.Conv2d):
+            k = module.kernel_size[0] * module.kernel_size[1]
+            total += 2 * module.in_channels * module.out_channels * k * output.shape[-1] * output.shape[-2]
+        elif isinstance(module, torch.nn.Linear):
+            total += 2 * module.in_features * module.out_features
+        elif isinstance(module, Attention):
+            total += 4 * output.shape[1] * (output.shape[-1] * output.shape[-2]) ** 2
+
+    for module in net.modules():
+        module.register_forward_hook(count)
+    net(torch.zeros(1, 3, 32, 32), torch.zeros(1), torch.zeros(1, dtype=torch.int64))
+    size = model_size(params, 10)
+    assert size.forward_flops == total
+    assert size.training_flops == 3 * total * params.training.steps * params.training.batch_size

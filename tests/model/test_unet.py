@@ -1,3 +1,5 @@
+"""The U-Net: shapes, conditions, the sizes of Appendix B."""
+
 from __future__ import annotations
 
 import json
@@ -7,26 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 import yaml
+from tiny_unet import tiny_unet
 
 from cdm_kedro.model.build import build_unet
-from cdm_kedro.model.ema import EMA
-from cdm_kedro.model.embeddings import sinusoidal_embedding
-from cdm_kedro.model.layers import Attention, group_norm
-from cdm_kedro.model.sizes import model_size
 from cdm_kedro.model.unet import UNet
 from cdm_kedro.params.model import TrainedModelParams, parse_model
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL: dict[str, Any] = {
-    "resolution": 16,
-    "channels": 8,
-    "channel_mult": (1, 2),
-    "num_res_blocks": 1,
-    "attention_resolutions": (8,),
-    "num_heads": 2,
-}
 
 
 def inputs(net: UNet, batch: int = 2) -> list[Any]:
@@ -35,7 +25,7 @@ def inputs(net: UNet, batch: int = 2) -> list[Any]:
     return [
         torch.randn(batch, 3, side, side, generator=g),
         torch.rand(batch, generator=g),
-        torch.arange(batch) if net.num_classes else None,
+        torch.arange(batch) if net.class_emb is not None else None,
         torch.randn(batch, 3, side // 2, side // 2, generator=g) if net.low_res else None,
         torch.arange(batch).float() if net.aug_emb is not None else None,
     ]
@@ -61,7 +51,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize("extra", VARIANTS)
 def test_shapes_zero_start_and_gradients_everywhere(extra: dict[str, Any]) -> None:
-    net = UNet(**SMALL, **extra)
+    net = tiny_unet(**extra)
     x = inputs(net)
     out = net(*x)
     assert out.shape == (2, 6 if extra.get("learned_variances") else 3, 16, 16)
@@ -72,7 +62,7 @@ def test_shapes_zero_start_and_gradients_everywhere(extra: dict[str, Any]) -> No
 
 
 def test_every_condition_changes_the_output() -> None:
-    net = perturbed(UNet(**SMALL, num_classes=5, low_res=True, aug_conditioning=True)).eval()
+    net = perturbed(tiny_unet(num_classes=5, low_res=True, aug_conditioning=True)).eval()
     x = inputs(net)
     base = net(*x)
     for position, other in ((1, x[1] + 100), (2, x[2] + 1), (3, x[3] + 1), (4, x[4] + 7)):
@@ -82,66 +72,24 @@ def test_every_condition_changes_the_output() -> None:
 
 
 def test_null_class() -> None:
-    net = perturbed(UNet(**SMALL, num_classes=5, class_dropout=True)).eval()
+    net = perturbed(tiny_unet(num_classes=5, class_dropout=0.1)).eval()
     x, cond = inputs(net)[:2]
     torch.testing.assert_close(net(x, cond), net(x, cond, torch.tensor([5, 5])))
     with pytest.raises(ValueError, match="needs y"):
-        UNet(**SMALL, num_classes=5)(x, cond)
+        tiny_unet(num_classes=5)(x, cond)
     with pytest.raises(ValueError, match="low_res"):
-        UNet(**SMALL, low_res=True)(x, cond)
+        tiny_unet(low_res=True)(x, cond)
 
 
 def test_checkpointing_gives_the_same_gradients() -> None:
     grads = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
-        net = perturbed(UNet(**SMALL, num_classes=5, checkpointing=checkpointing))
+        net = perturbed(tiny_unet(num_classes=5, checkpointing=checkpointing))
         net(*inputs(net)).square().mean().backward()
         grads.append([p.grad for p in net.parameters()])
     for a, b in zip(*grads, strict=True):
         torch.testing.assert_close(a, b)
-
-
-def test_attention_against_an_einsum_in_float64() -> None:
-    torch.manual_seed(0)
-    layer = Attention(12, 3).double()
-    torch.nn.init.normal_(layer.proj.weight)
-    x = torch.randn(2, 12, 4, 5, dtype=torch.float64)
-    h = F.group_norm(x, layer.norm.num_groups, layer.norm.weight, layer.norm.bias)
-    q, k, v = (
-        torch.einsum("oi,bihw->bohw", layer.qkv.weight[:, :, 0, 0], h)
-        .add(layer.qkv.bias[:, None, None])
-        .reshape(2, 3, 3, 4, 20)
-        .unbind(1)
-    )
-    w = torch.softmax(torch.einsum("bhcq,bhck->bhqk", q, k) / 2, -1)
-    out = torch.einsum("bhqk,bhck->bhcq", w, v).reshape(2, 12, 4, 5)
-    expected = x + torch.einsum("oi,bihw->bohw", layer.proj.weight[:, :, 0, 0], out) + layer.proj.bias[:, None, None]
-    torch.testing.assert_close(layer(x, torch.empty(0)), expected)
-
-
-def test_group_norm_never_normalizes_single_channels() -> None:
-    for channels in (8, 16, 24, 32, 48, 64, 128, 192, 256, 1024):
-        norm = group_norm(channels)
-        assert channels // norm.num_groups >= 4 and (channels < 128 or norm.num_groups == 32)
-
-
-def test_noise_levels_are_embedded_as_wavegrad_does_and_timesteps_as_ddpm() -> None:
-    """WaveGrad and SR3: sinusoids of 5000 sqrt(alphas_cumprod) at frequencies 10^(-4 i / (dim / 2))."""
-    for conditioning, scale, value in (
-        ("continuous", 5000.0, 0.7312),
-        ("timestep", 1.0, 3999.0),
-        ("timestep", 0.25, 3999.0),
-    ):
-        given = {"timestep_scale": scale} if conditioning == "timestep" else {}
-        embedding = UNet(**SMALL, noise_conditioning=conditioning, **given).noise_emb.double()
-        frequency = scale * 10 ** (-4 * torch.arange(4, dtype=torch.float64) / 4)
-        angle = torch.tensor([value], dtype=torch.float32).double()[:, None] * frequency
-        h = torch.cat((angle.cos(), angle.sin()), 1)
-        h = h @ embedding.fc1.weight.T + embedding.fc1.bias
-        expected = (h * torch.sigmoid(h)) @ embedding.fc2.weight.T + embedding.fc2.bias
-        embedding.float()
-        torch.testing.assert_close(embedding(torch.tensor([value])).double(), expected, atol=2e-4, rtol=1e-3)
 
 
 def test_the_ablation_s_16_to_64_model_is_the_baseline_with_one_input_and_s_more() -> None:
@@ -164,7 +112,7 @@ def test_the_ablation_s_16_to_64_model_is_the_baseline_with_one_input_and_s_more
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 def test_low_resolution_input_is_upsampled_and_concatenated_to_the_noisy_image(mode: str) -> None:
     """Against the interpolation kernels evaluated at half-pixel centres (cubic convolution with a = -0.75)."""
-    net = UNet(**SMALL, low_res=True, low_res_interpolation=mode)
+    net = tiny_unet(low_res=True, low_res_interpolation=mode)
     x, low = torch.randn(1, 3, 16, 16), torch.rand(1, 3, 8, 8)
     seen: list[torch.Tensor] = []
     net.conv_in.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
@@ -185,12 +133,6 @@ def test_low_resolution_input_is_upsampled_and_concatenated_to_the_noisy_image(m
     expected = np.einsum("yi,xj,bcij->bcyx", weights, weights, low.numpy())
     np.testing.assert_allclose(seen[0][:, 3:].numpy(), expected, atol=1e-6)
     assert torch.equal(seen[0][:, :3], x)
-
-
-def test_sinusoids() -> None:
-    got = sinusoidal_embedding(torch.tensor([3.0]), 6)[0].double()
-    f = torch.tensor([1.0, 10000 ** (-1 / 3), 10000 ** (-2 / 3)], dtype=torch.float64) * 3
-    torch.testing.assert_close(got, torch.cat((f.cos(), f.sin())), atol=1e-6, rtol=1e-5)
 
 
 def parameters_by_hand(p: dict[str, Any], classes: int, low: bool, aug: bool, learned: bool) -> int:
@@ -249,47 +191,3 @@ def test_appendix_b_models(stage: str, billions: float) -> None:
     assert count == hand
     assert {m.num_groups for m in net.modules() if isinstance(m, torch.nn.GroupNorm)} == {32}
     assert count / 1e9 == pytest.approx(billions, abs=0.1), json.dumps(count)
-
-
-def test_ema_against_a_float64_recurrence() -> None:
-    net = torch.nn.Linear(3, 2)
-    ema = EMA(net, 0.9)
-    expected = {k: v.detach().double().clone() for k, v in net.named_parameters()}
-    for n in range(30):
-        with torch.no_grad():
-            for p in net.parameters():
-                p.add_(torch.randn(p.shape))
-        ema.update()
-        decay = min(0.9, (1 + n) / (10 + n))
-        for k, v in net.named_parameters():
-            expected[k] = decay * expected[k] + (1 - decay) * v.detach().double()
-    for k, v in ema.state_dict().items():
-        torch.testing.assert_close(v.double(), expected[k], atol=1e-5, rtol=1e-5)
-    other = EMA(torch.nn.Linear(3, 2), 0.9)
-    other.load_state_dict(ema.state_dict(), ema.updates)
-    assert other.updates == 30 and all(torch.equal(a, b) for a, b in zip(ema.shadow, other.shadow, strict=True))
-
-
-def test_counted_flops_are_those_of_the_layers() -> None:
-    """Against 2 out in kernel pixels for a convolution, 2 in out for a linear layer, 4 C N^2 for attention."""
-    raw = yaml.safe_load((ROOT / "conf/base/parameters_base32.yml").read_text())["base32"]
-    params = TrainedModelParams.model_validate(raw)
-    net = build_unet(params, 10)
-    total = 0
-
-    def count(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        nonlocal total
-        if isinstance(module, torch.nn.Conv2d):
-            k = module.kernel_size[0] * module.kernel_size[1]
-            total += 2 * module.in_channels * module.out_channels * k * output.shape[-1] * output.shape[-2]
-        elif isinstance(module, torch.nn.Linear):
-            total += 2 * module.in_features * module.out_features
-        elif isinstance(module, Attention):
-            total += 4 * output.shape[1] * (output.shape[-1] * output.shape[-2]) ** 2
-
-    for module in net.modules():
-        module.register_forward_hook(count)
-    net(torch.zeros(1, 3, 32, 32), torch.zeros(1), torch.zeros(1, dtype=torch.int64))
-    size = model_size(params, 10)
-    assert size.forward_flops == total
-    assert size.training_flops == 3 * total * params.training.steps * params.training.batch_size

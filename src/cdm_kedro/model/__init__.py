@@ -1,1 +1,1 @@
-"""The network: U-Net, its exponential moving average, converters, counting. Knows torch only."""
+"""The networks, their weights files, their sizes, and conversion of published weights. Stands on PyTorch alone."""

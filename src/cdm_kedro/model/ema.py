@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class EMA:
-    """Float32 average of every parameter, updated with a handful of fused kernels and no host synchronisation.
+    """Float32 average of every parameter. An update takes a few fused kernels and never waits for the device.
 
-    The decay warms up as min(decay, (1 + n) / (10 + n)) after n updates, so that a short run's average forgets its
-    random start; at the paper's 0.9999 the warm-up ends after 90 000 updates.
+    After n updates the decay is min(decay, (1 + n) / (10 + n)), so that the average of a short run forgets its random
+    start. At the paper's 0.9999 this warm-up ends after 90 000 updates.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -30,7 +30,7 @@ class EMA:
         torch._foreach_lerp_(self.shadow, source, 1.0 - decay)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Parameter names to float32 averages (not copies)."""
+        """Parameter names to float32 averages, which are not copies."""
         return dict(zip(self._names, self.shadow, strict=True))
 
     @torch.no_grad()

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 
 LEVEL_SCALE = 5000.0
-"""Noise levels in (0, 1) are stretched by this before the sinusoids (WaveGrad, Chen et al. 2021, section 3)."""
+"""Factor on noise levels in (0, 1) before their sinusoids (WaveGrad, Chen et al. 2021, section 3)."""
 
 
 def sinusoidal_embedding(values: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:
-    """Cosines and sines of ``values`` at geometrically spaced frequencies (DDPM; Vaswani et al. 2017).
+    """Compute cosines and sines of ``values`` at geometrically spaced frequencies (DDPM; Vaswani et al. 2017).
 
     Args:
         values: (B,) float.
-        dim: even embedding size.
-        max_period: longest period in units of ``values``.
+        dim: even size of the embedding.
+        max_period: longest period, in units of ``values``.
 
     Returns:
         (B, dim) float32: ``dim / 2`` cosines, then as many sines.
@@ -29,7 +29,7 @@ def sinusoidal_embedding(values: Tensor, dim: int, max_period: float = 10000.0) 
 
 
 class ScalarEmbedding(nn.Module):
-    """Sinusoids, then a two-layer SiLU network."""
+    """Sinusoids of scaled values, then a network of two layers with SiLU between them."""
 
     def __init__(self, dim: int, out: int, scale: float = 1.0) -> None:
         super().__init__()
@@ -38,6 +38,6 @@ class ScalarEmbedding(nn.Module):
         self.fc2 = nn.Linear(out, out)
 
     def forward(self, values: Tensor) -> Tensor:
-        """(B,) float to (B, out)."""
+        """Embed (B,) float values as (B, out)."""
         h = sinusoidal_embedding(values * self.scale, self.dim)
         return self.fc2(nn.functional.silu(self.fc1(h)))

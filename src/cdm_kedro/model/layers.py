@@ -1,4 +1,4 @@
-"""Layers of the U-Net: residual block, self-attention, resampling."""
+"""Layers of the U-Net: normalization, residual block, self-attention, resampling."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 
 def zeros(module: nn.Module) -> nn.Module:
-    """Zero a layer's parameters, so that its branch starts as the identity."""
+    """Set a layer's parameters to zero, so that a residual branch that ends in it starts as the identity."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm with 32 groups as in DDPM, fewer where a group would have under four channels.
+    """Make a GroupNorm with 32 groups as in DDPM, or with fewer where a group would have under four channels.
 
-    A group of one channel is instance normalization, which erases the mean: small models then lose the colours.
+    A group of one channel is instance normalization. It erases the mean, and small models then lose the colours.
     """
     wanted = max(1, min(32, channels // 4))
     return nn.GroupNorm(next(g for g in range(wanted, 0, -1) if channels % g == 0), channels)
@@ -28,14 +28,14 @@ def group_norm(channels: int) -> nn.GroupNorm:
 class _FusedNorm(torch.autograd.Function):
     """GroupNorm, FiLM and SiLU over channels_last bfloat16 memory on a CPU; see :func:`norm_act`.
 
-    PyTorch's GroupNorm takes up to twenty times as long there as in the contiguous layout, in which in turn
-    convolutions are up to twice as slow. Here sums a channel come first, then one affine map a channel, a block of
-    images at a time so that the float32 values stay in the core's cache. The variance is E[x^2] - E[x]^2, whose
-    cancellation stays below the rounding of a bfloat16 input. Only the input and numbers a channel are kept for the
-    backward pass.
+    PyTorch's GroupNorm takes up to twenty times as long there as in the contiguous layout, but in the contiguous
+    layout convolutions are up to twice as slow. This function sums each channel, then applies one affine map to each.
+    It works on a block of images at a time, so that the float32 values stay in the core's cache. The variance is
+    E[x^2] - E[x]^2, whose cancellation stays below the rounding of a bfloat16 input. For the backward pass it keeps
+    the input and some numbers for each channel.
     """
 
-    BLOCK = 1 << 18  # values in a block: 1 MiB of float32
+    BLOCK = 1 << 18  # values in a block, 1 MiB of float32
 
     @staticmethod
     def forward(
@@ -44,7 +44,7 @@ class _FusedNorm(torch.autograd.Function):
         batch, channels, height, width = x.shape
         images, by_group = max(1, _FusedNorm.BLOCK // (channels * height * width)), (batch, groups, channels // groups)
         count = height * width * (channels // groups)
-        sums = torch.empty(2, batch, channels)  # of the values, of their squares
+        sums = torch.empty(2, batch, channels)  # sums of the values and of their squares
         scratch = torch.empty_like(x[:images], dtype=torch.float32)
         blocks = [(x[i : i + images], scratch[: batch - i], slice(i, i + images)) for i in range(0, batch, images)]
         for source, values, block in blocks:
@@ -76,7 +76,7 @@ class _FusedNorm(torch.autograd.Function):
         x, weight, bias, mean, rstd, gain, slope, intercept, scale = ctx.saved_tensors
         batch, channels = gain.shape
         by_group = (batch, mean.shape[1], -1)
-        sums = torch.empty(2, batch, channels)  # of the gradient before SiLU, of its product with the values
+        sums = torch.empty(2, batch, channels)  # sums of the gradient before SiLU and of its product with the values
         out = torch.empty_like(x)
         scratch = torch.empty(3, *x[: ctx.images].permute(0, 2, 3, 1).shape).permute(0, 1, 4, 2, 3)
         blocks = [(*scratch[:, : batch - i], slice(i, i + ctx.images)) for i in range(0, batch, ctx.images)]
@@ -108,12 +108,12 @@ class _FusedNorm(torch.autograd.Function):
 
 
 def norm_act(norm: nn.GroupNorm, x: Tensor, film: Tensor | None = None, silu: bool = True) -> Tensor:
-    """silu(norm(x) * (1 + scale) + shift).
+    """Compute silu(norm(x) * (1 + scale) + shift).
 
     Args:
         norm: affine GroupNorm.
         x: (B, C, H, W).
-        film: (B, 2C), scale then shift; None for neither.
+        film: (B, 2C), the scale and then the shift; None for neither.
         silu: whether SiLU follows.
 
     Returns:
@@ -129,7 +129,7 @@ def norm_act(norm: nn.GroupNorm, x: Tensor, film: Tensor | None = None, silu: bo
 
 
 class Resample(nn.Module):
-    """Plain twofold down- or upsampling with a 3x3 convolution (DDPM)."""
+    """Twofold down- or upsampling with a 3x3 convolution (DDPM)."""
 
     def __init__(self, channels: int, up: bool) -> None:
         super().__init__()
@@ -137,19 +137,19 @@ class Resample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, stride=1 if up else 2, padding=1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C, 2H, 2W) or (B, C, H/2, W/2)."""
+        """Resample x, (B, C, H, W), to (B, C, 2H, 2W) or (B, C, H/2, W/2); the embedding is not used."""
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest") if self.up else x)
 
 
 class ResBlock(nn.Module):
-    """Residual block with an embedding injected before the second convolution.
+    """Residual block that takes an embedding in before its second convolution.
 
     Args:
         channels: input channels.
         out: output channels.
         emb_dim: size of the embedding.
-        dropout: before the second convolution.
-        scale_shift: inject as scale and shift after GroupNorm (Improved DDPM) instead of by addition (DDPM).
+        dropout: rate before the second convolution.
+        scale_shift: take the embedding as scale and shift after GroupNorm (Improved DDPM) instead of adding it (DDPM).
         resample: "up" or "down" makes the block resample both branches twofold (ADM).
     """
 
@@ -178,7 +178,7 @@ class ResBlock(nn.Module):
         return F.avg_pool2d(x, 2) if self.resample == "down" else x
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """X (B, channels, H, W), emb (B, emb_dim) after SiLU; returns (B, out, H', W')."""
+        """Map x, (B, channels, H, W), and emb, (B, emb_dim) after SiLU, to (B, out, H', W')."""
         h = self.conv1(self._resample(norm_act(self.norm1, x)))
         e = self.emb(emb)
         if self.scale_shift:
@@ -203,12 +203,12 @@ class Attention(nn.Module):
         self.proj = zeros(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
+        """Attend over x, (B, C, H, W), which keeps its shape; the embedding is not used."""
         b, c, height, width = x.shape
         qkv = self.qkv(norm_act(self.norm, x, silu=False))
         qkv = qkv.reshape(b, 3, self.num_heads, c // self.num_heads, height * width)
         q, k, v = qkv.transpose(-1, -2).unbind(1)
-        if x.device.type == "cpu" and torch.is_grad_enabled():  # whose flash attention has a slow backward pass
+        if x.device.type == "cpu" and torch.is_grad_enabled():  # the CPU's flash attention has a slow backward pass
             h = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), dim=-1) @ v
         else:
             h = F.scaled_dot_product_attention(q, k, v)  # (B, heads, H * W, channels of a head)

@@ -1,4 +1,4 @@
-"""State dicts of OpenAI's Improved DDPM and ADM (guided-diffusion) networks, renamed for :class:`UNet`."""
+"""Conversion of state dicts of OpenAI's Improved DDPM and ADM (guided-diffusion) networks to :class:`UNet`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _RES = {
 
 
 class ConversionError(CdmError, ValueError):
-    """The state dict is not of such a network; the message names tensors and shapes."""
+    """A file is no state dict of the network that the parameters describe; the message names tensors and shapes."""
 
 
 def _layers(net: UNet) -> Iterator[tuple[str, str, nn.Module]]:
-    """Our name, the peer's name and the module, of every layer with parameters."""
+    """Yield our name, OpenAI's name and the module of every layer with parameters."""
     yield "conv_in", "input_blocks.0.0", net.conv_in
     groups = (("down", "input_blocks", 1), ("middle", "middle_block", 0), ("up", "output_blocks", 0))
     for ours, theirs, first in groups:
@@ -59,13 +59,13 @@ def _inside(ours: str, theirs: str, layer: nn.Module) -> Iterator[tuple[str, str
 
 
 def _reorder_heads(rows: Tensor, heads: int) -> Tensor:
-    """Rows ordered (heads, 3, channels) to our (3, heads, channels)."""
+    """Order rows (heads, 3, channels) as ours are, (3, heads, channels)."""
     split = rows.reshape(heads, 3, rows.shape[0] // (3 * heads), *rows.shape[1:])
     return split.transpose(0, 1).reshape(rows.shape)
 
 
 def openai_shapes(net: UNet) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors that the peer's network of this structure has."""
+    """Name the tensors that OpenAI's network of this structure has, with their shapes."""
     shapes = {}
     for _, theirs, module in _layers(net):
         for kind, tensor in module.named_parameters(recurse=False):
@@ -77,12 +77,12 @@ def openai_shapes(net: UNet) -> dict[str, tuple[int, ...]]:
 
 
 def convert_openai(state: Mapping[str, Tensor], net: UNet, new_attention_order: bool = False) -> dict[str, Tensor]:
-    """Rename and reorder a peer's tensors.
+    """Rename and reorder the tensors of OpenAI's network.
 
     Args:
-        state: their ``state_dict``.
-        net: ours of the same structure (may be on the meta device).
-        new_attention_order: ADM's flag ``use_new_attention_order``; without it their heads come before q, k, v.
+        state: its ``state_dict``.
+        net: ours of the same structure, which may be on the meta device.
+        new_attention_order: ADM's flag ``use_new_attention_order``; without it heads come before q, k and v.
 
     Returns:
         A state dict for ``net``, float32.
@@ -118,10 +118,10 @@ def _listed(what: str, names: list[str]) -> list[str]:
 
 
 def load_openai(path: Path, net: UNet, new_attention_order: bool = False) -> dict[str, Tensor]:
-    """:func:`convert_openai` of a published file; unpickles tensors only.
+    """Read a published file and convert it, see :func:`convert_openai`; nothing but tensors is unpickled.
 
     Raises:
-        ConversionError: not a file of tensors, or of another network; the message names the file.
+        ConversionError: the file holds no tensors, or another network; the message names it.
     """
     try:
         # Files of before PyTorch 1.6 are no zip archives and cannot be mapped into memory.

@@ -1,43 +1,50 @@
-"""A U-Net that starts from the best linear guess; not the paper's, for small training budgets."""
+"""The U-Net with Karras et al.'s preconditioning; not the paper's, for small training budgets."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cdm_kedro.model.unet import UNet
+from cdm_kedro.params.model import ModelParams
 
-_PIXEL_VARIANCE = 0.25  # of images in [-1, 1]; only scales inputs and outputs, so a rough value serves
+_PIXEL_VARIANCE = 0.25  # of images in [-1, 1]; it only scales inputs and outputs, so a rough value serves
 
 
 class PreconditionedUNet(UNet):
-    """Corrects E[eps | x_t, low_res] of a linear Gaussian model instead of predicting eps from nothing.
+    """Predicts eps as a linear Gaussian model would, plus a correction that the network learns.
 
-    The network sees what x_t holds beyond the upsampled input, in units of its standard deviation, and its output
-    counts in units of the linear estimate's error; with :meth:`loss_weight` every level then trains alike. This is
-    Karras et al.'s (2022) preconditioning with the upsampled input as the prior mean; a base model's is 0, as theirs.
+    This is the preconditioning of Karras et al. (2022, section 5 and Table 1) with ``unet.detail_std`` as sigma_data.
+    Theirs scales around 0. Here a super-resolution model's prior mean is the upsampled input, and sigma_data is the
+    standard deviation of images around it. With x_t = a x_0 + sigma eps and a prior x_0 ~ N(low, sigma_data^2)::
+
+        total^2 = sigma^2 + (a sigma_data)^2
+        seen    = (x_t - a low) / total                            # c_in: unit variance
+        eps     = sigma / total * seen                             # c_skip: the best linear estimate
+                + a sigma_data / total * network(seen, low)        # c_out: in units of that estimate's error
 
     Args:
-        detail_std: standard deviation of images around their upsampled inputs, in [-1, 1] units; of a base model, of
-            the images themselves.
-        levels: (T,) sqrt(alphas_cumprod) where ``noise_cond`` is an index; None where it is the level itself.
-        aug_levels: (S + 1,) sqrt(alphas_cumprod) of z_s, 1 at s = 0, where ``aug_level`` is given.
-        **unet: of :class:`UNet`.
+        params: of the model, with ``unet.detail_std``.
+        num_classes: of the data.
+        levels: (T,) levels a = sqrt(alphas_cumprod) where ``noise_cond`` is an index; None where it is the level.
+        aug_levels: (S + 1,) levels of z_s, 1 at s = 0, for a model with Gaussian augmentation.
     """
 
-    def __init__(self, *, detail_std: float, levels: Tensor | None, aug_levels: Tensor | None, **unet: Any) -> None:
-        super().__init__(**unet)
-        self.detail_std = detail_std
+    def __init__(self, params: ModelParams, num_classes: int, levels: Tensor | None, aug_levels: Tensor | None) -> None:
+        super().__init__(params, num_classes)
+        assert params.unet.detail_std is not None
+        self.detail_std = params.unet.detail_std
         self.register_buffer("levels", None if levels is None else levels.float(), persistent=False)
         self.register_buffer("aug_levels", None if aug_levels is None else aug_levels.float(), persistent=False)
         self.levels: Tensor | None
         self.aug_levels: Tensor | None
 
     def _scales(self, noise_cond: Tensor, aug_level: Tensor | None) -> tuple[Tensor, ...]:
-        """(B, 1, 1, 1) each: level a, gain of low_res, standard deviations of noise, of scaled detail, of their sum."""
+        """Scales of the formulas above, (B, 1, 1, 1) each: a, gain of the input, sigma, a sigma_data, total.
+
+        An augmented input z_s is trusted less: its gain makes it the posterior mean of z_0 given z_s, whose variance
+        adds to sigma_data^2.
+        """
         a = noise_cond if self.levels is None else self.levels[noise_cond.long()]
         a = a.float()[:, None, None, None]
         detail, gain = torch.full_like(a, self.detail_std**2), torch.ones_like(a)
@@ -50,7 +57,7 @@ class PreconditionedUNet(UNet):
         return a, gain, noise.sqrt(), detail.sqrt(), (noise + detail).sqrt()
 
     def loss_weight(self, noise_cond: Tensor, aug_level: Tensor | None) -> Tensor:
-        """Weight of L_simple, (B,), with which the output's own error counts alike at every level."""
+        """Weight L_simple by 1 / c_out^2, (B,), so that the network's own error counts alike at every level."""
         *_, detail, total = self._scales(noise_cond, aug_level)
         return (total / detail).square().flatten()
 
@@ -63,16 +70,15 @@ class PreconditionedUNet(UNet):
         aug_level: Tensor | None = None,
     ) -> Tensor:
         """See :meth:`UNet.forward`."""
-        if (low_res is None) == self.low_res:
-            raise ValueError("a super-resolution model needs low_res, and a base model has none")
+        low = self.upsampled(low_res, x)
         emb = self.embed(noise_cond, y, aug_level)
-        a, gain, noise, detail, total = self._scales(noise_cond, aug_level)
-        if low_res is None:
-            seen = residual = x / total
+        a, gain, sigma, detail, total = self._scales(noise_cond, aug_level)
+        if low is None:
+            seen = inputs = x / total
         else:
-            low = gain * F.interpolate(low_res, x.shape[-2:], mode=self.low_res_interpolation, align_corners=False)
-            residual = (x - a * low) / total
-            seen = torch.cat((residual, low), dim=1)
-        out = self.network(seen, emb).float()
-        eps = noise / total * residual + detail / total * out[:, :3]
+            low = gain * low
+            seen = (x - a * low) / total
+            inputs = torch.cat((seen, low), dim=1)
+        out = self.network(inputs, emb).float()
+        eps = sigma / total * seen + detail / total * out[:, :3]
         return torch.cat((eps, out[:, 3:]), dim=1) if out.shape[1] > 3 else eps

@@ -1,4 +1,4 @@
-"""A published weights file to a model of the cascade."""
+"""Converting a published weights file to a model of the cascade."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from tqdm import tqdm
 
 from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.openai import load_openai
+from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.model import PretrainedModelParams
 
 
-def convert_file(source: Path, stage: str, params: PretrainedModelParams, out: Path) -> tuple[Path, dict[str, Any]]:
-    """Write the weights that sampling reads.
+def convert_file(source: Path, name: str, params: PretrainedModelParams, out: Path) -> dict[str, Any]:
+    """Write the weights that sampling reads. Equal files become equal bytes.
 
     Args:
         source: published file.
-        stage: name of the stage, for the file's description.
-        params: of the stage.
+        name: of the model.
+        params: of the model.
         out: safetensors file to write, float32.
 
     Returns:
-        ``out``, and what the model card says of it.
+        What the model card says of it.
 
     Raises:
         ConversionError: the file holds another network.
@@ -35,14 +35,13 @@ def convert_file(source: Path, stage: str, params: PretrainedModelParams, out: P
     state = load_openai(source, net, published.new_attention_order)
     total = sum(tensor.nbytes for tensor in state.values())
     with tqdm(total=total, desc=f"convert {source.name}", unit="B", unit_scale=True) as bar:
-        for name, tensor in state.items():  # the file is mapped into memory: it is read here
-            state[name] = tensor.clone(memory_format=torch.contiguous_format)
+        for key, tensor in state.items():  # the file is mapped into memory: here it is read
+            state[key] = tensor.clone(memory_format=torch.contiguous_format)
             bar.update(tensor.nbytes)
-    description = {"stage": stage, "num_classes": str(published.num_classes), "params": params.model_dump_json()}
-    save_file(state, out, description)
-    facts = {
+    description = {"stage": name, "num_classes": str(published.num_classes), "params": params.model_dump_json()}
+    write_weights(out, state, description)
+    return {
         "source": source.name,
         "num_classes": published.num_classes,
         "parameters": sum(tensor.numel() for tensor in state.values()),
     }
-    return out, facts

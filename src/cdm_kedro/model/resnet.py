@@ -1,4 +1,4 @@
-"""ResNet (He et al. 2016), with the stride on the 3 x 3 convolution of a bottleneck as everyone trains it now."""
+"""ResNet (He et al. 2016). A bottleneck strides in its 3 x 3 convolution, as in all later work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23,
 
 
 class _Block(nn.Module):
-    """Two 3 x 3 convolutions, or 1 x 1, 3 x 3, 1 x 1 with four times the channels out, beside a shortcut."""
+    """Residual block of two 3 x 3 convolutions; as a bottleneck of 1 x 1, 3 x 3 and 1 x 1 with four times the width."""
 
     def __init__(self, inside: int, channels: int, stride: int, bottleneck: bool) -> None:
         super().__init__()
@@ -36,14 +36,14 @@ class _Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """(B, 3, H, W) float to (B, num_classes) logits.
+    """Classifier of (B, 3, H, W) float images; gives (B, num_classes) logits.
 
     Args:
         depth: 18, 34, 50 or 101.
         num_classes: of the data.
-        resolution: H and W. From 128 on the stem is the published one (7 x 7, then a max pooling; a quarter of the
-            size); smaller images have a 3 x 3 convolution instead, to half the size at 64 and to the whole below.
-        width: channels of the first stage.
+        resolution: H and W. From 128 pixels the stem is the published one, a 7 x 7 convolution and a max pooling, which
+            leave a quarter of the size. Smaller images have a 3 x 3 convolution, which halves 64 pixels and keeps less.
+        width: channels of the first blocks.
     """
 
     def __init__(self, depth: int, num_classes: int, resolution: int, width: int = 64) -> None:
@@ -67,10 +67,10 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def features(self, x: Tensor) -> Tensor:
-        """(B, D) averages of the last feature maps."""
+        """Average the last feature maps: (B, D)."""
         x = self.pool(F.relu(self.norm(self.stem(x))))
         return self.blocks(x).mean((2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Evaluate."""
+        """Compute the logits."""
         return self.head(self.features(x))

@@ -1,4 +1,4 @@
-"""Parameters and floating-point operations of models; on the meta device nothing is allocated or computed."""
+"""Numbers of parameters and floating-point operations of models, counted without allocating or computing."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ class ModelSize:
     """What one model costs.
 
     Attributes:
-        parameters: count.
-        forward_flops: of one evaluation on one image; a multiply-add counts as two.
-        training_flops: of all its training: three times forward, per image, for every step; 0 for published weights.
+        parameters: their number.
+        forward_flops: operations of one evaluation on one image; a multiply-add counts as two.
+        training_flops: operations of the whole training, three times those of a forward pass for every image; 0 for
+            published weights.
     """
 
     parameters: int
@@ -28,7 +29,16 @@ class ModelSize:
 
 
 def network_inputs(params: ModelParams, batch: int, aug: bool) -> list[torch.Tensor | None]:
-    """Zeros for inputs of a stage's network in training, on the default device, in the order of its ``forward``."""
+    """Make zeros of the shapes that a model's network sees in training, on the default device.
+
+    Args:
+        params: of the model.
+        batch: number of images.
+        aug: whether the network receives s.
+
+    Returns:
+        Arguments of the network's ``forward``, in order.
+    """
     training = params.training if isinstance(params, TrainedModelParams) else None
     side = (training.crop if training else None) or params.resolution
     inputs: list[torch.Tensor | None] = [torch.zeros(batch, 3, side, side), torch.zeros(batch)]
@@ -40,7 +50,7 @@ def network_inputs(params: ModelParams, batch: int, aug: bool) -> list[torch.Ten
 
 
 def forward_flops(net: UNet, params: ModelParams) -> float:
-    """Count one evaluation on one image, by evaluating ``net`` where it lives; a multiply-add counts as two."""
+    """Count the operations of one evaluation on one image, by evaluating ``net`` on its own device."""
     training, device = net.training, next(net.parameters()).device
     with torch.device(device):
         inputs = network_inputs(params, 1, net.aug_emb is not None)
@@ -52,12 +62,7 @@ def forward_flops(net: UNet, params: ModelParams) -> float:
 
 
 def model_size(params: ModelParams, num_classes: int) -> ModelSize:
-    """Count one stage's model.
-
-    Args:
-        params: of the stage.
-        num_classes: of the data.
-    """
+    """Count a model on the meta device, where nothing is allocated or computed."""
     with torch.device("meta"):
         net = build_unet(params, num_classes).to("meta")
         forward = forward_flops(net, params)

@@ -1,17 +1,29 @@
-"""Weights files: safetensors, written atomically, with reproducible bytes."""
+"""Writing weights files: safetensors, whole or not at all, with bytes that depend on the contents alone.
+
+Reading is in model/load.py, so that an edit to it retrains nothing.
+"""
 
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save_file
 from torch import Tensor
 
+from cdm_kedro.files.atomic import written_whole
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors, as float32, and what the file says of itself; equal contents are equal bytes."""
+    with written_whole(path) as part:
+        save_file({k: v.detach().float().cpu().contiguous() for k, v in tensors.items()}, part, metadata)
+        _sort_metadata(part)
+
 
 def _sort_metadata(path: Path) -> None:
-    """Sort a safetensors file's metadata in place: the library writes them in another order in every process."""
+    """Sort a safetensors file's metadata in place, which the library orders differently in every process."""
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
@@ -21,13 +33,3 @@ def _sort_metadata(path: Path) -> None:
             raise RuntimeError(f"{path}: the header grew from {length} to {len(text)} bytes when sorted")
         file.seek(8)
         file.write(text.ljust(length))  # trailing spaces are part of the format
-
-
-def write_weights(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file atomically; equal contents are equal bytes."""
-    part = path.with_name(path.name + ".part")
-    save_file({k: v.detach().float().cpu().contiguous() for k, v in tensors.items()}, part, metadata)
-    _sort_metadata(part)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)

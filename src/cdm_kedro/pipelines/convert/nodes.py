@@ -1,4 +1,4 @@
-"""Conversion node: published weights to a model of the cascade."""
+"""Node that converts published weights to a model of the cascade."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from cdm_kedro.params.model import PretrainedModelParams
 
 
 def make_convert(stage: str) -> Callable[..., dict[str, Any]]:
-    """The conversion node of a stage."""
+    """Make the node of a model; ``stage`` is the model's name, and that of its stage."""
 
     def convert(pretrained: Path, params: PretrainedModelParams) -> dict[str, Any]:
         """Convert published weights instead of training.
 
         Args:
             pretrained: the published file.
-            params: the stage's parameters; the network that they describe must be the file's.
+            params: of the model; the network that they describe must be the file's.
 
         Returns:
             ``model`` (safetensors, float32) and ``card``.
@@ -30,10 +30,10 @@ def make_convert(stage: str) -> Callable[..., dict[str, Any]]:
         from cdm_kedro.tracking.live import live
         from cdm_kedro.tracking.scratch import scratch_dir
 
-        weights, facts = convert_file(pretrained, stage, params, scratch_dir(stage) / f"{stage}.safetensors")
+        weights = scratch_dir(stage) / f"{stage}.safetensors"
         card = {
             "stage": stage,
-            **facts,
+            **convert_file(pretrained, stage, params, weights),
             "params": params.model_dump(mode="json"),
             "mlflow_run": live().run_id,
             "git_commit": commit(),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from tiny_unet import tiny_unet
 
 from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.openai import ConversionError, convert_openai, load_openai, openai_shapes
@@ -24,15 +25,6 @@ FILES = {
     "64_256_upsampler.pt": ("adm", "sr256"),
     "imagenet64_cond_270M_250K.pt": ("iddpm", "base64"),
     "upsample_cond_500K.pt": ("iddpm", "sr256"),
-}
-TINY: dict[str, Any] = {
-    "resolution": 16,
-    "channels": 8,
-    "channel_mult": (1, 2),
-    "num_res_blocks": 1,
-    "attention_resolutions": (8,),
-    "num_heads": 2,
-    "num_classes": 5,
 }
 
 
@@ -83,7 +75,7 @@ def test_one_wrong_shape_is_named() -> None:
 
 @pytest.mark.parametrize("extra", [{}, {"resblock_updown": True, "low_res": True, "num_head_channels": 4}])
 def test_each_tensor_goes_to_one_place_and_heads_are_reordered(extra: dict[str, Any]) -> None:
-    net = UNet(**TINY, **extra)
+    net = tiny_unet(5, **extra)
     shapes = openai_shapes(net)
     # Constant tensors say where each came from.
     marked = {name: torch.full(shape, float(i)) for i, (name, shape) in enumerate(shapes.items())}
@@ -108,7 +100,7 @@ def test_each_tensor_goes_to_one_place_and_heads_are_reordered(extra: dict[str, 
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_files_of_new_and_old_pytorch_load(tmp_path: Path, zipped: bool) -> None:
-    net = UNet(**TINY)
+    net = tiny_unet(5)
     state = {name: torch.randn(shape) for name, shape in openai_shapes(net).items()}
     torch.save(state, tmp_path / "a.pt", _use_new_zipfile_serialization=zipped)
     loaded = load_openai(tmp_path / "a.pt", net, True)
@@ -118,7 +110,7 @@ def test_files_of_new_and_old_pytorch_load(tmp_path: Path, zipped: bool) -> None
 
 
 def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
-    net = UNet(**TINY)
+    net = tiny_unet(5)
     (tmp_path / "page.pt").write_text("<html>404</html>")
     with pytest.raises(ConversionError, match=r"page\.pt is not a state dict saved by PyTorch"):
         load_openai(tmp_path / "page.pt", net)
