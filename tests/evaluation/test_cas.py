@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -223,43 +222,3 @@ def test_table_comparison_and_class_grids(tmp_path: Path) -> None:
 def test_parameters_are_checked() -> None:
     with pytest.raises(ValueError, match="warmup_steps 5 must be below steps 5"):
         CasParams(resolutions=[], steps=5, warmup_steps=5, batch_size=1)
-
-
-def test_the_pipeline_has_two_classifiers_a_size_and_the_report_shows_them_when_asked(tmp_path: Path) -> None:
-    from cdm_kedro.params.cascade import read_cascade
-    from cdm_kedro.pipelines.cascade import cascade_stages
-    from cdm_kedro.pipelines.extras import cas_stages
-
-    root = Path(__file__).parents[2]
-    cascade = read_cascade(root / "conf", "imagenet")
-    stages = cas_stages(cascade)
-    kinds = [f"cas_{kind}_{size}" for size in (128, 256) for kind in ("real", "generated")]
-    assert list(stages) == [*kinds, "cas_table"]
-    for name, stage in stages.items():
-        assert {node.namespace for node in stage.nodes} == {name}
-    assert "samples_256" in stages["cas_generated_256"].inputs() and "train_256" in stages["cas_real_256"].inputs()
-    made = stages["cas_table"].outputs()
-    assert made == {"cas_table"} | {f"{p}_cas_{s}" for p in ("comparison", "best", "worst") for s in (128, 256)}
-    report = cascade_stages(cascade)["report"]
-    assert not report.inputs() & made  # the cascade alone does not wait for classifiers
-    asked = replace(cascade, reported=("cas", "likelihood", "search_steps"))
-    assert cascade_stages(asked)["report"].inputs() - report.inputs() == made | {"likelihood", "search_steps_figure"}
-
-
-def test_settings_that_do_not_fit_the_cascade_are_refused(tmp_path: Path) -> None:
-    from cdm_kedro.params.cascade import read_cascade
-
-    def read(more: str, env: str | None = None) -> Any:
-        for folder, text in (("base", "cascade: {stages: [a]}\na: {resolution: 32, unet: {}}\n" + more), ("e", "")):
-            (tmp_path / folder).mkdir(exist_ok=True)
-            (tmp_path / folder / "parameters.yml").write_text(text)
-        (tmp_path / "e" / "parameters.yml").write_text("cascade: {stages: [b]}\nb: {resolution: 64, unet: {}}\n")
-        return read_cascade(tmp_path, env)
-
-    with pytest.raises(ValueError, match=r"parameters\.yml: cas\.resolutions holds 48; the cascade makes \[32\]"):
-        read("cas: {resolutions: [48]}")
-    with pytest.raises(ValueError, match=r"report\.include holds 'cas'; it may hold \['likelihood'\]"):
-        read("report: {include: [cas]}")
-    asked = "cas: {resolutions: [32]}\nreport: {include: [cas]}"
-    assert read(asked).cas == (32,) and read(asked).reported == ("cas",)
-    assert read(asked, "e").cas == () and read(asked, "e").reported == ()  # inherited, and not for this cascade

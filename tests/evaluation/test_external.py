@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from cdm_kedro.evaluation.external import ExternalError, score_samples, write_statistics
-from cdm_kedro.params.cascade import read_cascade
 from cdm_kedro.params.evaluation import EvaluateParams
-from cdm_kedro.params.files import ParametersError
 from cdm_kedro.provenance.external import ExternalRun, ExternalRunError, resolve
 
 ROOT = Path(__file__).parents[2]
@@ -108,15 +106,6 @@ def test_a_question_is_for_one_pipeline_and_its_own_parameters(files: Path) -> N
         ask(both, evaluate={"extractor": "inception2015"})
     with pytest.raises(ExternalRunError, match="evaluate is 3: Input should be a valid dictionary"):
         ask(both, evaluate=3)
-
-
-def test_files_of_an_environment_hold_no_question(tmp_path: Path) -> None:
-    (tmp_path / "base").mkdir()
-    (tmp_path / "base/parameters.yml").write_text(
-        "cascade: {stages: [a]}\na: {resolution: 32, unet: {}}\nexternal: {samples: x.npz}\n"
-    )
-    with pytest.raises(ParametersError, match=r"parameters\.yml: external is not a key"):
-        read_cascade(tmp_path, None)
 
 
 def test_unusable_content_is_named(tmp_path: Path) -> None:

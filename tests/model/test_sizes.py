@@ -9,7 +9,7 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from cdm_kedro.cli.group import cli
+from cdm_kedro.cli import cli
 from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.layers import Attention
 from cdm_kedro.model.sizes import model_size

@@ -232,20 +232,6 @@ def test_table_and_figures(tmp_path: Path) -> None:
         assert pixels.shape == (630, 960, 3) and (pixels == np.array([0x25, 0x63, 0xEB])).all(-1).any()
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"s": [5, 5]}, "without repetition"),
-        ({"modes": ["train"]}, "only real images"),
-        ({"stage": "top"}, "no entry in stages"),
-        ({"stages": {"base": {}, "sr": {"s": "best"}}}, "a search needs numbers"),
-    ],
-)
-def test_contradictory_searches_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        truncation(**changes)
-
-
 def test_class_conditioning_can_be_ablated(tmp_path: Path) -> None:
     """Table 4b: a super-resolution model that sees no class gives two classes the same image from the same input."""
     blind_base = {**TINY_BASE, "unet": {**TINY_BASE["unet"], "class_cond": False}}

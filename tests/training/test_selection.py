@@ -14,9 +14,7 @@ from training_jobs import make_job
 
 from cdm_kedro.data.beton import read_beton
 from cdm_kedro.evaluation.selection import Selector
-from cdm_kedro.params.cascade import read_cascade
 from cdm_kedro.params.model import SelectionParams
-from cdm_kedro.pipelines.cascade import cascade_stages
 from cdm_kedro.pipelines.train.nodes import make_train
 from cdm_kedro.pipelines.train.selecting import RUNS_MODULES, make_selecting_train
 from cdm_kedro.provenance.code import source_files
@@ -146,18 +144,6 @@ def test_lineage_counts_evaluation_only_where_weights_are_selected() -> None:
     assert RUNS_MODULES == ("cdm_kedro.evaluation.selection",)
     with pytest.raises(ValueError, match="every"):
         SelectionParams(every=0)
-
-
-def test_the_parameters_decide_which_node_trains(tmp_path: Path) -> None:
-    (tmp_path / "base").mkdir()
-    stages = "cascade: {stages: [a, b]}\na: {resolution: 32, unet: {}, training: {steps: 1}}\n"
-    stages += "b: {resolution: 64, low: a, low_resolution: 32, unet: {}, training: {selection: {every: 5}}}\n"
-    (tmp_path / "base/parameters.yml").write_text(stages)
-    cascade = read_cascade(tmp_path, None)
-    assert [model.selects for model in cascade.models] == [False, True]
-    nodes = [cascade_stages(cascade)[name].nodes[0] for name in cascade.names]
-    assert [node.func.__module__.rsplit(".", 1)[1] for node in nodes] == ["nodes", "selecting"]
-    assert nodes[0].inputs[1:3] == nodes[1].inputs[1:3]  # the same wiring
 
 
 def test_two_processes_share_the_scoring(betons: dict[str, Path], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from cdm_kedro.params.model import Precision
 
 
 class ClassifierParams(Params):
-    """A ResNet and its training recipe."""
+    """A ResNet and how it is trained."""
 
     depth: Literal[18, 34, 50, 101] = Field(50, description="of the ResNet")
     width: int = Field(64, ge=4, description="channels of its first stage; 64 is the published network")
@@ -38,6 +38,6 @@ class ClassifierParams(Params):
 
 
 class CasParams(ClassifierParams):
-    """One classifier, trained on real and on generated images with the same recipe (Ravuri and Vinyals 2019)."""
+    """Two classifiers of the same recipe, of real and of generated images (Ravuri and Vinyals 2019)."""
 
     resolutions: list[int] = Field(description="sizes of the cascade at which classifiers are trained; [] for none")

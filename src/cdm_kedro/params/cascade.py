@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, NonNegativeInt, ValidationError
+from pydantic import Field, NonNegativeInt, ValidationError
 
-from cdm_kedro.params.base import Params
+from cdm_kedro.params.base import Different, Params
 from cdm_kedro.params.cas import ClassifierParams
 from cdm_kedro.params.claim import BaselineParams, ClaimError, ClaimSweepParams, trained_models
 from cdm_kedro.params.data import RESOLUTIONS
@@ -26,16 +26,10 @@ KEYS = ("cascade", "embedded", "preprocess", "sample", "evaluate", "report", "ca
 """Top-level keys, besides the names of the models."""
 
 
-def _different(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len(set(values)) != len(values):
-        raise ValueError("no value may stand in it twice")
-    return values
-
-
 class CascadeParams(Params):
     """Which models the cascade has."""
 
-    stages: Annotated[tuple[str, ...], AfterValidator(_different)] = Field(
+    stages: Annotated[tuple[str, ...], Different] = Field(
         min_length=1, description="names of the models, each after the one below it"
     )
     images: bool = Field(True, description="whether there are images to train on and to compare with")
@@ -44,7 +38,7 @@ class CascadeParams(Params):
 class ClaimParams(Params):
     """What the pipeline `claim` is built from."""
 
-    seeds: Annotated[tuple[NonNegativeInt, ...], AfterValidator(_different)] = Field(
+    seeds: Annotated[tuple[NonNegativeInt, ...], Different] = Field(
         min_length=1, description="every point is sampled once with each"
     )
     sweep: ClaimSweepParams
@@ -150,7 +144,8 @@ def read_cascade(conf: Path, env: str | None) -> CascadeShape:
         cas=_subset(given, "cas.resolutions", tuple[int, ...], shape.resolutions, "the cascade makes"),
         claim=_claim(given, shape),
     )
-    known = ("cas",) * bool(shape.cas) + ("likelihood", *shape.searches) + ("claim",) * (shape.claim is not None)
+    there = {"cas": shape.cas, "likelihood": True, **shape.searches, "claim": shape.claim}
+    known = tuple(name for name, present in there.items() if present)
     return replace(shape, reported=_subset(given, "report.include", tuple[str, ...], known, "it may hold"))
 
 

@@ -15,7 +15,7 @@ CROP_SIDE = 256
 
 
 class EmbeddedParams(Params):
-    """The deterministic data set that the demo trains on; it is written as an ImageNet-layout folder of JPEGs."""
+    """The data set that the demo trains on, rendered from a seed into a folder of JPEGs in ImageNet's layout."""
 
     train_per_class: int = Field(200, ge=1, description="training images a class")
     val_per_class: int = Field(40, ge=1, description="validation images a class")
@@ -28,7 +28,7 @@ class EmbeddedParams(Params):
 
 
 class PreprocessParams(Params):
-    """BigGAN crops into raw FFCV files."""
+    """How images are cropped (as BigGAN does) and stored in FFCV files of raw pixels."""
 
     resize: Literal["area", "guided_diffusion"] = Field(
         "area", description="filter from the square crop to 256 px: exact area mean, or OpenAI guided-diffusion's"

@@ -10,7 +10,7 @@ from cdm_kedro.params.base import Params
 
 
 class EvaluateParams(Params):
-    """Scores of generated images against real ones."""
+    """How generated images are scored against real ones."""
 
     extractor: Literal["efficientnet_lite0", "inception2015", "dinov2_vits14", "dinov2_vitb14", "dinov2_vitl14"] = (
         "efficientnet_lite0"
@@ -48,7 +48,7 @@ class EvaluateParams(Params):
 
 
 class ReportParams(Params):
-    """The HTML page."""
+    """What the HTML page shows."""
 
     title: str = "Cascaded diffusion: run report"
     include: list[str] = Field(

@@ -1,4 +1,4 @@
-"""Parameters of a question about files outside the project, given on the command line alone."""
+"""Parameters of a run about files outside the project, which the command line alone gives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cdm_kedro.params.data import RESOLUTIONS
 
 
 class ExternalParams(Params):
-    """Either ``samples`` and ``reference``, to score the one against the other, or ``statistics_of``."""
+    """Either ``samples`` and ``reference``, which are scored against each other, or ``statistics_of``."""
 
     samples: Path | None = Field(None, description="npz in the ADM evaluator's convention, .beton file or folder")
     reference: Path | None = Field(None, description="the same, or an npz with mu and sigma")
@@ -39,6 +39,6 @@ class ExternalParams(Params):
         return self
 
     def inputs(self) -> dict[str, Path]:
-        """The files and folders that are read, by key."""
+        """The files and folders that the run reads, by key."""
         found = {key: getattr(self, key) for key in ("samples", "reference", "statistics_of")}
         return {key: path for key, path in found.items() if path is not None}

@@ -11,7 +11,7 @@ from cdm_kedro.params.model import Precision
 
 
 class LikelihoodParams(Params):
-    """Bits per dimension of real images under every stage, and under the cascade as ``sample.stages`` samples it."""
+    """How the bits per dimension of real images are bounded, by every model and by the cascade."""
 
     split: Literal["train", "val"] = "val"
     images: int | None = Field(1000, ge=1, description="images of the split, from its start; null = all")
@@ -20,7 +20,7 @@ class LikelihoodParams(Params):
         50, ge=1, description="terms of the bound drawn an image, one from each of as many strata; null = every term"
     )
     stages: tuple[str, ...] | None = Field(
-        None, description="stages to bound, with those below them; null = the whole cascade"
+        None, description="models to bound, with those below them; null = the whole cascade"
     )
     precision: Precision = "fp32"
     seed: int = Field(0, ge=0)

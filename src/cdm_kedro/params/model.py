@@ -12,7 +12,7 @@ Precision = Literal["fp32", "bf16"]
 
 
 class UNetParams(Params):
-    """U-Net sizes in the paper's terms (Appendix B)."""
+    """The U-Net, in the paper's terms (Appendix B)."""
 
     channels: int = Field(ge=8, description="base channel count")
     channel_mult: tuple[int, ...] = Field(min_length=1, description="channel multipliers per resolution, high to low")
@@ -56,7 +56,7 @@ class UNetParams(Params):
 
 
 class DiffusionParams(Params):
-    """Forward process and parameterization (section 2.1, Appendix B)."""
+    """The forward process and what the network predicts (section 2.1, Appendix B)."""
 
     timesteps: int = Field(ge=2, description="T, the number of forward steps")
     schedule: Literal["cosine", "linear"]
@@ -94,19 +94,19 @@ def _check_linear(process: DiffusionParams | GaussianAugmentation) -> None:
 
 
 class NoAugmentation(Params):
-    """The low-resolution input as it is (the paper's s = 0 baseline)."""
+    """The network sees the low-resolution input as it is (the paper's s = 0 baseline)."""
 
     kind: Literal["none"] = "none"
 
 
 class GaussianAugmentation(Params):
-    """Forward-process noise on the low-resolution input; the network also receives s (section 3.2).
+    """The forward process noises the low-resolution input up to step s, which the network is told (section 3.2).
 
     s counts steps of this forward process: 0 is clean, ``timesteps`` is pure noise.
     """
 
     kind: Literal["gaussian"] = "gaussian"
-    timesteps: int = Field(ge=2, description="T of the low-resolution stage's forward process, in which s is counted")
+    timesteps: int = Field(ge=2, description="T of the low-resolution model's forward process, in which s is counted")
     schedule: Literal["cosine", "linear"] = "cosine"
     beta_start: float = Field(1e-4, gt=0, lt=1)
     beta_end: float = Field(0.02, gt=0, lt=1)
@@ -130,7 +130,7 @@ class GaussianAugmentation(Params):
 
 
 class BlurAugmentation(Params):
-    """Gaussian blur of the low-resolution input in training, none at inference (section 3.1)."""
+    """Training blurs the low-resolution input by a Gaussian, inference does not (section 3.1)."""
 
     kind: Literal["blur"] = "blur"
     sigma_min: float = Field(0.4, ge=0, description="in pixels of the low-resolution input")
@@ -151,7 +151,7 @@ AugmentationParams = Annotated[NoAugmentation | GaussianAugmentation | BlurAugme
 
 
 class SelectionParams(Params):
-    """Keeping the best average by the Fréchet distance of its samples to the training images (section 4)."""
+    """How training keeps the average whose samples are nearest to the training images, by Fréchet distance."""
 
     every: int = Field(ge=1, description="steps between scores; the last step is scored too")
     num_samples: int = Field(10_000, ge=2, description="samples a score (the paper: 10k)")
@@ -167,7 +167,7 @@ class SelectionParams(Params):
 
 
 class TrainingParams(Params):
-    """Optimization (Appendix B) and the run's habits."""
+    """How a model is optimized (Appendix B), and how often its run logs, saves and scores."""
 
     steps: int = Field(ge=1, description="optimizer steps")
     batch_size: int = Field(ge=1, description="images per optimizer step over all devices")
@@ -199,7 +199,7 @@ class TrainingParams(Params):
 
 
 class ModelParams(Params):
-    """What a model is. ``low`` names the stage whose samples condition it; null makes it a base model."""
+    """What a model is; ``low`` names the model whose samples condition it, and null makes it a base model."""
 
     resolution: int = Field(ge=4, description="side of the images it models, in pixels")
     low: str | None = None
@@ -249,7 +249,7 @@ class TrainedModelParams(ModelParams):
 
     @property
     def class_dropout(self) -> float:
-        """See :class:`ModelParams`."""
+        """Share of training examples without their class."""
         return self.training.class_dropout
 
     @model_validator(mode="after")
@@ -269,7 +269,7 @@ class TrainedModelParams(ModelParams):
 
 
 class PublishedWeights(Params):
-    """Where a model's weights come from when it is not trained here; the file is the catalog's ``<stage>_pretrained``.
+    """Where a model's weights come from when it is not trained here; the catalog's ``<model>_pretrained`` is the file.
 
     ``openai`` reads the state dicts of openai/improved-diffusion and openai/guided-diffusion.
     """
@@ -286,9 +286,9 @@ class PretrainedModelParams(ModelParams):
 
 
 def parse_model(raw: dict[str, Any]) -> TrainedModelParams | PretrainedModelParams:
-    """Parameters of a stage, trained or pretrained, from plain values.
+    """Parameters of a model, trained or pretrained, from plain values.
 
     Raises:
-        pydantic.ValidationError: they are not such parameters.
+        pydantic.ValidationError: the values are not such parameters.
     """
     return (PretrainedModelParams if "pretrained" in raw else TrainedModelParams).model_validate(raw)

@@ -26,7 +26,7 @@ def asked_searches(settings: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 class ModelSamplingParams(Params):
-    """How one stage of the cascade is sampled.
+    """How one model of the cascade is sampled.
 
     ``best`` as a value of ``s``, ``steps`` or ``schedule`` takes what a search found; see :data:`SEARCHES`.
     """
@@ -42,11 +42,11 @@ class ModelSamplingParams(Params):
     clip_x_start: bool = True
     guidance_scale: float = Field(1.0, ge=0, description="classifier-free guidance; 1 = none (the paper)")
     s: int | Literal["best"] = Field(
-        0, description="conditioning augmentation at inference, in steps of the low stage; 0 = clean"
+        0, description="conditioning augmentation at inference, in steps of the low model; 0 = clean"
     )
-    truncated: bool = Field(False, description="stop the low stage at s (section 3.2) instead of re-noising (3.3)")
+    truncated: bool = Field(False, description="stop the low model at s (section 3.2) instead of re-noising (3.3)")
     conditioning: Literal["generated", "train", "val"] = Field(
-        "generated", description="low-resolution input: the low stage's samples, or real images (Table 3b)"
+        "generated", description="low-resolution input: the low model's samples, or real images (Table 3b)"
     )
     resample_from: int | None = Field(
         None, ge=1, description="noise finished samples to this training step, sample from there again (Table 2a)"
@@ -60,7 +60,7 @@ class ModelSamplingParams(Params):
                 raise ValueError(f"{key} is {value}; it must be at least {least}")
         if self.truncated and self.conditioning != "generated" and self.s != 0:
             raise ValueError(
-                f"truncated stops the low stage at s, but conditioning is {self.conditioning}; real images are noised "
+                f"truncated stops the low model at s, but conditioning is {self.conditioning}; real images are noised "
                 "to s, so use truncated: false"
             )
         if self.resample_from is not None and (self.sampler != "ancestral" or self.schedule != "train"):
@@ -74,7 +74,7 @@ class ModelSamplingParams(Params):
 
 
 class SamplingParams(Params):
-    """What every sampling job has."""
+    """How many samples a job makes, and on what."""
 
     num_samples: int = Field(ge=1, description="class-balanced over all classes")
     batch_size: int | Literal["auto"] = Field(
@@ -89,7 +89,7 @@ class SamplingParams(Params):
     @model_validator(mode="after")
     def _some(self) -> SamplingParams:
         if not self.stages:
-            raise ValueError("stages is empty; give sampling settings for every stage of the cascade")
+            raise ValueError("stages is empty; give sampling settings for every model of the cascade")
         for key in ("batch_size", "devices"):
             value = getattr(self, key)
             if isinstance(value, int) and value < 1:
@@ -98,6 +98,6 @@ class SamplingParams(Params):
 
 
 class SampleParams(SamplingParams):
-    """Samples of the whole cascade."""
+    """How the whole cascade is sampled."""
 
     grid_columns: int = Field(8, ge=1, description="images a class in the PNG grids")

@@ -22,7 +22,7 @@ from cdm_kedro.params.data import EmbeddedParams, PreprocessParams
 from cdm_kedro.params.evaluation import EvaluateParams, ReportParams
 from cdm_kedro.params.files import read_parameters
 from cdm_kedro.params.model import TrainedModelParams, parse_model
-from cdm_kedro.params.sampling import ModelSamplingParams, SampleParams
+from cdm_kedro.params.sampling import SampleParams
 from cdm_kedro.params.search import SearchScheduleParams, SearchStepsParams, SearchTruncationParams
 from cdm_kedro.pipelines.claim.budget import match_compute
 from cdm_kedro.sampling.cascade import Cascade
@@ -94,61 +94,6 @@ def test_every_environment_builds(env: str, tmp_path: Path) -> None:
         assert budget["ratio"] == pytest.approx(1, abs=rounding)
     in_env = [name for name in typed if name.startswith("search_") and origin[name].parent.name == env]
     assert set(in_env) <= set(cascade.searches)
-
-
-def test_searches_of_another_cascade_are_left_out_and_wrong_ones_named(tmp_path: Path) -> None:
-    assert list(read_cascade(CONF, None).searches) == [
-        "search_truncation",
-        "search_steps",
-        "search_schedule",
-    ]
-    assert read_cascade(CONF, "baseline64").searches == {}
-    for folder in ("base", "test"):
-        (tmp_path / folder).mkdir()
-        for file in (CONF / folder).glob("parameters*.yml"):
-            (tmp_path / folder / file.name).write_text(file.read_text())
-    file = tmp_path / "test/parameters.yml"
-    text = file.read_text()
-    file.write_text(text.replace("search_steps:\n  stage: sr128", "search_steps:\n  stage: sr256"))
-    with pytest.raises(ValueError, match=r"parameters.yml: search_steps.stages must hold search_steps.stage \('sr256'"):
-        read_cascade(tmp_path, "test")
-    file.write_text(text.replace("preprocess: {workers: 2}", "preprocess: {workers: 2, resolutions: [64, 128, 256]}"))
-    with pytest.raises(ValueError, match=r"resolutions \[64, 128, 256\] lacks \[32\]"):
-        read_cascade(tmp_path, "test")
-
-
-def test_sampling_depends_on_what_it_asks_for(tmp_path: Path) -> None:
-    (tmp_path / "base").mkdir()
-    for file in (CONF / "base").glob("parameters*.yml"):
-        (tmp_path / "base" / file.name).write_text(file.read_text())
-    assert read_cascade(tmp_path, None).sample_inputs == ()
-    sample = tmp_path / "base/parameters_sample.yml"
-    sample.write_text(
-        "sample:\n  stages:\n    base32: {}\n    sr64: {s: best}\n    sr128: {conditioning: val, steps: best}\n"
-        "    sr256: {schedule: best, conditioning: train}\n"
-    )
-    expected = ("search_truncation_best", "val_64", "search_steps_best", "train_64", "search_schedule_best")
-    assert read_cascade(tmp_path, None).sample_inputs == expected
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"s": -1}, "s is -1"),
-        ({"steps": 0}, "steps is 0"),
-        ({"s": 3, "truncated": True, "conditioning": "train"}, "real images are noised"),
-        ({"resample_from": 3, "sampler": "ddim"}, "needs sampler: ancestral"),
-    ],
-)
-def test_contradictory_settings_are_refused(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        ModelSamplingParams.model_validate(values)
-
-
-def test_sizes_that_do_not_divide_the_crop_are_refused() -> None:
-    for sizes in ([48], [16, 16]):
-        with pytest.raises(ValueError, match="different divisors of 256"):
-            PreprocessParams.model_validate({"resolutions": sizes})
 
 
 def test_the_16_to_64_ablation_at_demo_size(image_folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""Parameter files: which one counts, and what is said of a wrong value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cdm_kedro.params.files import ParametersError, read_globals, read_parameters
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> Path:
+    for name, text in (
+        ("base/parameters_a.yml", "a: {x: 1, y: {z: 2}}\nb: 3\n"),
+        ("base/parameters_empty.yml", "# nothing\n"),
+        ("base/globals.yml", "images: i\nroot: r\n"),
+        ("e/parameters.yml", "a: {x: 4}\n"),
+        ("e/globals.yml", "root: s\n"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("env", [None, "base"])
+def test_base_alone(conf: Path, env: str | None) -> None:
+    found = read_parameters(conf, env)
+    assert found.values == {"a": {"x": 1, "y": {"z": 2}}, "b": 3}
+    assert set(found.origin.values()) == {conf / "base/parameters_a.yml"}
+    assert read_globals(conf, env) == {"images": "i", "root": "r"}
+
+
+def test_an_environment_replaces_whole_keys_and_says_so(conf: Path) -> None:
+    values, origin = read_parameters(conf, "e")
+    assert values == {"a": {"x": 4}, "b": 3}
+    assert origin == {"a": conf / "e/parameters.yml", "b": conf / "base/parameters_a.yml"}
+    assert read_globals(conf, "e") == {"images": "i", "root": "s"}
+
+
+def test_values_are_read_by_dotted_key_and_type(conf: Path) -> None:
+    found = read_parameters(conf, None)
+    assert found.get("a.y.z") == 2 and found.get("a.x.z") is None and found.get("none.at.all") is None
+    assert found.read("a.y", dict[str, int]) == {"z": 2} and found.read("a.none", int | None) is None
+    with pytest.raises(ParametersError, match=r"base/parameters_a\.yml: b is 3: Input should be a valid string"):
+        found.read("b", str)
+    with pytest.raises(ParametersError, match=r"e/parameters\.yml: a\.y is missing"):
+        read_parameters(conf, "e").read("a.y", int)
+    with pytest.raises(ParametersError, match=r"conf: c\.d is missing"):
+        found.read("c.d", int)
+
+
+def test_a_file_that_is_no_mapping_is_named(conf: Path) -> None:
+    (conf / "e/parameters.yml").write_text("- a\n")
+    with pytest.raises(ParametersError, match=r"e/parameters\.yml: expected a mapping of keys, found list"):
+        read_parameters(conf, "e")
