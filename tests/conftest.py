@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from project import COPIED, ROOT, Project
 
+sys.path += [str(room) for room in sorted((ROOT / "tests").iterdir()) if room.is_dir()]  # for what their tests share
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # FFCV's compilation costs seconds a process and changes no result
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads that spin slow everything down on a shared core
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
