@@ -15,7 +15,7 @@ from cdm_kedro.diffusion.losses import hybrid_loss
 from cdm_kedro.diffusion.objective import Objective, Randomness
 from cdm_kedro.diffusion.process import DiffusionProcess
 from cdm_kedro.diffusion.schedules import make_betas
-from cdm_kedro.model.unet import UNet
+from tiny_unet import tiny_unet
 
 IMAGES = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 LOW = IMAGES[..., ::2, ::2].contiguous()
@@ -91,10 +91,8 @@ def test_a_super_resolution_model_sees_z_s_and_continuous_levels() -> None:
 def test_nothing_waits_for_the_device(variances: bool) -> None:
     """On the meta device, which has no values to wait for."""
     with torch.device("meta"):
-        unet = UNet(
-            resolution=8, channels=8, channel_mult=(1, 2), num_res_blocks=1, num_classes=3, class_dropout=True,
-            low_res=True, aug_conditioning=True, learned_variances=variances,
-        )  # fmt: skip
+        settings = {"low_res": True, "aug_conditioning": True, "learned_variances": variances}
+        unet = tiny_unet(num_classes=3, class_dropout=0.1, **settings)
         images, low, labels = IMAGES.to("meta"), LOW.to("meta"), torch.zeros(6, dtype=torch.int64)
         objective = Objective(process_of(), GaussianConditioning(process_of()), class_dropout=0.1, num_classes=3)
         loss = objective(unet, images, labels, low).total.mean()
