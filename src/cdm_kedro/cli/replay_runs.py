@@ -1,4 +1,4 @@
-"""`kedro replay-runs`: delivers to MLflow what could not be logged."""
+"""`kedro replay-runs`: delivers to MLflow what its server missed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cdm_kedro.cli.command import Command
 @click.command("replay-runs", cls=Command)
 @click.pass_obj
 def replay_runs(metadata: Any) -> None:
-    """Deliver to MLflow what could not be logged while its server was away."""
+    """Deliver to MLflow what its server missed while it was away."""
     from cdm_kedro.tracking.delivery import default_tracking_uri
-    from cdm_kedro.tracking.recorder import UNLOGGED, replay
+    from cdm_kedro.tracking.journal import UNLOGGED, replay
 
     try:
         click.echo(f"delivered {replay(metadata.project_path)} operations")

@@ -1,1 +1,1 @@
-"""MLflow runs: what pipeline nodes call to log, the queue behind it, and the delivery to the server."""
+"""MLflow runs: what pipeline nodes call to log, the queue and journal behind it, and the delivery to the server."""

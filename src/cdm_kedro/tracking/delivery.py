@@ -1,4 +1,4 @@
-"""Operations on runs and models, applied to an MLflow server; the only module that imports mlflow to write."""
+"""Operations on runs and models, and how an MLflow server carries them out; no other file writes to MLflow."""
 
 from __future__ import annotations
 
@@ -9,26 +9,35 @@ from pathlib import Path
 from typing import Any
 
 EXPERIMENT = "cdm-kedro"
+"""Name of the project's experiment, and the first part of its registered models' names."""
+Operation = dict[str, Any]
+"""JSON values: ``op`` says what to do, ``run`` to which run, ``time`` when it happened (milliseconds since 1970)."""
 
 
 def default_tracking_uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI, or a SQLite file in the project (the main checkout's, under `dvc exp run --temp`)."""
+    """MLFLOW_TRACKING_URI, or else a SQLite file in the project.
+
+    Under `dvc exp run --temp`, which works in a copy, it is the file of the project that was copied.
+    """
     base = Path(os.environ.get("DVC_ROOT") or root)
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{base.absolute()}/mlflow.db"
 
 
 class Deliverer:
-    """Applies operations to an MLflow server, in order; see :func:`apply` for what they are.
+    """A connection to an MLflow server that carries out operations one by one.
 
     Args:
-        uri: tracking server.
-        artifacts: where a local store keeps artifacts.
+        uri: address of the server, or of a local store.
+        artifacts: folder for the artifacts of a local store.
+
+    Attributes:
+        ids: MLflow's id of every run that this connection created, by our name of the run.
     """
 
     def __init__(self, uri: str, artifacts: Path) -> None:
         import mlflow
 
-        # Without these an unreachable server holds every call for minutes.
+        # MLflow's defaults make every call to a server that is away take minutes.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -41,7 +50,7 @@ class Deliverer:
 
     @property
     def experiment(self) -> str:
-        """Id of the project's experiment, created if need be."""
+        """Id of the project's experiment, which is created where the server does not have it."""
         if self._experiment is None:
             found = self.client.get_experiment_by_name(EXPERIMENT)
             if found is None:
@@ -53,50 +62,80 @@ class Deliverer:
                 self._experiment = found.experiment_id
         return self._experiment
 
-    def apply(self, op: dict[str, Any]) -> None:
-        """Do one operation: create, params, metrics, tags, artifact, model or end (``run``: our name of it)."""
-        from mlflow.entities import Metric, Param, RunTag
+    def apply(self, operation: Operation) -> str | None:
+        """Carry out one operation.
 
-        kind, run = op["op"], op["run"]
-        if kind == "create":
-            tags = dict(op["tags"])
-            if op["parent"]:
-                tags["mlflow.parentRunId"] = self.ids.get(op["parent"], op["parent"])
-            created = self.client.create_run(self.experiment, run_name=op["name"], tags=tags, start_time=op["time"])
-            self.ids[run] = created.info.run_id
-            return
-        run_id = self.ids.get(run, run)
-        if kind == "params":
-            items = [Param(k, str(v)[:6000]) for k, v in op["values"].items()]
-            for start in range(0, len(items), 100):
-                self.client.log_batch(run_id, params=items[start : start + 100])
-        elif kind == "metrics":
-            self.client.log_batch(
-                run_id, metrics=[Metric(k, v, op["time"], op["step"]) for k, v in op["values"].items()]
-            )
-        elif kind == "tags":
-            self.client.log_batch(run_id, tags=[RunTag(k, str(v)[:5000]) for k, v in op["values"].items()])
-        elif kind == "artifact":
-            self.client.log_artifact(run_id, op["path"], op["folder"])
-        elif kind == "model":
-            self._register(run_id, op)
-        elif kind == "end":
-            self.client.set_terminated(run_id, op["status"], end_time=op["time"])
-        elif kind == "reopen":
-            self.client.update_run(run_id, status="RUNNING")
+        Runs are called by our name or by MLflow's id. The operations, with what they need besides ``run``:
+        ``create`` (name, parent, tags), ``params``, ``tags`` (values), ``metrics`` (values, step), ``artifact`` (path,
+        folder), ``model`` (name, source, tags), ``reopen``, ``end`` (status).
 
-    def _register(self, run_id: str, op: dict[str, Any]) -> None:
+        Returns:
+            MLflow's id of the run that was created.
+        """
+        actions = {
+            "create": self._create,
+            "params": self._params,
+            "tags": self._tags,
+            "metrics": self._metrics,
+            "artifact": lambda run, op: self.client.log_artifact(run, op["path"], op["folder"]),
+            "model": self._register,
+            "reopen": lambda run, _: self.client.update_run(run, status="RUNNING"),
+            "end": lambda run, op: self.client.set_terminated(run, op["status"], end_time=op["time"]),
+        }
+        run = operation["run"]
+        return actions[operation["op"]](self.ids.get(run, run), operation)
+
+    def _create(self, run: str, op: Operation) -> str:
+        parent = {"mlflow.parentRunId": self.ids.get(op["parent"], op["parent"])} if op["parent"] else {}
+        created = self.client.create_run(
+            self.experiment, run_name=op["name"], tags={**op["tags"], **parent}, start_time=op["time"]
+        )
+        self.ids[run] = created.info.run_id
+        return self.ids[run]
+
+    def _params(self, run: str, op: Operation) -> None:
+        from mlflow.entities import Param
+
+        for some in _parts(op["values"], 100):
+            self.client.log_batch(run, params=[Param(key, str(value)[:6000]) for key, value in some])
+
+    def _tags(self, run: str, op: Operation) -> None:
+        from mlflow.entities import RunTag
+
+        for some in _parts(op["values"], 100):
+            self.client.log_batch(run, tags=[RunTag(key, str(value)[:5000]) for key, value in some])
+
+    def _metrics(self, run: str, op: Operation) -> None:
+        from mlflow.entities import Metric
+
+        for some in _parts(op["values"], 500):
+            self.client.log_batch(run, metrics=[Metric(key, value, op["time"], op["step"]) for key, value in some])
+
+    def _register(self, run: str, op: Operation) -> None:
+        """Add a version of a registered model; the one with the lowest final loss is called ``champion``."""
         from mlflow.exceptions import MlflowException
 
         name = op["name"]
         with suppress(MlflowException):  # it exists
             self.client.create_registered_model(name)
-        version = self.client.create_model_version(name, source=op["source"], run_id=run_id, tags=op["tags"])
+        version = self.client.create_model_version(name, source=op["source"], run_id=run, tags=op["tags"])
         self.client.set_registered_model_alias(name, "latest-trained", version.version)
-        best: tuple[float, str] | None = None
-        for candidate in self.client.search_model_versions(f"name = '{name}'"):
-            score = candidate.tags.get("final_loss")
-            if score is not None and (best is None or float(score) < best[0]):
-                best = (float(score), candidate.version)
-        if best is not None:
-            self.client.set_registered_model_alias(name, "champion", best[1])
+        versions = [v for v in self.client.search_model_versions(f"name = '{name}'") if "final_loss" in v.tags]
+        if versions:
+            best = min(versions, key=lambda version: float(version.tags["final_loss"]))
+            self.client.set_registered_model_alias(name, "champion", best.version)
+
+    def end_abandoned(self, host: str) -> None:
+        """End the runs of a machine whose process is gone (SIGKILL, power cut) and that would say RUNNING for ever."""
+        import psutil
+
+        for run in self.client.search_runs([self.experiment], "attributes.status = 'RUNNING'"):
+            tags = run.data.tags
+            if tags.get("cdm.host") == host and not psutil.pid_exists(int(tags.get("cdm.pid", "-1"))):
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _parts(values: dict[str, Any], most: int) -> list[list[tuple[str, Any]]]:
+    """The items in parts that a server takes at once."""
+    items = list(values.items())
+    return [items[start : start + most] for start in range(0, len(items), most)]

@@ -1,4 +1,4 @@
-"""What git says of the working directory."""
+"""What git says of a folder."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def git(root: Path, *arguments: str) -> str:
-    """Output of a git command in a folder, or an empty text where it fails."""
+    """Output of a git command in a folder, or an empty text where the command fails."""
     result = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
     return result.stdout.strip() if result.returncode == 0 else ""
 
 
 def commit() -> str | None:
-    """Git commit of the working directory, or None outside git."""
+    """Commit that is checked out in the working directory, or None outside git."""
     return git(Path.cwd(), "rev-parse", "HEAD") or None

@@ -1,4 +1,4 @@
-"""The run of the stage in progress, as pipeline nodes see it."""
+"""The MLflow run of the stage in progress, which nodes log to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cdm_kedro.tracking.recorder import Recorder
 
 
 def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested mappings and pydantic models under dotted keys."""
+    """Dotted key and value of every leaf of nested mappings and pydantic models."""
     if hasattr(value, "model_dump"):
         value = value.model_dump(mode="json")
     if isinstance(value, dict):
@@ -23,10 +23,15 @@ def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 class LiveRun:
-    """The run of the stage in progress, as nodes see it; does nothing without one.
+    """A run that is going on. Without a recorder every method does nothing, so nodes also work outside `kedro run`.
+
+    Args:
+        recorder: queue to MLflow.
+        run: our name of the run.
+        tags: of the run.
 
     Attributes:
-        key: the stage's key, or None.
+        key: hash of everything that the stage depends on, or None where there is no such stage.
     """
 
     def __init__(self, recorder: Recorder | None = None, run: str = "", tags: dict[str, str] | None = None) -> None:
@@ -35,28 +40,30 @@ class LiveRun:
 
     @property
     def run_id(self) -> str | None:
-        """MLflow's id, or None."""
+        """MLflow's id of the run, or None where no server gave one."""
         return self._recorder.run_id(self._run) if self._recorder else None
 
-    def log_metrics(self, values: dict[str, float], step: int) -> None:
-        """Record metrics at a step."""
+    def log_metrics(self, values: dict[str, Any], step: int) -> None:
+        """Log the numbers among ``values`` at a step."""
         if self._recorder:
-            finite = {k: float(v) for k, v in values.items() if isinstance(v, (int, float))}
-            self._recorder.submit(op="metrics", run=self._run, values=finite, step=step)
+            numbers = {key: float(value) for key, value in values.items() if isinstance(value, (int, float))}
+            self._recorder.submit(op="metrics", run=self._run, values=numbers, step=step)
 
     def log_artifact(self, path: Path | str, folder: str | None = None) -> None:
-        """Attach a file."""
+        """Attach a file to the run, in a folder of its artifacts."""
         if self._recorder:
             self._recorder.submit(op="artifact", run=self._run, path=str(Path(path).absolute()), folder=folder)
 
     @contextmanager
     def child(self, name: str, params: dict[str, Any], tags: dict[str, str] | None = None) -> Iterator[LiveRun]:
-        """A run below this one, for one point of a search."""
+        """Around one point of a search: a run below this one."""
         if self._recorder is None:
             yield self
             return
         run, status = uuid.uuid4().hex, "FAILED"
-        inherited = {key: value for key, value in self._tags.items() if key != "cdm.key"}  # that names the stage's run
+        inherited = {
+            key: value for key, value in self._tags.items() if key != "cdm.key"
+        }  # the key names the stage's run
         self._recorder.submit(op="create", run=run, parent=self._run, name=name, tags={**inherited, **(tags or {})})
         self._recorder.submit(op="params", run=run, values=dict(flatten(params)))
         try:
@@ -70,11 +77,11 @@ _live = LiveRun()
 
 
 def live() -> LiveRun:
-    """The present stage's run."""
+    """The run of the stage in progress."""
     return _live
 
 
 def enter(run: LiveRun) -> None:
-    """Make ``run`` the present stage's run; ``LiveRun()`` when the stage is over."""
+    """Make ``run`` what :func:`live` returns; ``LiveRun()`` when the stage is over."""
     global _live
     _live = run

@@ -1,13 +1,8 @@
-"""One MLflow run for each executed stage, under one parent for each invocation. mlflow is imported here only, lazily.
-
-Everything is an operation on a queue that a thread empties, so a slow server never slows training; what cannot be
-delivered goes to a journal that `kedro replay-runs` delivers later.
-"""
+"""One MLflow run for every stage that runs, below one parent run for every `kedro run` or `dvc repro`."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
 import uuid
@@ -21,12 +16,13 @@ from cdm_kedro.tracking.git import git
 from cdm_kedro.tracking.live import LiveRun, enter, flatten
 from cdm_kedro.tracking.recorder import Recorder
 
-log = logging.getLogger(__name__)
-
 PARENT_FILE = Path(".dvc/tmp/cdm_parent.json")
+"""Which parent run belongs to the `dvc repro` in progress; each of its stages is a process of its own."""
+_REPORTS, _LARGEST_REPORT = (".png", ".csv", ".json", ".html"), 20_000_000  # suffixes; bytes
 
 
 def _dvc_ancestor() -> dict[str, Any] | None:
+    """The `dvc` process that this one runs below: its number, when it began, and its command line."""
     import psutil
 
     for process in psutil.Process().parents():
@@ -38,13 +34,13 @@ def _dvc_ancestor() -> dict[str, Any] | None:
 
 
 class Tracking:
-    """Runs of one invocation.
+    """The runs of one `kedro run`.
 
     Args:
         root: project folder.
         title: name of the parent run.
-        env: environment, recorded as a tag.
-        tags: of every run, besides.
+        env: Kedro environment, which every run has as a tag.
+        tags: further tags of every run.
     """
 
     def __init__(self, root: Path, title: str, env: str | None, tags: Mapping[str, str] | None = None) -> None:
@@ -62,7 +58,7 @@ class Tracking:
         self._from_dvc = False
 
     def parent(self) -> str:
-        """Our name of the parent run, created on first use; under `dvc repro` one for all its stages."""
+        """Our name of the parent run, which is created on first use; the stages of one `dvc repro` share theirs."""
         if self._parent is None:
             dvc = _dvc_ancestor() if "DVC_STAGE" in os.environ else None
             file = self.root / PARENT_FILE
@@ -85,7 +81,7 @@ class Tracking:
         return self._parent
 
     def skipped(self, stage: str, key: str) -> None:
-        """Link the parent run to the run that made a fresh stage's outputs."""
+        """Note in the parent run which earlier run made the outputs of a stage that is skipped."""
         parent = self.parent()
         self.recorder.flush()
         if (deliverer := self.recorder.deliverer) is not None:
@@ -97,7 +93,14 @@ class Tracking:
 
     @contextmanager
     def stage(self, name: str, key: str | None, why: list[str], params: dict[str, Any]) -> Iterator[str]:
-        """Around one stage's execution; gives our name of its run. What has no key in dvc.lock has None."""
+        """Around a stage's execution; gives our name of its run.
+
+        Args:
+            name: of the stage.
+            key: hash of everything that the stage depends on, or None for a run that dvc.lock does not record.
+            why: reasons for the stage to run.
+            params: the stage's parameters by their top-level key.
+        """
         parent, run = self.parent(), uuid.uuid4().hex
         tags = {**self.common, **self.owner, "cdm.stage": name, "cdm.why": "; ".join(why)[:4000]}
         if key is not None:
@@ -123,37 +126,39 @@ class Tracking:
             self.recorder.flush()
 
     def outputs(self, run: str, datasets: dict[str, Any], hashes: dict[str, str]) -> None:
-        """Record what a stage made: small files as artifacts, metrics, hashes as tags, weights in the registry."""
+        """Record what a stage made: reports as artifacts, metrics, weights in the model registry, hashes as tags.
+
+        Args:
+            run: our name of the stage's run.
+            datasets: the stage's outputs by name.
+            hashes: DVC's hash of every input and output, by path.
+        """
         for name, dataset in datasets.items():
             path = Path(dataset._filepath)
-            if path.suffix in (".png", ".csv", ".json", ".html") and path.stat().st_size < 20_000_000:
+            if path.suffix in _REPORTS and path.stat().st_size < _LARGEST_REPORT:
                 self.recorder.submit(op="artifact", run=run, path=str(path.absolute()), folder=None)
             dvc = (getattr(dataset, "metadata", None) or {}).get("dvc") or {}
             if dvc.get("kind") == "metrics":
                 numbers = {
-                    k.replace(".", "/"): float(v)
-                    for k, v in flatten(json.loads(path.read_text()))
-                    if isinstance(v, (int, float)) and not isinstance(v, bool)
+                    key.replace(".", "/"): float(value)
+                    for key, value in flatten(json.loads(path.read_text(encoding="utf-8")))
+                    if isinstance(value, (int, float)) and not isinstance(value, bool)
                 }
-                for start in range(0, len(numbers), 500):
-                    some = dict(list(numbers.items())[start : start + 500])
-                    self.recorder.submit(op="metrics", run=run, values=some, step=0)
+                self.recorder.submit(op="metrics", run=run, values=numbers, step=0)
             if name.endswith("_model"):
-                card = path.with_suffix(".json")
-                loss = json.loads(card.read_text()).get("final_loss") if card.exists() else None
-                tags = {"file": str(path), **({"final_loss": str(loss)} if loss is not None else {})}
-                self.recorder.submit(
-                    op="model",
-                    run=run,
-                    name=f"{EXPERIMENT}-{name.removesuffix('_model')}",
-                    source=path.absolute().as_uri(),
-                    tags=tags,
-                )
+                self._register(run, name.removesuffix("_model"), path)
         if hashes:
             self.recorder.submit(op="tags", run=run, values={f"dvc.{path}": value for path, value in hashes.items()})
 
+    def _register(self, run: str, model: str, weights: Path) -> None:
+        card = weights.with_suffix(".json")
+        loss = json.loads(card.read_text(encoding="utf-8")).get("final_loss") if card.exists() else None
+        tags = {"file": str(weights), **({"final_loss": str(loss)} if loss is not None else {})}
+        name, source = f"{EXPERIMENT}-{model}", weights.absolute().as_uri()
+        self.recorder.submit(op="model", run=run, name=name, source=source, tags=tags)
+
     def close(self, status: str) -> None:
-        """End the parent run, if there is one."""
+        """End the parent run, if there is one; under `dvc repro` it stays as the last stage left it."""
         if self._parent is not None and not self._from_dvc:
             self.recorder.submit(op="end", run=self._parent, status=status)
         self.recorder.flush()

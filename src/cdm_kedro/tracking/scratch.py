@@ -1,4 +1,4 @@
-"""Folders for unfinished work, one a stage and stage key, so that changed parameters never meet old leftovers."""
+"""Folders for unfinished work, such as checkpoints and shards."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import os
 from pathlib import Path
 
 VARIABLE = "CDM_SCRATCH"
+"""Environment variable with the folder of the stage that runs now; whoever runs the stage sets it."""
 
 
 def scratch_dir(stage: str) -> Path:
-    """An existing folder private to the stage and its inputs; it survives kills and goes when the stage succeeds.
+    """The folder for a stage's unfinished work; it is created if need be.
+
+    The folder belongs to the stage and to its present inputs, so that a stage with other parameters never finds old
+    leftovers. It survives interruptions and is removed when the stage succeeds.
 
     Args:
-        stage: name of the stage.
+        stage: name of the stage, for calls outside any run.
     """
-    base = os.environ.get(VARIABLE)
-    folder = Path(base) if base else Path(".scratch", stage, "adhoc")
+    folder = Path(os.environ.get(VARIABLE) or Path(".scratch", stage, "adhoc"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
