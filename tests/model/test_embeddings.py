@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import torch
-from tiny_unet import tiny_unet
 
 from cdm_kedro.model.embeddings import sinusoidal_embedding
+from tiny_unet import tiny_unet
 
 
 def test_sinusoids() -> None:

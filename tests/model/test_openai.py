@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tiny_unet import tiny_unet
 
 from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.openai import ConversionError, convert_openai, load_openai, openai_shapes
 from cdm_kedro.model.unet import UNet
 from cdm_kedro.params.model import PretrainedModelParams, parse_model
+from tiny_unet import tiny_unet
 
 ROOT = Path(__file__).resolve().parents[2]
 # Names and shapes of every tensor, recorded from networks that OpenAI's own code built from the published flags.

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny_unet import tiny_unet
 
 from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.unet import UNet
 from cdm_kedro.params.model import TrainedModelParams, parse_model
+from tiny_unet import tiny_unet
 
 ROOT = Path(__file__).resolve().parents[2]
 
