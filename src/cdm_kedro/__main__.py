@@ -1,18 +1,16 @@
-"""``python -m cdm_kedro``: the project's `kedro run`, for installed packages."""
+"""``python -m cdm_kedro`` is `kedro run` without the command `kedro`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 
 def main() -> None:
-    """Run the command line of the project in the working directory."""
-    from kedro.framework.cli.utils import find_run_command
+    """Run pipelines of the project in the working directory."""
     from kedro.framework.project import configure_project
 
-    package = Path(__file__).parent.name
-    configure_project(package)
-    find_run_command(package)()
+    from cdm_kedro.cli import run
+
+    configure_project("cdm_kedro")
+    run()
 
 
 if __name__ == "__main__":

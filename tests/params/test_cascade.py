@@ -61,8 +61,10 @@ def test_settings_that_do_not_fit_the_cascade_are_refused(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"report\.include holds 'cas'; it may hold \['likelihood'\]"):
         read("report: {include: [cas]}")
     asked = "cas: {resolutions: [32]}\nreport: {include: [cas]}"
-    assert read(asked).cas == (32,) and read(asked).reported == ("cas",)
-    assert read(asked, "e").cas == () and read(asked, "e").reported == ()  # inherited, and not for this cascade
+    assert read(asked).cas_resolutions == (32,) and read(asked).reported == ("cas",)
+    assert (
+        read(asked, "e").cas_resolutions == () and read(asked, "e").reported == ()
+    )  # inherited, and not for this cascade
 
 
 def test_files_of_an_environment_hold_no_question(tmp_path: Path) -> None:

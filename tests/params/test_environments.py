@@ -61,7 +61,7 @@ def described(folder: Path, cascade: CascadeShape, values: dict[str, Any]) -> di
 def test_every_environment_builds(env: str, tmp_path: Path) -> None:
     values, origin = read_parameters(CONF, env)
     cascade = read_cascade(CONF, env)
-    assert not cascade.images or set(cascade.resolutions) <= set(cascade.stored)
+    assert not cascade.images or set(cascade.resolutions) <= set(cascade.preprocess_resolutions)
     typed = {name: kind.model_validate(values[name]) for name, kind in TYPES.items() if name in values}
     models = described(tmp_path, cascade, values)
     check_cascade(models, typed["sample"])

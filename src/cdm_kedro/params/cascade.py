@@ -75,11 +75,11 @@ class CascadeShape:
         models: the models, each after the one below it.
         images: whether there are images to train on and to compare with; without them every model is pretrained.
         embedded: whether those images are the embedded data set, which a stage renders.
-        stored: sizes at which preprocessing stores the images, in pixels.
+        preprocess_resolutions: sizes at which preprocessing stores the images, in pixels.
         sample_inputs: datasets that sampling needs besides the models: real low-resolution images, and what searches
             found.
         searches: name of a search to the model that it searches.
-        cas: sizes at which the Classification Accuracy Score is measured, in pixels.
+        cas_resolutions: sizes at which the Classification Accuracy Score is measured, in pixels.
         reported: pipelines besides the cascade whose results the report shows.
         claim: the parameters of the paper's claim, where the environment tests it.
     """
@@ -87,10 +87,10 @@ class CascadeShape:
     models: tuple[ModelShape, ...]
     images: bool = True
     embedded: bool = False
-    stored: tuple[int, ...] = RESOLUTIONS
+    preprocess_resolutions: tuple[int, ...] = RESOLUTIONS
     sample_inputs: tuple[str, ...] = ()
     searches: dict[str, str] = field(default_factory=dict)
-    cas: tuple[int, ...] = ()
+    cas_resolutions: tuple[int, ...] = ()
     reported: tuple[str, ...] = ()
     claim: ClaimParams | None = None
 
@@ -139,12 +139,12 @@ def read_cascade(conf: Path, env: str | None) -> CascadeShape:
     shape = replace(
         shape,
         embedded=places.get("images") == f"{places.get('root')}/01_raw/embedded",
-        stored=_stored(given, shape),
+        preprocess_resolutions=_preprocess_resolutions(given, shape),
         searches=_searches(given, shape),
-        cas=_subset(given, "cas.resolutions", tuple[int, ...], shape.resolutions, "the cascade makes"),
+        cas_resolutions=_subset(given, "cas.resolutions", tuple[int, ...], shape.resolutions, "the cascade makes"),
         claim=_claim(given, shape),
     )
-    there = {"cas": shape.cas, "likelihood": True, **shape.searches, "claim": shape.claim}
+    there = {"cas": shape.cas_resolutions, "likelihood": True, **shape.searches, "claim": shape.claim}
     known = tuple(name for name, present in there.items() if present)
     return replace(shape, reported=_subset(given, "report.include", tuple[str, ...], known, "it may hold"))
 
@@ -189,7 +189,7 @@ def _subset(given: Parameters, key: str, kind: Any, allowed: tuple[Any, ...], re
     return tuple(value for value in values if value in allowed)
 
 
-def _stored(given: Parameters, shape: CascadeShape) -> tuple[int, ...]:
+def _preprocess_resolutions(given: Parameters, shape: CascadeShape) -> tuple[int, ...]:
     stored = given.read("preprocess.resolutions", tuple[int, ...] | None) or RESOLUTIONS
     missing = sorted({model.resolution for model in shape.models if not model.pretrained} - set(stored))
     if missing:

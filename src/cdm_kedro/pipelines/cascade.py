@@ -24,7 +24,7 @@ def cascade_stages(cascade: CascadeShape) -> Stages:
         stages.add("embedded", "generate_embedded", generate_embedded, inputs, "embedded_images", "data")
     if cascade.images:
         inputs = same("images", *["embedded_images"] * cascade.embedded) | {"params": "params:preprocess"}
-        outputs = real_images(*cascade.stored) | same("classes", "data_card")
+        outputs = real_images(*cascade.preprocess_resolutions) | same("classes", "data_card")
         stages.add("preprocess", "preprocess_images", preprocess, inputs, outputs, "data")
     _add_models(stages, cascade)
     _add_sampling(stages, cascade)
@@ -84,7 +84,7 @@ def _add_report(stages: Stages, cascade: CascadeShape) -> None:
     for name in cascade.reported:
         if name == "cas":
             inputs["cas"] = "cas_table"
-            figures += [f"{picture}_cas_{side}" for side in cascade.cas for picture in CAS_PICTURES]
+            figures += [f"{picture}_cas_{side}" for side in cascade.cas_resolutions for picture in CAS_PICTURES]
         elif name == "likelihood":
             inputs["likelihood"] = "likelihood"
         elif name == "claim":

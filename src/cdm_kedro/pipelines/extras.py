@@ -54,7 +54,7 @@ def cas_stages(cascade: CascadeShape) -> Stages:
     """The Classification Accuracy Score: two classifiers for each of its sizes, then their table and pictures."""
     stages = Stages()
     compared, drawn = same("classes"), {"table": "cas_table"}
-    for side in cascade.cas:
+    for side in cascade.cas_resolutions:
         for kind, images in (("real", f"train_{side}"), ("generated", f"samples_{side}")):
             name = f"cas_{kind}_{side}"
             inputs = {"images": images, "validation": f"val_{side}", "classes": "classes", "params": "params:cas"}
@@ -62,7 +62,7 @@ def cas_stages(cascade: CascadeShape) -> Stages:
             compared[f"{kind}_{side}"] = f"{name}_scores"
         compared |= same(f"samples_{side}")
         drawn |= {f"{picture}_{side}": f"{picture}_cas_{side}" for picture in CAS_PICTURES}
-    if cascade.cas:
+    if cascade.cas_resolutions:
         stages.add("cas_table", "compare_classifiers", compare, compared, drawn, "cas")
     return stages
 
