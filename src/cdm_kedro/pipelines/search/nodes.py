@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdm_kedro.params.evaluation import EvaluateParams
+from cdm_kedro.params.sampling import SEARCHES
 from cdm_kedro.params.search import SearchParams, SearchScheduleParams, SearchStepsParams, SearchTruncationParams
 
 if TYPE_CHECKING:
@@ -64,13 +65,6 @@ def search_schedule(
     return _search("search_schedule", schedule_points(params), params, evaluate, reference, inputs)
 
 
-_FOUND = {
-    "search_truncation": ("s", "truncated"),
-    "search_steps": ("steps", "schedule", "beta_start", "beta_end"),
-    "search_schedule": ("schedule", "beta_start", "beta_end", "steps"),
-}
-
-
 def _search(
     name: str,
     points: list[Point],
@@ -111,7 +105,7 @@ def _search(
         "table": to_csv([{**row, **(beside(row) if beside else {})} for row in rows]),
         "best": {
             "stage": params.stage,
-            "values": {key: chosen[key] for key in _FOUND[name]},
+            "values": {key: chosen[key] for key in SEARCHES[name]},
             "metric": metric,
             "score": best[metric],
             "score_std": best.get(f"{metric}_std"),
