@@ -67,6 +67,7 @@ class CascadeSession(KedroSession):
 
         from cdm_kedro.pipeline_registry import extra_of_stages
         from cdm_kedro.provenance.dvcfile import out_of_date, refresh
+        from cdm_kedro.provenance.images import refuse_unseen
         from cdm_kedro.provenance.runner import FreshRunner
         from cdm_kedro.provenance.stages import by_stage
         from cdm_kedro.provenance.staleness import Staleness, stage_of_dvc
@@ -76,6 +77,7 @@ class CascadeSession(KedroSession):
         staleness = Staleness(root, env, extra_of)
         for name in names:
             _refuse_unknown(name, root, env)
+        refuse_unseen(pipelines, names, root / self._get_config_loader()["globals"].get("images", ""))
         extras = {extra_of.get(name, name) for name in names if name in extra_of or name in extra_of.values()}
         if not stage_of_dvc() and out_of_date(root, env, extras):
             catalog = self.load_context().catalog
