@@ -22,11 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from cdm_kedro.evaluation.collect import collect
 from cdm_kedro.evaluation.extractors.extractor import Extractor
 from cdm_kedro.evaluation.extractors.inception import Inception2015
 from cdm_kedro.evaluation.extractors.make import make_extractor
-from cdm_kedro.evaluation.measure import measure
-from cdm_kedro.evaluation.reference import Reference
 from cdm_kedro.evaluation.scoring import score
 from cdm_kedro.evaluation.sources import NpzSource
 from cdm_kedro.params.evaluation import EvaluateParams
@@ -54,7 +53,7 @@ def rates(extractor: Extractor, path: Path, images: int, batch: int, repeats: in
             torch.cuda.synchronize()
 
     def whole() -> None:
-        measure(source, extractor, params, extractor.name)
+        collect(source, extractor, params, extractor.name)
 
     seconds: dict[str, list[float]] = {"bare": [], "whole": []}
     processor: dict[str, list[float]] = {"bare": [], "whole": []}
@@ -101,10 +100,8 @@ def peak(count: int, dim: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         write_images(Path(folder) / "a.npz", count, 8)
         source, params = NpzSource(Path(folder) / "a.npz"), EvaluateParams(batch_size=250, devices=1)
-        real = measure(source, extractor, params, "real")
-        reference = Reference(real.moments, real.features, real.indices)
-        del real
-        score(measure(source, extractor, params, "fake"), {"": reference}, "random")
+        real = collect(source, extractor, params, "real")
+        score(collect(source, extractor, params, "fake"), {"": real}, "random")
     return {
         "images": count,
         "dimensions": dim,

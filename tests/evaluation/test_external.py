@@ -1,111 +1,14 @@
-"""Runs on files outside the project: what is asked is checked before any work."""
+"""Images from outside the project: what cannot be used is named, and a folder equals its FFCV file."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from cdm_kedro.evaluation.external import ExternalError, score_samples, write_statistics
 from cdm_kedro.params.evaluation import EvaluateParams
-from cdm_kedro.provenance.external import ExternalRun, ExternalRunError, resolve
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "samples.npz").write_bytes(b"")
-    (tmp_path / "w.pth").write_bytes(b"")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def ask(
-    external: Any, names: tuple[str, ...] = ("evaluate",), stored: dict[str, Any] | None = None, **others: Any
-) -> ExternalRun:
-    data = Path.cwd() / "data"
-    stored = stored if stored is not None else {"max_images": 80, "input_side": 128}
-    return resolve(names, {"external": external, **others}, stored, data / "env/x", [data, data / "env/x"])
-
-
-def test_a_question_is_completed(files: Path) -> None:
-    both = {"samples": "samples.npz", "reference": "real"}
-    asked = ask({**both, "size": 64}, evaluate={"extractor": "inception2015", "weights": "w.pth"})
-    assert asked.pipeline == "evaluate_external"
-    assert asked.output == files / "data/env/x/08_reporting/external/samples_vs_real.json"
-    assert asked.runtime_params == {
-        "external": {
-            "samples": str(files / "samples.npz"),
-            "reference": str(files / "real"),
-            "statistics_of": None,
-            "size": 64,
-            "output": str(asked.output),
-        },
-        # The stored cap is for the cascade's samples, not for these.
-        "evaluate": {"max_images": None, "extractor": "inception2015", "weights": str(files / "w.pth")},
-    }
-    assert ask(both, evaluate={"max_images": 9}).runtime_params["evaluate"]["max_images"] == 9
-    statistics = ask({"statistics_of": "real"})
-    assert statistics.pipeline == "reference_external" and statistics.output.name == "real.npz"
-    for output in ("x.json", "data/08_reporting/external/x.json", "data/env/x/08_reporting/external/new/x.json"):
-        assert ask({**both, "output": output}).output == files / output
-
-
-@pytest.mark.parametrize(
-    ("external", "message"),
-    [
-        (3, "external is 3: Input should be a valid dictionary"),
-        ({"sample": "a"}, r"external\.sample is not a key; did you mean samples\?"),
-        ({"samples": "samples.npz"}, "reference is missing; give samples and reference to get scores, or statistics"),
-        ({"reference": "real"}, "samples is missing"),
-        ({}, "samples is missing"),
-        ({"statistics_of": "real", "samples": "samples.npz"}, "statistics_of stands alone"),
-        ({"samples": 2024, "reference": "real"}, r"external\.samples is 2024: Input is not a valid path"),
-        ({"samples": "none.npz", "reference": "real"}, r"external\.samples is .*/none\.npz, which does not exist"),
-        ({"statistics_of": "real", "size": 48}, "size 48 does not divide 256; use 32, 64, 128 or 256"),
-        ({"statistics_of": "real", "output": "a.json"}, r"output a\.json must end in \.npz"),
-        ({"samples": "samples.npz", "reference": "real", "output": "dvc.lock"}, r"dvc\.lock must end in \.json"),
-        ({"statistics_of": "samples.npz", "output": "samples.npz"}, r"samples\.npz, which this run reads"),
-        ({"statistics_of": "real", "output": "w.pth/a.npz"}, r"w\.pth is not a folder one may write to"),
-    ],
-)
-def test_wrong_questions_are_refused(files: Path, external: Any, message: str) -> None:
-    with pytest.raises(ExternalRunError, match=message):
-        ask(external)
-
-
-def test_results_never_take_the_place_of_a_stages_output(files: Path) -> None:
-    both = {"samples": "samples.npz", "reference": "real"}
-    link = files / "elsewhere"
-    (files / "data/08_reporting").mkdir(parents=True)
-    link.symlink_to(files / "data/08_reporting")
-    for output in (
-        "data/08_reporting/metrics.json",
-        "data/env/x/08_reporting/metrics.json",
-        "data/08_reporting/external/../metrics.json",
-        "elsewhere/metrics.json",
-    ):
-        with pytest.raises(ExternalRunError, match=r"metrics\.json, where only recorded stages write; name a file in"):
-            ask({**both, "output": output})
-
-
-def test_a_question_is_for_one_pipeline_and_its_own_parameters(files: Path) -> None:
-    both = {"samples": "samples.npz", "reference": "real"}
-    for names, said in (((), "cascade"), (("sample",), "sample"), (("evaluate", "report"), "evaluate, report")):
-        with pytest.raises(ExternalRunError, match=f"is for --pipelines=evaluate alone; this run is of {said}"):
-            ask(both, names)
-    with pytest.raises(ExternalRunError, match="sample has no part in this run"):
-        ask(both, sample={"num_samples": 3})
-    with pytest.raises(ExternalRunError, match=r"evaluate\.extractor is 'clip': Input should be 'efficientnet_lite0'"):
-        ask(both, evaluate={"extractor": "clip"})
-    with pytest.raises(ExternalRunError, match="--params: evaluate: extractor inception2015 needs weights"):
-        ask(both, evaluate={"extractor": "inception2015"})
-    with pytest.raises(ExternalRunError, match="evaluate is 3: Input should be a valid dictionary"):
-        ask(both, evaluate=3)
 
 
 def test_unusable_content_is_named(tmp_path: Path) -> None:

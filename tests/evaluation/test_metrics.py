@@ -8,7 +8,14 @@ import torch
 from scipy.spatial import KDTree
 from torchmetrics.image.kid import maximum_mean_discrepancy
 
-from cdm_kedro.evaluation.metrics import ClassScore, kernel_distance, nearest, precision_recall, realism, split_numbers
+from cdm_kedro.evaluation.metrics import (
+    InceptionScore,
+    kernel_distance,
+    nearest,
+    precision_recall,
+    realism,
+    split_numbers,
+)
 
 
 def brute_mmd(x: np.ndarray, y: np.ndarray) -> float:
@@ -53,12 +60,12 @@ def test_kernel_distance_is_unbiased_and_its_error_is_the_spread_of_repetitions(
 
 def class_score(logits: np.ndarray, splits: int, parts: int = 3) -> tuple[float, float]:
     """The score, streamed in parts through two merged accumulators."""
-    scores = ClassScore(splits), ClassScore(splits)
+    scores = InceptionScore(splits), InceptionScore(splits)
     numbers = split_numbers(len(logits), splits, 0)
     for i, rows in enumerate(np.array_split(np.arange(len(logits)), parts)):
         scores[i % 2].add(logits[rows], numbers[rows])
     scores[0].merge(scores[1])
-    return scores[0].score()
+    return scores[0].result()
 
 
 def test_class_score_of_known_distributions() -> None:

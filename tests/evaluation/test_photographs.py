@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_sample_images
 
+from cdm_kedro.evaluation.collect import collect
 from cdm_kedro.evaluation.extractors.make import make_extractor
-from cdm_kedro.evaluation.measure import measure
 from cdm_kedro.evaluation.metrics import kernel_distance
 from cdm_kedro.evaluation.sources import NpzSource
 from cdm_kedro.evaluation.statistics import frechet_distance, moments
@@ -88,7 +88,7 @@ def test_distances_in_the_networks_features(tmp_path: Path) -> None:
 
     def features(images: np.ndarray) -> np.ndarray:
         np.savez(tmp_path / "images.npz", images)
-        return measure(NpzSource(tmp_path / "images.npz"), extractor, params, "photographs").features
+        return collect(NpzSource(tmp_path / "images.npz"), extractor, params, "photographs").features
 
     real, near = features(np.concatenate([mode[:count] for mode in modes])), features(held_out)
     worse = {

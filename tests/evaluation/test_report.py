@@ -1,13 +1,13 @@
+"""The page of a run."""
+
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from cdm_kedro.evaluation.pictures import draw_neighbours, draw_realism, read_caption, save_png
+from cdm_kedro.evaluation.pictures import save_png
 from cdm_kedro.evaluation.report import render, training_cost
-from cdm_kedro.evaluation.sources import NpzSource
 
 NAME = "efficientnet_lite0"
 CARD = {
@@ -77,30 +77,3 @@ def test_converted_model_is_reported_without_training(tmp_path: Path) -> None:
     data = {"classes": 2, "source": {"images": {"train": 10, "val": 4}}}
     html = render("t", metrics(), data, SAMPLING, {"a": converted, "b": CARD}, {}, {"32": grid})
     assert "converted from published.pt" in html and "1.00 device hours in all" in html
-
-
-def test_pictures_of_single_images_carry_their_captions(tmp_path: Path) -> None:
-    images = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(64, 1).repeat(64, 2).repeat(3, 3) * 40
-    np.savez(tmp_path / "a.npz", images)
-    source = NpzSource(tmp_path / "a.npz")
-    chosen = {
-        "shown": np.array([2]),
-        "neighbours": np.array([[5, 1]]),
-        "distances": np.array([[1.0, 2.5]]),
-        "random": np.array([1, 2, 3, 4, 5]),
-        "random_realism": np.ones(5),
-        "best": np.array([3]),
-        "worst": np.array([4]),
-        "best_realism": np.array([1.25]),
-        "worst_realism": np.array([0.5]),
-    }
-    draw_neighbours(chosen, source, source, metrics()["memorization"], NAME, tmp_path / "n.png")
-    with Image.open(tmp_path / "n.png") as picture:
-        pixels = np.asarray(picture)
-    present = [(pixels == 40 * v).all(2).sum() > 112 * 100 for v in range(6)]
-    assert present == [False, True, True, False, False, True]
-    assert "nearest among 70 training images" in read_caption(tmp_path / "n.png")
-    draw_realism(chosen, source, NAME, tmp_path / "b.png")
-    assert NAME in read_caption(tmp_path / "b.png")
-    with Image.open(tmp_path / "b.png") as picture:
-        assert picture.height == 4 * (112 + 18 + 3)  # five random ones take two rows

@@ -1,4 +1,4 @@
-"""Scores over features and class probabilities: kernel distance, Inception-style score, precision and recall."""
+"""The formulas of the metrics over features and logits, except the Fréchet distance, which ``statistics`` holds."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ Float = NDArray[np.float64]
 
 
 def kernel_distance(a: Features, b: Features, block: int = 1024) -> tuple[float, float]:
-    """Unbiased squared MMD with the kernel (x.y / D + 1)^3 (Binkowski et al. 2018), over all pairs.
+    """Kernel distance: unbiased squared MMD with the kernel (x.y / D + 1)^3 (Binkowski et al. 2018).
 
-    The usual mean over random subsets estimates the same number with more noise; here every pair counts once, and the
-    standard error is the delete-one jackknife's over both sets.
+    Every pair of features counts once. The usual mean over random subsets estimates the same number with more noise.
 
     Args:
-        a: (N, D).
-        b: (M, D).
-        block: rows of the kernel matrix in memory at a time.
+        a: (N, D) features.
+        b: (M, D) features.
+        block: number of rows of the kernel matrix in memory at a time.
 
     Returns:
-        The estimate, which is negative half of the time where the distributions agree, and its standard error.
+        The estimate and its standard error, by the delete-one jackknife over both sets. The estimate is negative half
+        of the time if the distributions agree.
 
     Raises:
-        ValueError: fewer than 3 images on a side.
+        ValueError: There are fewer than 3 images on a side.
     """
     n, m = len(a), len(b)
     if min(n, m) < 3:
@@ -55,11 +55,14 @@ def kernel_distance(a: Features, b: Features, block: int = 1024) -> tuple[float,
     return float(value), float(np.sqrt(variance))
 
 
-class ClassScore:
-    """Exp of the mean KL from each image's class distribution to the marginal (Salimans et al. 2016), in one pass.
+class InceptionScore:
+    """The Inception score in one pass, of the logits of any classifier.
+
+    It is the exponential of the mean KL divergence of an image's class distribution from the mean distribution
+    (Salimans et al. 2016).
 
     Args:
-        splits: parts that are scored apart.
+        splits: number of parts that are scored apart.
     """
 
     def __init__(self, splits: int) -> None:
@@ -79,18 +82,18 @@ class ClassScore:
         np.add.at(self.negative_entropy, split, (p * log_p).sum(1))
         np.add.at(self.marginal, split, p)
 
-    def merge(self, other: ClassScore) -> None:
-        """Add what another accumulator has seen."""
+    def merge(self, other: InceptionScore) -> None:
+        """Add what the score of another process has seen."""
         self.counts += other.counts
         self.negative_entropy += other.negative_entropy
         if other.marginal is not None:
             self.marginal = other.marginal.copy() if self.marginal is None else self.marginal + other.marginal
 
-    def score(self) -> tuple[float, float]:
+    def result(self) -> tuple[float, float]:
         """Mean and standard deviation over splits.
 
         Raises:
-            ValueError: a split without an image.
+            ValueError: A split has no image.
         """
         from scipy.special import xlogy
 
@@ -102,7 +105,7 @@ class ClassScore:
 
 
 def split_numbers(count: int, splits: int, seed: int) -> NDArray[np.int64]:
-    """(count,) split of each image: consecutive parts, of sizes that differ by one at most, of a seeded shuffle."""
+    """The split of each image, (count,): consecutive parts of a seeded shuffle, whose sizes differ by one at most."""
     out = np.empty(count, np.int64)
     for number, part in enumerate(np.array_split(np.random.default_rng(seed).permutation(count), splits)):
         out[part] = number
@@ -110,13 +113,13 @@ def split_numbers(count: int, splits: int, seed: int) -> NDArray[np.int64]:
 
 
 def squared_distances(a: Features, b: Features) -> Float:
-    """(N, M) squared Euclidean distances of the rows of (N, D) and (M, D)."""
+    """Squared Euclidean distances (N, M) of the rows of (N, D) and (M, D)."""
     x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
     return np.maximum((x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T, 0)
 
 
 def neighbour_radii(x: Features, k: int = 3, block: int = 1024) -> Float:
-    """(N,) squared distance of each row to its k-th nearest other row."""
+    """Squared distance (N,) of each row to its k-th nearest other row."""
     rows = [
         np.partition(squared_distances(x[i : i + block], x), k, axis=1)[:, k].copy() for i in range(0, len(x), block)
     ]
@@ -124,19 +127,20 @@ def neighbour_radii(x: Features, k: int = 3, block: int = 1024) -> Float:
 
 
 def precision_recall(real: Features, fake: Features, k: int = 3, block: int = 1024) -> tuple[float, float]:
-    """Improved precision and recall (Kynkäänniemi et al. 2019), in blocks at bounded memory.
+    """Improved precision and recall (Kynkäänniemi et al. 2019).
 
     Args:
-        real: (N, D).
-        fake: (M, D).
-        k: the manifold around a sample reaches to its k-th nearest neighbour in its own set.
-        block: rows at a time.
+        real: (N, D) features of real images.
+        fake: (M, D) features of generated images.
+        k: a set's manifold reaches from each of its images to that image's k-th nearest neighbour in the set.
+        block: number of rows that are compared at a time, which bounds the memory.
 
     Returns:
-        Share of fakes inside the real manifold, and of reals inside the fake one.
+        Precision, the share of generated images inside the real manifold, and recall, the share of real images inside
+        the generated one.
 
     Raises:
-        ValueError: at most k images on a side.
+        ValueError: There are at most k images on a side.
     """
     if min(len(real), len(fake)) <= k:
         raise ValueError(f"precision and recall need more than k = {k} images on each side")
@@ -152,18 +156,19 @@ def precision_recall(real: Features, fake: Features, k: int = 3, block: int = 10
 
 
 def realism(real: Features, fake: Features, k: int = 3, block: int = 1024) -> Float:
-    """Realism of each fake (Kynkäänniemi et al. 2019, section 5): the largest radius / distance over the real images.
+    """Realism of each generated image: the largest ratio of radius to distance over the real images.
 
-    The half of the real images with the larger radii is left out, as there. At least 1 is inside the real manifold.
+    A generated image with at least 1 lies inside the real manifold. The half of the real images with the larger radii
+    is left out (Kynkäänniemi et al. 2019, section 5).
 
     Args:
-        real: (N, D), N > k.
-        fake: (M, D).
+        real: (N, D) features of real images, N > k.
+        fake: (M, D) features of generated images.
         k: as in :func:`precision_recall`.
-        block: rows at a time.
+        block: as in :func:`precision_recall`.
 
     Returns:
-        (M,) float64.
+        Realism (M,).
     """
     radii = neighbour_radii(real, k, block)
     dense = radii <= np.median(radii)
@@ -178,17 +183,17 @@ def realism(real: Features, fake: Features, k: int = 3, block: int = 1024) -> Fl
 def nearest(
     queries: Features, count: int, rows: Callable[[int, int], Features], k: int, block: int = 8192
 ) -> tuple[NDArray[np.int64], Float]:
-    """The k nearest of many stored rows to each query, reading the rows in blocks.
+    """The k stored rows that are nearest to each query; the stored rows are read in blocks.
 
     Args:
-        queries: (Q, D).
+        queries: (Q, D) features.
         count: number of stored rows.
-        rows: start and stop to (stop - start, D).
-        k: neighbours, at most ``count``.
-        block: rows read at a time.
+        rows: gives the stored rows from a start to a stop, (stop - start, D).
+        k: number of neighbours; ``count`` if that is smaller.
+        block: number of rows that are read at a time.
 
     Returns:
-        (Q, k) row numbers, nearest first, and (Q, k) Euclidean distances.
+        Row numbers (Q, k), nearest first, and Euclidean distances (Q, k).
     """
     k = min(k, count)
     best = np.full((len(queries), 0), np.inf)

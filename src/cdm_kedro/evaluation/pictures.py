@@ -1,4 +1,4 @@
-"""Pictures of single images as PNG. A picture's caption lies in the file itself, as its ``Description``."""
+"""Pictures of single images as PNG files, each with its caption in the file itself, as its ``Description``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cdm_kedro.evaluation.sources import Images, Source
+from cdm_kedro.files.atomic import written_whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,18 +20,17 @@ _COLUMNS = 4
 
 
 def save_png(picture: Image.Image, path: Path, caption: str) -> None:
-    """Write a picture with its caption, whole or not at all."""
+    """Write a picture with its caption."""
     from PIL import PngImagePlugin
 
     info = PngImagePlugin.PngInfo()
     info.add_itxt("Description", caption)
-    part = path.with_name(path.name + ".part")
-    picture.save(part, format="PNG", pnginfo=info)
-    part.replace(path)
+    with written_whole(path) as part:
+        picture.save(part, format="PNG", pnginfo=info)
 
 
 def read_caption(path: Path) -> str:
-    """The caption that :func:`save_png`, or matplotlib with ``metadata={"Description": ...}``, wrote; else ""."""
+    """The caption that :func:`save_png` or :func:`~cdm_kedro.evaluation.figures.figure` wrote, else ""."""
     from PIL import Image
 
     with Image.open(path) as picture:
@@ -38,11 +38,11 @@ def read_caption(path: Path) -> str:
 
 
 def tile_rows(rows: Sequence[tuple[str, Images, Sequence[str]]], side: int = 112) -> Image.Image:
-    """Rows of images of one size with a name on the left and a short text under each.
+    """Rows of images, each with a name on the left and a short text under every image.
 
     Args:
-        rows: name, (B, H, W, 3) images, B texts; rows may differ in length.
-        side: of a tile; small images are enlarged by pixel repetition, large ones reduced.
+        rows: name, images (B, H, W, 3) and B texts of each row; rows may differ in length.
+        side: side of a tile in pixels; small images are enlarged by pixel repetition, large ones reduced.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -62,22 +62,25 @@ def tile_rows(rows: Sequence[tuple[str, Images, Sequence[str]]], side: int = 112
     return canvas
 
 
-def draw_neighbours(
-    chosen: Mapping[str, Any], samples: Source, train: Source, numbers: Mapping[str, Any], extractor: str, path: Path
-) -> None:
-    """Samples, each followed by its nearest training images and their distances.
+def draw_single_images(
+    chosen: Mapping[str, Any], samples: Source, train: Source, numbers: Mapping[str, Any], extractor: str, folder: Path
+) -> dict[str, Path]:
+    """Draw samples beside their nearest training images, and the samples with the highest and the lowest realism.
 
     Args:
-        chosen: arrays of :func:`~cdm_kedro.evaluation.memorization.judge_single_images`.
-        samples: where the samples lie.
-        train: where the training images lie.
-        numbers: of the same function.
-        extractor: its name, for the caption.
-        path: PNG to write.
+        chosen: arrays of :func:`~cdm_kedro.evaluation.single_images.inspect_single_images`.
+        samples: where the samples come from.
+        train: where the training images come from.
+        numbers: numbers of the same function.
+        extractor: its name, for the captions.
+        folder: where the pictures are written.
+
+    Returns:
+        PNG files ``neighbours`` and ``realism``.
     """
-    rows = []
+    rows: list[tuple[str, Images, Sequence[str]]] = []
     for index, neighbours, distances in zip(chosen["shown"], chosen["neighbours"], chosen["distances"], strict=True):
-        images = np.concatenate((samples.read([int(index)]), train.read([int(i) for i in neighbours])))
+        images = np.concatenate((samples.read([int(index)]), train.read(neighbours.tolist())))
         rows.append(("", images, ["sample", *(f"{d:.1f}" for d in distances)]))
     caption = (
         f"Samples (left) and their nearest among {numbers['train_images']} training images by distance of {extractor} "
@@ -86,27 +89,18 @@ def draw_neighbours(
         f"{numbers['median_distance_val_to_train']:.1f}. A model that copies training images would come much nearer "
         "than validation images do."
     )
-    save_png(tile_rows(rows), path, caption)
-
-
-def draw_realism(chosen: Mapping[str, Any], samples: Source, extractor: str, path: Path) -> None:
-    """Random samples, and the most and the least realistic ones.
-
-    Args:
-        chosen: arrays of :func:`~cdm_kedro.evaluation.memorization.judge_single_images`.
-        samples: where the samples lie.
-        extractor: its name, for the caption.
-        path: PNG to write.
-    """
+    paths = {name: folder / f"{name}.png" for name in ("neighbours", "realism")}
+    save_png(tile_rows(rows), paths["neighbours"], caption)
     rows = []
     for name in ("random", "best", "worst"):
-        images = samples.read([int(i) for i in chosen[name]])
+        images = samples.read(chosen[name].tolist())
         texts = [f"{r:.2f}" for r in chosen[f"{name}_realism"]]
-        for start in range(0, len(images), _COLUMNS):  # short rows can be read on a phone
+        for start in range(0, len(images), _COLUMNS):  # short rows stay readable on a phone
             part = slice(start, start + _COLUMNS)
             rows.append(("" if start else name, images[part], texts[part]))
     caption = (
         "Samples at random, and those with the highest and the lowest realism (Kynkäänniemi et al. 2019): how deep "
         f"they lie in the manifold of training images in {extractor} features; 1 is its edge."
     )
-    save_png(tile_rows(rows), path, caption)
+    save_png(tile_rows(rows), paths["realism"], caption)
+    return paths

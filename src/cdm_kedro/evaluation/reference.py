@@ -1,48 +1,97 @@
-"""Stored statistics of real images, and the ``mu``, ``sigma`` npz files that evaluators exchange."""
+"""Statistics of real images in npz files: those of the reference stage, and those that evaluators exchange."""
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cdm_kedro.errors import CdmError
+from cdm_kedro.evaluation.collect import Reference, Summary, collect, images_used
 from cdm_kedro.evaluation.extractors.extractor import Extractor
-from cdm_kedro.evaluation.measure import Summary
+from cdm_kedro.evaluation.sources import BetonSource
 from cdm_kedro.evaluation.statistics import Moments, moments
+from cdm_kedro.files.npz import write_arrays
+from cdm_kedro.params.evaluation import EvaluateParams
 
 
 class StatisticsError(CdmError, ValueError):
-    """A file that does not hold the statistics that are needed; the message names it."""
+    """A file does not hold the statistics that are needed; the message names it."""
 
 
-@dataclass(frozen=True)
-class Reference:
-    """Statistics of real images.
+def write_reference(
+    path: Path,
+    extractor: Extractor,
+    params: EvaluateParams,
+    betons: Mapping[str, Path],
+    all_features: Mapping[str, Path] | None = None,
+) -> None:
+    """Write the statistics of several sets of real images to one npz file.
 
-    Attributes:
-        moments: of their features.
-        features: (K, D) of some of them, and ``indices`` (K,) their places; None in files of other evaluators.
+    Args:
+        path: npz to write; see :func:`summary_arrays` for what it holds of each set, under the prefix ``<name>/``.
+        extractor: network that makes the features.
+        params: limits.
+        betons: FFCV file of each set by name, such as ``train_64``.
+        all_features: npy (N, D) float16 to write with the features of all images, for some of the sets.
     """
+    arrays = identity(extractor)
+    for name, beton in betons.items():
+        source = BetonSource(beton)
+        if all_features is None or name not in all_features:
+            summary = collect(source, extractor, params, f"real {name}")
+        else:
+            shape = (images_used(source, params), extractor.dim)
+            rows = np.lib.format.open_memmap(all_features[name], "w+", np.float16, shape)
 
-    moments: Moments
-    features: NDArray[np.float32] | None = None
-    indices: NDArray[np.int64] | None = None
+            def keep(first: int, features: Any, rows: Any = rows) -> None:
+                rows[first : first + len(features)] = features
+
+            summary = collect(source, extractor, params, f"real {name}", keep)
+            rows.flush()
+        arrays |= summary_arrays(summary, f"{name}/")
+    write_arrays(path, arrays)
+
+
+def read_references(path: Path, resolution: int | str, extractor: Extractor | None = None) -> dict[str, Reference]:
+    """Statistics of the training and the validation images of one resolution that :func:`write_reference` wrote.
+
+    Args:
+        path: npz file.
+        resolution: side of the images in pixels.
+        extractor: the network with which they will be compared; None skips the check.
+
+    Returns:
+        ``train`` and ``val``.
+
+    Raises:
+        StatisticsError: Another extractor or other weights made the file.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        if extractor is not None:
+            check_identity(arrays, extractor, path)
+        return {split: read_reference(arrays, f"{split}_{resolution}/") for split in ("train", "val")}
+
+
+def read_extractor(path: Path) -> str:
+    """Name of the extractor with which :func:`write_reference` wrote a file."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return str(arrays["extractor"])
 
 
 def summary_arrays(summary: Summary, prefix: str = "", always_sigma: bool = False) -> dict[str, Any]:
     """A summary as named arrays.
 
     Args:
-        summary: to be stored.
-        prefix: of the names.
-        always_sigma: keep ``mu`` and ``sigma`` also where the stored features imply them.
+        summary: what to store.
+        prefix: put before every name.
+        always_sigma: store ``mu`` and ``sigma`` even if the stored features imply them.
+
+    Returns:
+        ``n``, ``features`` (K, D) with their ``indices`` (K,), ``mu`` (D,) and ``sigma`` (D, D).
     """
     arrays: dict[str, Any] = {
         f"{prefix}n": np.array(summary.n),
@@ -55,11 +104,11 @@ def summary_arrays(summary: Summary, prefix: str = "", always_sigma: bool = Fals
 
 
 def read_reference(arrays: Mapping[str, Any], prefix: str = "") -> Reference:
-    """What :func:`summary_arrays` stored, or ``mu`` and ``sigma`` of another evaluator; reads only what it needs.
+    """What :func:`summary_arrays` stored, or ``mu`` and ``sigma`` of another evaluator; it reads only what it needs.
 
     Raises:
-        KeyError: not there.
-        ValueError: shapes that do not fit, or values that are not finite.
+        KeyError: The arrays are not there.
+        ValueError: Their shapes do not fit, or values are not finite.
     """
     features = arrays.get(f"{prefix}features")
     indices = arrays.get(f"{prefix}indices")
@@ -78,7 +127,7 @@ def read_reference(arrays: Mapping[str, Any], prefix: str = "") -> Reference:
 
 
 def identity(extractor: Extractor) -> dict[str, Any]:
-    """Arrays that say what made the features."""
+    """Arrays that say which network made the features."""
     return {
         "extractor": np.array(extractor.name),
         "weights_sha256": np.array(extractor.weights_sha256),
@@ -87,13 +136,13 @@ def identity(extractor: Extractor) -> dict[str, Any]:
 
 
 def check_identity(arrays: Mapping[str, Any], extractor: Extractor, path: Path) -> list[str]:
-    """Compare a file's extractor with ours.
+    """Compare the extractor of a file with ours.
 
     Returns:
-        Remarks to print beside the numbers: a file of another evaluator does not name its extractor.
+        Remarks to print beside the numbers: files of other evaluators do not name their extractor.
 
     Raises:
-        StatisticsError: another extractor or other weights.
+        StatisticsError: Another extractor or other weights made the file.
     """
     if "extractor" not in arrays:
         return [f"{path.name} does not say which network made it; it is taken to be {extractor.name}"]
@@ -106,21 +155,6 @@ def check_identity(arrays: Mapping[str, Any], extractor: Extractor, path: Path) 
     return []
 
 
-def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write an npz file with reproducible bytes: whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            for name, value in arrays.items():
-                info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-                with archive.open(info, "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, np.asanyarray(value), allow_pickle=False)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def is_statistics(path: Path) -> bool:
     """Whether an npz file holds ``mu`` and ``sigma``."""
     if path.suffix != ".npz" or not zipfile.is_zipfile(path):
@@ -130,13 +164,13 @@ def is_statistics(path: Path) -> bool:
 
 
 def load_statistics(path: Path, extractor: Extractor) -> tuple[Reference, list[str]]:
-    """Statistics from a file of ours, of pytorch-fid or of ADM.
+    """Statistics of one set of images from a file of ours, of pytorch-fid or of ADM.
 
     Returns:
         The statistics and remarks to print beside the numbers.
 
     Raises:
-        StatisticsError: unreadable, another extractor, or another number of dimensions.
+        StatisticsError: The file is unreadable, or of another extractor or number of dimensions.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:

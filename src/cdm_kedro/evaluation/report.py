@@ -1,36 +1,43 @@
-"""The HTML report: one file, no external assets."""
+"""The page of a run: samples, metrics, training curves and costs in one HTML file."""
 
 from __future__ import annotations
 
-import base64
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cdm_kedro.evaluation.figures import BLUE
+from cdm_kedro.evaluation.html import fill_template, image_uri
 from cdm_kedro.evaluation.paper import TABLE_1A
 from cdm_kedro.evaluation.pictures import read_caption
+from cdm_kedro.evaluation.scoring import CANONICAL, metric_names
 
 _SINGLE_IMAGES = ("neighbours", "realism")
-_BLUE, _GREY = "#2563eb", "#9ca3af"
+_GREY = "#9ca3af"
+_QUARTILES = {"loss_q1": 0.75, "loss_q2": 0.55, "loss_q3": 0.4, "loss_q4": 0.25}  # to shades of grey
 
 
-def curve_svg(rows: list[dict[str, float]]) -> str:
-    """Loss against optimizer steps, with the quartiles of the noise level, as an SVG element."""
+def curve_svg(rows: Sequence[Mapping[str, float]]) -> str:
+    """Loss against optimizer steps, with its mean in each quarter of the noise levels, as an SVG element."""
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
 
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    with plt.rc_context({"svg.hashsalt": "cdm", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"}):
-        figure, axes = plt.subplots(figsize=(4.4, 2.6))
-        for quartile, shade in zip(("loss_q1", "loss_q2", "loss_q3", "loss_q4"), (0.75, 0.55, 0.4, 0.25), strict=True):
-            points = [(r["step"], r[quartile]) for r in rows if quartile in r]
+    with matplotlib.rc_context(
+        {"svg.hashsalt": "cdm", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"}
+    ):
+        figure = Figure(figsize=(4.4, 2.6))
+        FigureCanvasSVG(figure)  # its measure of text decides the layout
+        axes = figure.subplots()
+        for quartile, shade in _QUARTILES.items():
+            points = [(row["step"], row[quartile]) for row in rows if quartile in row]
             if points:
                 label = {"loss_q1": "quarter of t with least noise", "loss_q4": "most noise"}.get(quartile)
                 axes.plot(*zip(*points, strict=True), color=_GREY, alpha=shade, linewidth=1, label=label)
-        points = [(r["step"], r["loss"]) for r in rows if "loss" in r]
+        points = [(row["step"], row["loss"]) for row in rows if "loss" in row]
         if points:
-            axes.plot(*zip(*points, strict=True), color=_BLUE, linewidth=1.6, label="loss")
+            axes.plot(*zip(*points, strict=True), color=BLUE, linewidth=1.6, label="loss")
             axes.set_yscale("log")
         axes.set_xlabel("optimizer step")
         axes.set_ylabel("loss (log)")
@@ -39,40 +46,18 @@ def curve_svg(rows: list[dict[str, float]]) -> str:
         figure.tight_layout()
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None}, transparent=True)
-        plt.close(figure)
     text = out.getvalue()
     return text[text.index("<svg") :]
 
 
-def image_uri(path: Path, max_width: int = 1600) -> str:
-    """A picture as a data URI: PNG as it is when small, else JPEG at most ``max_width`` wide."""
-    from PIL import Image
-
-    data = path.read_bytes()
-    if len(data) > 1_000_000:
-        with Image.open(path) as image:
-            picture = image.convert("RGB")
-        if picture.width > max_width:
-            picture = picture.resize(
-                (max_width, round(picture.height * max_width / picture.width)), Image.Resampling.LANCZOS
-            )
-        buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", quality=88)
-        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-    return "data:image/png;base64," + base64.b64encode(data).decode()
-
-
-def metric_rows(metrics: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Column titles and one row a resolution, our scores with uncertainty and the paper's beside."""
-    from cdm_kedro.evaluation.scoring import CANONICAL, metric_names
-
+def metric_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Titles of the columns, and one row a resolution: our metrics with their uncertainty, and the paper's."""
     name = metrics["extractor"]["name"]
-    canonical, names = name == CANONICAL, metric_names(name)
-    titles = ["FID" if canonical else "FD", "KD × 10³", "IS" if canonical else "score"]
+    names = metric_names(name)
+    titles = ["FID", "KD × 10³", "IS"] if name == CANONICAL else ["FD", "KD × 10³", "score"]
 
-    def pair(ours: dict[str, Any], key: str, error: str, scale: float = 1.0) -> tuple[float | None, float | None]:
-        value, spread = ours.get(key), ours.get(f"{key}_{error}")
-        return None if value is None else value * scale, None if spread is None else spread * scale
+    def pair(ours: Mapping[str, Any], key: str, error: str, scale: float = 1.0) -> tuple[float | None, ...]:
+        return tuple(None if value is None else value * scale for value in (ours.get(key), ours.get(f"{key}_{error}")))
 
     rows = []
     for resolution in sorted(int(key[:-2]) for key in metrics if key.endswith("px")):
@@ -95,8 +80,8 @@ def metric_rows(metrics: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]
     return titles, rows
 
 
-def metric_notes(rows: list[dict[str, Any]]) -> list[str]:
-    """The remarks beside the numbers, each with the sizes that it holds for."""
+def metric_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The remarks on the metrics, each with the resolutions for which it holds."""
     notes: dict[str, list[str]] = {}
     for row in rows:
         against = "against {} training and {} validation images".format(*row["reference_n"])
@@ -104,8 +89,8 @@ def metric_notes(rows: list[dict[str, Any]]) -> list[str]:
     return [f"{', '.join(sizes)} px: {note}." for note, sizes in notes.items()]
 
 
-def training_cost(cards: dict[str, dict[str, Any]], price: float | None) -> dict[str, float]:
-    """Device hours of every stage that was trained here, their ``total``, and its ``price`` where an hour has one."""
+def training_cost(cards: Mapping[str, Mapping[str, Any]], price: float | None) -> dict[str, float]:
+    """Device hours of every model that was trained here, their ``total``, and its ``price`` if an hour has one."""
     hours = {name: card["seconds"] * card["processes"] / 3600 for name, card in cards.items() if "seconds" in card}
     total = sum(hours.values())
     return {**hours, "total": total, **({} if price is None else {"price": total * price})}
@@ -113,49 +98,44 @@ def training_cost(cards: dict[str, dict[str, Any]], price: float | None) -> dict
 
 def render(
     title: str,
-    metrics: dict[str, Any],
-    data_card: dict[str, Any],
-    sampling: dict[str, Any],
-    cards: dict[str, dict[str, Any]],
-    curves: dict[str, list[dict[str, float]]],
-    grids: dict[str, Path],
-    figures: dict[str, Path] | None = None,
-    cas: list[dict[str, Any]] | None = None,
-    likelihood: dict[str, dict[str, Any]] | None = None,
+    metrics: Mapping[str, Any],
+    data_card: Mapping[str, Any],
+    sampling: Mapping[str, Any],
+    cards: Mapping[str, Mapping[str, Any]],
+    curves: Mapping[str, Sequence[Mapping[str, float]]],
+    grids: Mapping[str, Path],
+    figures: Mapping[str, Path] | None = None,
+    cas: Sequence[Mapping[str, Any]] | None = None,
+    likelihood: Mapping[str, Mapping[str, Any]] | None = None,
     price: float | None = None,
     currency: str = "USD",
 ) -> str:
-    """The page.
+    """Make the page.
 
     Args:
         title: heading.
         metrics: what evaluation returned.
         data_card: what preprocessing recorded.
         sampling: the card of sampling, with ``seconds`` and ``num_samples``.
-        cards: model cards by stage.
-        curves: training curves by stage.
-        grids: sample grids by resolution.
-        figures: further PNG files by name, each shown with the caption in its ``Description``.
-        cas: rows of the Classification Accuracy Score's table, as ``cas_table`` gives them.
-        likelihood: bits per dimension by stage, as ``cascade_bits`` gives them.
-        price: of a device hour.
-        currency: of the price.
+        cards: card of each model by name.
+        curves: training curve of each model by name.
+        grids: PNG of samples by resolution.
+        figures: further PNG files by name, each shown with the caption that it holds.
+        cas: rows of the table of the classification accuracy score, as ``cas_table`` gives them.
+        likelihood: bits per dimension by model.
+        price: price of a device hour.
+        currency: currency of the price.
 
     Returns:
         HTML.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
     titles, rows = metric_rows(metrics)
     pictures = [(name, image_uri(path), read_caption(path)) for name, path in (figures or {}).items()]
-    return template.render(
+    return fill_template(
+        Path(__file__).with_name("report.html.j2"),
         title=title,
         extractor=metrics["extractor"],
-        canonical=metrics["extractor"]["name"] == "inception2015",
+        canonical=metrics["extractor"]["name"] == CANONICAL,
         memorization=metrics.get("memorization"),
         titles=titles,
         rows=rows,

@@ -1,4 +1,4 @@
-"""Where judged images come from: npz files in the ADM evaluator's convention, FFCV files, folders of images."""
+"""Where images come from: npz files in the ADM evaluator's convention, FFCV files, and folders."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Images = NDArray[np.uint8]
 
 
 class Source(Protocol):
-    """Images of one size with random access; nothing is in memory before it is read.
+    """Images of one size with random access, which are read from their files only when asked for.
 
     Attributes:
-        path: where they lie.
-        count: how many.
-        labels: (count,) class indices, or None.
+        path: file or folder.
+        count: number of images.
+        labels: class indices (count,), or None.
     """
 
     path: Path
@@ -32,7 +32,7 @@ class Source(Protocol):
     labels: NDArray[np.int64] | None
 
     def read(self, indices: Sequence[int]) -> Images:
-        """(B, H, W, 3) uint8."""
+        """Images (B, H, W, 3), uint8."""
         ...
 
 
@@ -51,7 +51,7 @@ class NpzSource:
     """``arr_0`` (N, H, W, 3) uint8 and, optionally, ``arr_1`` (N,) labels.
 
     Raises:
-        SourceError: missing array, wrong shape, not uint8, or labels of another number.
+        SourceError: The file or an array is missing, or an array has another shape or type.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,7 +80,7 @@ class NpzSource:
         return NpzSource, (self.path,)
 
     def read(self, indices: Sequence[int]) -> Images:
-        """(B, H, W, 3) uint8."""
+        """Images (B, H, W, 3), uint8."""
         return np.asarray(self._images[np.asarray(indices)])
 
 
@@ -88,31 +88,32 @@ class BetonSource:
     """An FFCV file of the preprocess stage.
 
     Raises:
-        BetonError: the file is not sound.
+        BetonError: The file is damaged or incomplete.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.count = path, check_beton(path).num_samples
+        info = check_beton(path)
+        self.path, self.count, self.resolution = path, info.num_samples, info.resolution
         self.labels: NDArray[np.int64] | None = read_labels(path)
 
     def __reduce__(self) -> Any:
         return BetonSource, (self.path,)
 
     def read(self, indices: Sequence[int]) -> Images:
-        """(B, H, W, 3) uint8."""
+        """Images (B, H, W, 3), uint8."""
         return read_beton(self.path, indices)[0]
 
 
 class FolderSource:
-    """Images anywhere below a folder, in a seeded random order, so that a limited number is a fair sample.
+    """Images anywhere below a folder, in a seeded random order, so that the first of them are a fair sample.
 
     Args:
         path: folder.
-        size: centre-crop and resize to this side, by the project's one definition (``data/crop.py``,
-            ``data/resample.py``); None takes the files' pixels, which then must all have one size.
+        size: side in pixels that images are cropped and resized to, as the preprocess stage does it; None takes them
+            as they are, and they must then all have one size.
 
     Raises:
-        SourceError: no folder, no images, or (when read) an unreadable file or another size.
+        SourceError: There is no folder, or it holds no images; when read, an image is unreadable or of another size.
     """
 
     def __init__(self, path: Path, size: int | None = None) -> None:
@@ -149,7 +150,7 @@ class FolderSource:
         return downsample_numpy(centre_crop(image, "area")[None], self.size)[0]
 
     def read(self, indices: Sequence[int]) -> Images:
-        """(B, H, W, 3) uint8."""
+        """Images (B, H, W, 3), uint8."""
         with ThreadPoolExecutor() as pool:
             images = list(pool.map(self._one, indices))
         self._shape = self._shape or images[0].shape
@@ -163,14 +164,14 @@ class FolderSource:
 
 
 def open_source(path: Path, size: int | None = None) -> Source:
-    """An npz of images, an FFCV file, or a folder, by what the path is.
+    """Open an npz of images, an FFCV file or a folder.
 
     Args:
         path: file or folder.
-        size: for folders, see :class:`FolderSource`.
+        size: of :class:`FolderSource`; files take None.
 
     Raises:
-        SourceError: none of them, or a size for a file whose images have theirs.
+        SourceError: The path is none of these, or there is a size for a file.
     """
     if path.is_dir():
         return FolderSource(path, size)

@@ -15,14 +15,13 @@ Float = NDArray[np.float64]
 class Moments:
     """Mean and unbiased covariance of a set of features, float64.
 
-    Exactly one of ``sigma`` and ``factor`` is given; a factor is the smaller and more precise form where there are
-    fewer samples than dimensions.
+    Either ``sigma`` or ``factor`` is given. With fewer samples than dimensions the factor is smaller and more precise.
 
     Attributes:
         mu: (D,) mean.
-        n: samples behind them; None where a file of others does not say.
+        n: number of samples; None if a file of another evaluator does not say it.
         sigma: (D, D) covariance.
-        factor: (R, D) with sigma = factor.T @ factor.
+        factor: (R, D) matrix with sigma = factor.T @ factor.
     """
 
     mu: Float
@@ -31,7 +30,7 @@ class Moments:
     factor: Float | None = None
 
     def covariance(self) -> Float:
-        """(D, D), whichever form is held."""
+        """The covariance (D, D) from either form."""
         if self.sigma is not None:
             return self.sigma
         assert self.factor is not None
@@ -39,7 +38,7 @@ class Moments:
 
     @cached_property
     def trace(self) -> float:
-        """Of the covariance."""
+        """Trace of the covariance."""
         if self.sigma is not None:
             return float(np.trace(self.sigma))
         assert self.factor is not None
@@ -47,7 +46,7 @@ class Moments:
 
     @cached_property
     def root(self) -> Float:
-        """(R, D) or (D, D) matrix F with sigma = F.T @ F; costs an eigendecomposition once."""
+        """A matrix F, (R, D) or (D, D), with sigma = F.T @ F; it may cost one eigendecomposition."""
         if self.factor is not None:
             return self.factor
         assert self.sigma is not None
@@ -55,10 +54,10 @@ class Moments:
 
 
 class MomentsAccumulator:
-    """Moments of a stream at bounded memory: about D x D numbers, whatever the length.
+    """Moments of a stream of features; the memory is about D x D numbers for any length.
 
-    Rows are kept as they are while there are at most D of them; beyond that they are folded into sums relative to the
-    first fold's mean, so that a large common offset costs no precision.
+    At most D rows are kept as they are. More rows are folded into sums relative to the first fold's mean, so that a
+    large common offset costs no precision.
     """
 
     def __init__(self) -> None:
@@ -73,7 +72,7 @@ class MomentsAccumulator:
         """Add (B, D) features.
 
         Raises:
-            ValueError: not two-dimensional, another D than before, or values that are not finite.
+            ValueError: The features are not two-dimensional, have another D than before, or are not finite.
         """
         x = np.array(features)
         if x.ndim != 2:
@@ -92,7 +91,7 @@ class MomentsAccumulator:
             self._fold()
 
     def merge(self, other: MomentsAccumulator) -> None:
-        """Add what another accumulator (of another process, say) has seen; the other is left as it was."""
+        """Add what another accumulator has seen, which stays as it was."""
         if other._shift is not None:
             self._fold()
             if self._shift is None:
@@ -125,7 +124,7 @@ class MomentsAccumulator:
         """Mean and unbiased covariance.
 
         Raises:
-            ValueError: fewer than two samples.
+            ValueError: There are fewer than two samples.
         """
         if self.n < 2:
             raise ValueError(f"{self.n} image(s) have no covariance; at least 2 are needed")
@@ -140,16 +139,16 @@ class MomentsAccumulator:
 
 
 def moments(features: NDArray[np.floating]) -> Moments:
-    """Moments of (N, D) features in memory."""
+    """Moments of features (N, D) that are in memory."""
     accumulator = MomentsAccumulator()
     accumulator.add(features)
     return accumulator.moments()
 
 
 def _roots(eigenvalues: NDArray[np.floating]) -> Float:
-    """Square roots of a positive semi-definite matrix's eigenvalues; those within rounding of 0 are 0.
+    """Square roots of a positive semi-definite matrix's eigenvalues, with 0 for those that are 0 up to rounding.
 
-    The root of a rounding error of 1e-16 is 1e-8, and a singular matrix has many of them.
+    A singular matrix has many rounding errors of about 1e-16, whose roots of 1e-8 would add up.
     """
     floor = 8 * np.finfo(np.float64).eps * max(float(eigenvalues.max(initial=0)), 0.0)
     return np.sqrt(np.where(eigenvalues > floor, eigenvalues, 0))
@@ -165,11 +164,11 @@ def psd_sqrt(matrix: Float) -> Float:
 def frechet_distance(a: Moments, b: Moments) -> float:
     """Fréchet distance of two Gaussians: |mu_a - mu_b|^2 + tr(A + B - 2 (A B)^(1/2)) (Heusel et al. 2017).
 
-    With A = F.T F, the trace of the product's root is the sum of the square roots of the eigenvalues of the symmetric
-    F B F.T, and with B = G.T G the nuclear norm of F G.T: stable where A or B is singular, unlike a root of A B.
+    With A = F.T F, the trace of (A B)^(1/2) is the sum of the square roots of the eigenvalues of the symmetric F B F.T.
+    With B = G.T G too, it is the nuclear norm of F G.T. Both are stable if A or B is singular; a root of A B is not.
 
     Raises:
-        ValueError: different dimensions, or values that are not finite.
+        ValueError: The dimensions differ, or values are not finite.
     """
     if a.mu.shape != b.mu.shape:
         raise ValueError(
@@ -177,7 +176,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
         )
     if b.factor is None and a.factor is not None:
         a, b = b, a
-    # b is now the one with a factor, if either has one; else its root is cached on it (pass the reference second).
+    # b has a factor if either has one; else its root stays cached on it, so callers pass the reference second.
     f = b.root
     if a.factor is not None:
         cross = np.linalg.svd(f @ a.factor.T, compute_uv=False).sum()

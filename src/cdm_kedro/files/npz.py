@@ -1,24 +1,28 @@
-"""Arrays in .npz archives: merged from shards, and mapped instead of read."""
+"""Arrays in .npz archives: written with reproducible bytes, merged from shards, and mapped instead of read."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, cast
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-
-import tempfile
-from typing import Literal, cast
-
 from numpy.typing import NDArray
 
 from cdm_kedro.errors import SourceError
+from cdm_kedro.files.atomic import written_whole
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write named arrays to an npz file, whose bytes depend on them and their order alone."""
+    with written_whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        for name, value in arrays.items():
+            info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))  # a fixed date
+            with archive.open(info, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asanyarray(value), allow_pickle=False)
 
 
 def write_npz(path: Path, shards: list[Path], key: str, resolution: int, labels: NDArray[np.int64]) -> None:

@@ -103,7 +103,7 @@ def claim_stages(cascade: CascadeShape) -> Stages:
         add(f"claim_seed{seed}", make_scores(seed), inputs, made)
         scores |= {f"{part}_{seed}": dataset for part, dataset in made.items()}
 
-    inputs = {**sweep, **classes, **references, **scores, "real": f"val_{high}", "budget": "claim_budget"}
+    inputs = {**sweep, **references, **scores, "real": f"val_{high}", "budget": "claim_budget"}
     inputs |= {"classifier_card": f"{CLASSIFIER}_card", "noticed": "claim_extractors"}
     inputs |= {f"card_{name}": f"{name}_card" for name in (*(model.name for model in chain), BASELINE)}
     add("claim_report", report_claim, inputs, parts("claim", "table", "statements", "figure", "pictures", "page"))

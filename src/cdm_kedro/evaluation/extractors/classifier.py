@@ -1,14 +1,19 @@
-"""A classifier trained here as a feature extractor: what it needs to know of the data is what tells classes apart."""
+"""A ResNet that this project trained on its own images, as a feature extractor.
+
+Its weights are what a classifier's training wrote. Its features hold what distinguishes the classes of the data, so
+they tell images apart in another way than those of networks trained on ImageNet.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from cdm_kedro.evaluation.extractors.extractor import Extractor
+from cdm_kedro.evaluation.extractors.extractor import Extractor, best_device
 from cdm_kedro.files.hashes import sha256
 from cdm_kedro.model.resnet import ResNet
 
@@ -24,27 +29,26 @@ class _Features(nn.Module):
 
 
 def classifier_extractor(path: Path, device: torch.device | None = None) -> Extractor:
-    """The network that a classifier's training wrote.
-
-    Its features and logits see images at its own resolution only; the name says which.
+    """The last features of a trained ResNet. It takes images of its own resolution alone, which its name says.
 
     Args:
-        path: safetensors, with the network's sizes as metadata.
-        device: default is the GPU where there is one.
+        path: safetensors file with the network's sizes as metadata.
+        device: where the network runs; by default the GPU if there is one.
 
     Raises:
-        ValueError: not such a file.
+        ValueError: The file does not say the network's sizes.
     """
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or best_device()
     with safe_open(path, "pt") as file:
-        said = file.metadata() or {}
+        metadata = file.metadata() or {}
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
     keys = ("depth", "num_classes", "resolution", "width")
-    if any(key not in said for key in keys):
+    if any(key not in metadata for key in keys):
         raise ValueError(f"{path} does not say the sizes of a classifier ({', '.join(keys)}); train it again")
-    depth, num_classes, resolution, width = (int(said[key]) for key in keys)
+    depth, num_classes, resolution, width = (int(metadata[key]) for key in keys)
     net = ResNet(depth, num_classes, resolution, width)
     net.load_state_dict({key: value.to(dict(net.state_dict())[key].dtype) for key, value in state.items()})
     wrapped = _Features(net).to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     words = f"x / 127.5 - 1 at {resolution} px; average-pooled last features of a ResNet-{depth} trained on the data"
-    return Extractor(f"classifier_{resolution}px", wrapped, net.head.in_features, sha256(path), words, device)
+    name, remake = f"classifier_{resolution}px", partial(classifier_extractor, path)
+    return Extractor(name, wrapped, net.head.in_features, sha256(path), words, device, remake)

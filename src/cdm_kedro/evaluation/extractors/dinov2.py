@@ -1,10 +1,12 @@
-"""DINOv2 (Oquab et al. 2023): vision transformers with patches of 14 pixels, from weights files that the user provides.
+"""DINOv2 (Oquab et al. 2023): vision transformers with patches of 14 pixels, trained without labels.
 
-Fréchet distances over their features follow human judgement better than Inception's (Stein et al. 2023).
+The user provides their weights, which Meta publishes (see ``SOURCE``). Fréchet distances between their features follow
+human judgement better than those between Inception's (Stein et al. 2023).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,13 +90,13 @@ class _Block(nn.Module):
 
 
 class DinoV2(nn.Module):
-    """(B, 3, H, W) float in 0 .. 255 to the normalized class token (B, width); there are no logits.
+    """Maps (B, 3, H, W) float images in 0 .. 255 to the normalized class token (B, width); there are no logits.
 
     Args:
-        width: of the tokens.
-        depth: blocks.
-        heads: of attention.
-        side: pixels that images are resized to; divisible by 14.
+        width: size of a token.
+        depth: number of blocks.
+        heads: number of attention heads.
+        side: side in pixels that images are resized to; divisible by 14.
     """
 
     def __init__(self, width: int, depth: int, heads: int, side: int = 224) -> None:
@@ -104,19 +106,19 @@ class DinoV2(nn.Module):
         self.side = side
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + _TRAINED_GRID**2, width))
-        self.mask_token = nn.Parameter(torch.zeros(1, width))  # for training only; the published files hold it
+        self.mask_token = nn.Parameter(torch.zeros(1, width))  # unused here; the published files hold it
         self.patch_embed = _PatchEmbed(width)
         self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, 1e-6)
 
     def positions(self) -> Tensor:
-        """(1, 1 + (side / 14)^2, width): the learned 37 x 37 grid, resampled as the published code does."""
+        """The learned 37 x 37 grid, resampled as the published code does it: (1, 1 + (side / 14)^2, width)."""
         grid = self.side // PATCH
         if grid == _TRAINED_GRID:
             return self.pos_embed
         first, rest = self.pos_embed[:, :1], self.pos_embed[:, 1:]
         square = rest.reshape(1, _TRAINED_GRID, _TRAINED_GRID, -1).permute(0, 3, 1, 2)
-        scale = (grid + 0.1) / _TRAINED_GRID  # the tenth is theirs, and shifts the sampling grid
+        scale = (grid + 0.1) / _TRAINED_GRID  # the published code adds the tenth, which shifts the grid
         square = F.interpolate(square, scale_factor=(scale, scale), mode="bicubic", align_corners=False)
         return torch.cat((first, square.permute(0, 2, 3, 1).flatten(1, 2)), 1)
 
@@ -132,16 +134,16 @@ class DinoV2(nn.Module):
 
 
 def dinov2(name: str, path: Path, side: int, device: torch.device) -> Extractor:
-    """DINOv2's class token.
+    """The class token of a DINOv2 backbone without registers.
 
     Args:
         name: a key of ``SIZES``.
-        path: published weights file (backbone without registers).
-        side: pixels that images are resized to; divisible by 14.
-        device: where it runs.
+        path: published weights file.
+        side: side in pixels that images are resized to; divisible by 14.
+        device: where the network runs.
 
     Raises:
-        ValueError: no such file, or not the weights of that network.
+        ValueError: The file does not exist or holds other weights.
     """
     source = SOURCE.format(name=name)
     if not path.is_file():
@@ -158,4 +160,4 @@ def dinov2(name: str, path: Path, side: int, device: torch.device) -> Extractor:
     net = net.to(device).eval().requires_grad_(False)
     words = f"bicubic with antialias to {side} px, ImageNet mean and deviation; normalized class token"
     label = name if side == 224 else f"{name}_{side}px"
-    return Extractor(label, net, size.width, sha256(path), words, device)
+    return Extractor(label, net, size.width, sha256(path), words, device, partial(dinov2, name, path, side))

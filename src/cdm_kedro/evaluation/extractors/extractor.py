@@ -1,9 +1,10 @@
-"""Feature extractors behind one interface. None needs the network or torchvision."""
+"""What every feature extractor is: a frozen network with a name, the hash of its weights and its preprocessing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,15 +16,16 @@ Float32 = NDArray[np.float32]
 
 
 class Extractor:
-    """Maps images to features and, where the network is a classifier, class logits.
+    """A network that maps images to features and, if it is a classifier, to class logits.
 
     Args:
-        name: goes into metric names.
-        net: (B, 3, H, W) float32 in 0 .. 255 to (features, logits or None).
-        dim: feature size.
-        weights_sha256: of the weights file.
+        name: becomes part of the metrics' names.
+        net: maps (B, 3, H, W) float32 in 0 .. 255 to features (B, dim) and logits (B, classes) or None.
+        dim: size of the features.
+        weights_sha256: hash of the weights file.
         preprocessing: what happens to the pixels, in words.
-        device: where it runs.
+        device: where the network runs.
+        remake: makes the same extractor on another device, for work in several processes; None keeps all work in one.
     """
 
     def __init__(
@@ -34,31 +36,49 @@ class Extractor:
         weights_sha256: str,
         preprocessing: str,
         device: torch.device,
+        remake: Callable[[torch.device], Extractor] | None = None,
     ) -> None:
         self.name, self.net, self.dim = name, net, dim
         self.weights_sha256, self.preprocessing, self.device = weights_sha256, preprocessing, device
+        self.remake = remake
+
+    def describe(self) -> dict[str, Any]:
+        """What made the features, for metrics files and statistics files."""
+        return {
+            "name": self.name,
+            "weights_sha256": self.weights_sha256,
+            "preprocessing": self.preprocessing,
+            "dim": self.dim,
+        }
 
     @torch.no_grad()
     def __call__(self, images: NDArray[np.uint8]) -> tuple[Float32, Float32 | None]:
-        """Features (B, dim) and logits (B, classes) of (B, H, W, 3) uint8 images, in full float32.
+        """Features (B, dim) and logits (B, classes) of (B, H, W, 3) uint8 images, computed in full float32.
 
         Raises:
-            ValueError: wrong type or shape.
+            ValueError: The images have another type or shape.
         """
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise ValueError(f"images must be uint8 (N, H, W, 3); got {images.dtype} {images.shape}")
         pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
         x = pixels.to(self.device).permute(0, 3, 1, 2).float()
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):  # its 10 bits move distances
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=True, allow_tf32=False
+        ):  # TF32's 10 bits move distances
             features, logits = self.net(x)
         return features.float().cpu().numpy(), None if logits is None else logits.float().cpu().numpy()
 
 
+def best_device() -> torch.device:
+    """The GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def load_state(path: Path) -> dict[str, Tensor]:
-    """A state dict, by weights-only loading.
+    """Read a PyTorch state dict without running any code that the file may hold.
 
     Raises:
-        ValueError: not one.
+        ValueError: The file is not readable or holds something else.
     """
     import pickle
 
@@ -72,7 +92,10 @@ def load_state(path: Path) -> dict[str, Tensor]:
 
 
 def resize_bicubic(x: Tensor, side: int) -> Tensor:
-    """(B, C, H, W) in 0 .. 255 to (B, C, side, side): bicubic with antialias, clamped; unchanged at that size."""
+    """Resize (B, C, H, W) in 0 .. 255 to (B, C, side, side), bicubic with antialiasing, clamped to 0 .. 255.
+
+    Images that already have this size stay as they are.
+    """
     if x.shape[-2:] == (side, side):
         return x
     return F.interpolate(x, (side, side), mode="bicubic", antialias=True, align_corners=False).clamp(0, 255)

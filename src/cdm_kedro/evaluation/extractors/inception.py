@@ -1,11 +1,13 @@
-"""The Inception network of 2015-12-05 whose features define FID, from a weights file that the user provides.
+"""The Inception network of 2015-12-05, whose features define FID.
 
-The file is the PyTorch conversion of the original TensorFlow graph, with a 1008-way classifier; pytorch-fid publishes
-it as pt_inception-2015-12-05-6726825d.pth and torch-fidelity as weights-inception-2015-12-05-6726825d.pth.
+The user provides its weights: the PyTorch conversion of the original TensorFlow graph, with a 1008-way classifier.
+pytorch-fid publishes it as pt_inception-2015-12-05-6726825d.pth, torch-fidelity as
+weights-inception-2015-12-05-6726825d.pth; both hold the same tensors.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ from cdm_kedro.evaluation.extractors.extractor import Extractor, load_state
 from cdm_kedro.files.hashes import sha256
 
 SHA256_PREFIX = "6726825d"
-"""Both publishers put the first eight hexadecimal digits of the file's SHA-256 in its name."""
+"""The first eight hexadecimal digits of the file's SHA-256, which both publishers put into its name."""
 
 SOURCE = (
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth "
@@ -49,7 +51,7 @@ class _Conv(nn.Module):
 
 
 class _Mixed(nn.Module):
-    """Parallel branches, concatenated; the last one begins with a pooling."""
+    """Parallel branches whose outputs are concatenated; the last branch begins with a pooling."""
 
     def __init__(self, inside: int, branches: tuple[_Branch, ...], pool: str, pool_out: int | None) -> None:
         super().__init__()
@@ -177,14 +179,14 @@ def resize_like_tensorflow1(x: Tensor, side: int) -> Tensor:
 
 
 def inception2015(path: Path, device: torch.device) -> Extractor:
-    """The canonical extractor; only its Fréchet distance may be called FID.
+    """The canonical extractor: only the Fréchet distance of its features may be called FID.
 
     Args:
         path: weights file.
-        device: where it runs.
+        device: where the network runs.
 
     Raises:
-        ValueError: no such file, or not the published one.
+        ValueError: The file does not exist or is not the published one.
     """
     if not path.is_file():
         raise ValueError(f"evaluate.weights: {path} does not exist; get it from {SOURCE}")
@@ -197,4 +199,4 @@ def inception2015(path: Path, device: torch.device) -> Extractor:
     net.load_state_dict(load_state(path))
     net = net.to(device).eval().requires_grad_(False)
     words = "TensorFlow-1 bilinear to 299 px, (x - 128) / 128; pool3 features, logits without bias"
-    return Extractor("inception2015", net, 2048, digest, words, device)
+    return Extractor("inception2015", net, 2048, digest, words, device, partial(inception2015, path))

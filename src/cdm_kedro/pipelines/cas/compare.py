@@ -1,4 +1,4 @@
-"""Node that compares the classifiers; apart from their training, so that its edits retrain nothing."""
+"""Node that compares the classifiers; in its own file, so that an edit of it retrains none of them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ from typing import Any
 
 
 def compare(classes: list[str], **parts: Any) -> dict[str, Any]:
-    """Table and pictures of all resolutions.
+    """Make the table and the pictures of all resolutions.
 
     Args:
         classes: class names in index order.
-        parts: for each resolution ``real_<resolution>`` and ``generated_<resolution>`` scores and
-            ``samples_<resolution>`` (npz path).
+        parts: for each resolution the scores ``real_<resolution>`` and ``generated_<resolution>``, and the npz
+            ``samples_<resolution>``.
 
     Returns:
-        ``table``, and for each resolution PNG paths ``comparison_<resolution>``, ``best_<resolution>`` and
+        ``table``, and for each resolution the PNG files ``comparison_<resolution>``, ``best_<resolution>`` and
         ``worst_<resolution>``.
     """
     from cdm_kedro.studies.cas.results import cas_table, draw_classes, draw_comparison
     from cdm_kedro.tracking.scratch import scratch_dir
 
-    folder = scratch_dir("cas_table")
     sizes = [int(key.removeprefix("real_")) for key in parts if key.startswith("real_")]
     scores = {size: {kind: parts[f"{kind}_{size}"] for kind in ("real", "generated")} for size in sizes}
     out: dict[str, Any] = {"table": cas_table(scores)}
     for size, pair in scores.items():
-        paths = {kind: folder / f"{kind}_{size}.png" for kind in ("comparison", "best", "worst")}
+        paths = {kind: scratch_dir("cas_table") / f"{kind}_{size}.png" for kind in ("comparison", "best", "worst")}
         draw_comparison(pair["real"], pair["generated"], paths["comparison"])
         draw_classes(pair["generated"], parts[f"samples_{size}"], classes, paths)
         out |= {f"{kind}_{size}": path for kind, path in paths.items()}

@@ -1,4 +1,4 @@
-"""Node of the Classification Accuracy Score: training and testing a classifier."""
+"""Node of the classification accuracy score that trains and tests a classifier."""
 
 from __future__ import annotations
 
@@ -22,38 +22,17 @@ def make_classify(kind: str, resolution: int) -> Callable[..., dict[str, Any]]:
             params: network and recipe.
 
         Returns:
-            ``scores`` (top-1, top-5 in percent, counts by class) and ``curve``.
+            ``scores`` (top-1 and top-5 accuracy in percent, counts by class) and ``curve``.
         """
-        from cdm_kedro.data.beton import check_beton
         from cdm_kedro.studies.cas.generated import samples_to_beton
-        from cdm_kedro.tracking.live import live
+        from cdm_kedro.studies.classifier import train_classifier
         from cdm_kedro.tracking.scratch import scratch_dir
-        from cdm_kedro.training.classifier.job import ClassifierJob
-        from cdm_kedro.training.classifier.launch import launch
 
-        name = f"cas_{kind}_{resolution}"
-        folder, beton, stat = scratch_dir(name), Path(images), Path(images).stat()
+        stage, beton = f"cas_{kind}_{resolution}", images
         if kind == "generated":
-            beton = folder / f"generated_{stat.st_mtime_ns}.beton"
+            beton = scratch_dir(stage) / f"generated_{images.stat().st_mtime_ns}.beton"
             samples_to_beton(images, beton, classes)
-        run = live()
-        job = ClassifierJob(
-            name=name,
-            params=params,
-            resolution=resolution,
-            num_classes=len(classes),
-            beton=str(beton),
-            validation=str(validation),
-            workdir=str(folder),
-            data={"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns},
-        )
-
-        def on_event(event: dict[str, Any]) -> None:
-            if event["event"] == "log":
-                run.log_metrics(event["metrics"], step=event["step"])
-
-        scores, curve = launch(job, check_beton(beton).num_samples, on_event)
-        run.log_metrics({"top1": scores["top1"], "top5": scores["top5"]}, step=params.steps)
+        scores, curve = train_classifier(stage, params, beton, validation, len(classes), origin=images)
         return {"scores": scores, "curve": curve}
 
     return classify

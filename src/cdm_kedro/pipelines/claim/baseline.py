@@ -14,16 +14,5 @@ NAME = "claim_baseline"
 def train_baseline(
     images: Path, classes: list[str], data_card: dict[str, Any], params: BaselineParams, budget: dict[str, Any]
 ) -> dict[str, Any]:
-    """Train the single model for as many steps as the budget says.
-
-    Args:
-        images: FFCV file of the training images.
-        classes: class names.
-        data_card: what preprocessing recorded.
-        params: of the model.
-        budget: what ``match_compute`` returned.
-
-    Returns:
-        ``model``, ``card`` and ``curve``, as of every trained stage.
-    """
+    """Train the single model, as every model of a cascade is trained, for as many steps as the budget says."""
     return make_train(NAME)(images, classes, data_card, params.trained_for(budget["steps"]))

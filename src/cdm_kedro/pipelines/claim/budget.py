@@ -1,4 +1,4 @@
-"""Node that gives the single model the cascade's compute."""
+"""Node that gives the single model the cascade's training compute."""
 
 from __future__ import annotations
 
@@ -8,33 +8,12 @@ from cdm_kedro.params.claim import BaselineParams, ClaimSweepParams, trained_mod
 
 
 def match_compute(
-    classes: list[str], baseline: BaselineParams, sweep: ClaimSweepParams, **stages: dict[str, Any]
+    classes: list[str], baseline: BaselineParams, sweep: ClaimSweepParams, **models: dict[str, Any]
 ) -> dict[str, Any]:
-    """Count floating-point operations of training, and find the steps that give the single model as many.
+    """Find the steps that give the single model as many floating-point operations of training as the cascade has.
 
-    Args:
-        classes: class names.
-        baseline: the single model.
-        sweep: the points that are to be sampled.
-        stages: parameters of the cascade's stages.
-
-    Returns:
-        ``steps`` of the single model, and ``models`` by name: parameters, operations, images seen.
-
-    Raises:
-        ClaimError: see :func:`cdm_kedro.params.claim.trained_models`.
+    ``models`` holds the parameters of the cascade's models; see :func:`cdm_kedro.studies.claim.budget.match_compute`.
     """
-    from cdm_kedro.model.sizes import model_size
+    from cdm_kedro.studies.claim.budget import match_compute
 
-    parsed = trained_models(sweep, stages)
-    models = {}
-    for name, params in parsed.items():
-        size = model_size(params, len(classes))
-        images = params.training.steps * params.training.batch_size
-        models[name] = {**vars(size), "images_seen": images}
-    total = sum(model["training_flops"] for model in models.values())
-    one = model_size(baseline.trained_for(1), len(classes))
-    steps = max(1, round(total / one.training_flops))
-    size = model_size(baseline.trained_for(steps), len(classes))
-    models["claim_baseline"] = {**vars(size), "images_seen": steps * baseline.training.batch_size}
-    return {"steps": steps, "models": models, "ratio": size.training_flops / total}
+    return match_compute(trained_models(sweep, models), baseline, len(classes))

@@ -1,4 +1,4 @@
-"""Nodes that answer questions about files outside the project."""
+"""Nodes that compute metrics and statistics of files from outside the project."""
 
 from __future__ import annotations
 
@@ -13,34 +13,18 @@ log = logging.getLogger(__name__)
 
 
 def score_external(params: EvaluateParams, external: ExternalParams) -> dict[str, Any]:
-    """Score ``external.samples`` against ``external.reference``.
-
-    Args:
-        params: extractor and limits.
-        external: what to compare.
-
-    Returns:
-        See :func:`~cdm_kedro.evaluation.external.score_samples`.
-    """
+    """Compare ``external.samples`` with ``external.reference``; see ``evaluation.external.score_samples``."""
     from cdm_kedro.evaluation.external import score_samples
     from cdm_kedro.tracking.live import live
 
     assert external.samples is not None and external.reference is not None
-    scores = score_samples(params, external.samples, external.reference, external.size)
-    live().log_metrics(scores, step=0)
-    return scores
+    metrics = score_samples(params, external.samples, external.reference, external.size)
+    live().log_metrics(metrics, step=0)
+    return metrics
 
 
 def make_external_statistics(params: EvaluateParams, external: ExternalParams) -> Path:
-    """Statistics of ``external.statistics_of``.
-
-    Args:
-        params: extractor and limits.
-        external: whose statistics.
-
-    Returns:
-        See :func:`~cdm_kedro.evaluation.external.write_statistics`.
-    """
+    """Write the statistics of ``external.statistics_of``; see ``evaluation.external.write_statistics``."""
     from cdm_kedro.evaluation.external import write_statistics
     from cdm_kedro.tracking.scratch import scratch_dir
 

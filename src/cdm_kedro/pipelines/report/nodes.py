@@ -1,4 +1,4 @@
-"""Report nodes."""
+"""Nodes of the stage ``report``."""
 
 from __future__ import annotations
 
@@ -18,59 +18,43 @@ def report(
         data_card: what preprocessing recorded.
         sampling: the card of sampling.
         params: title and price.
-        parts: ``<stage>_card``, ``<stage>_curve``, ``grid_<resolution>`` (paths), ``figure_<name>`` (paths of further
-            PNG files, which hold their captions) and, where ``report.include`` has them, ``cas`` and ``likelihood``
-            (what the pipelines of those names made).
+        parts: ``<model>_card``, ``<model>_curve``, PNG files ``grid_<resolution>`` and ``figure_<name>``, and, if
+            ``report.include`` asks for them, what the pipelines ``cas`` and ``likelihood`` made, under these names.
 
     Returns:
         HTML.
     """
     from cdm_kedro.evaluation.report import render
 
-    cards = {key.removesuffix("_card"): value for key, value in parts.items() if key.endswith("_card")}
-    curves = {key.removesuffix("_curve"): value for key, value in parts.items() if key.endswith("_curve")}
-    grids = {key.removeprefix("grid_"): Path(value) for key, value in parts.items() if key.startswith("grid_")}
-    figures = {key.removeprefix("figure_"): Path(value) for key, value in parts.items() if key.startswith("figure_")}
     return render(
         params.title,
         metrics,
         data_card,
         sampling,
-        cards,
-        curves,
-        grids,
-        figures,
-        parts.get("cas"),
-        parts.get("likelihood"),
-        params.price_per_device_hour,
-        params.currency,
+        cards={key.removesuffix("_card"): value for key, value in parts.items() if key.endswith("_card")},
+        curves={key.removesuffix("_curve"): value for key, value in parts.items() if key.endswith("_curve")},
+        grids={key.removeprefix("grid_"): path for key, path in parts.items() if key.startswith("grid_")},
+        figures={key.removeprefix("figure_"): path for key, path in parts.items() if key.startswith("figure_")},
+        cas=parts.get("cas"),
+        likelihood=parts.get("likelihood"),
+        price=params.price_per_device_hour,
+        currency=params.currency,
     )
 
 
 def draw_single_images(single_images: Path, samples: Path, train: Path, metrics: dict[str, Any]) -> dict[str, Path]:
-    """Draw samples beside their nearest training images, and the samples that the features find best and worst.
-
-    Args:
-        single_images: what evaluation chose.
-        samples: npz of the samples at the largest size.
-        train: FFCV file of the training images at that size.
-        metrics: what evaluation returned.
+    """Draw the single images that the stage ``evaluate`` chose (``single_images``, npz) at the largest size.
 
     Returns:
-        ``neighbours`` and ``realism``: PNG files, whose captions are in their ``Description``.
+        ``neighbours`` and ``realism``: PNG files that hold their captions.
     """
     import numpy as np
 
-    from cdm_kedro.evaluation.pictures import draw_neighbours, draw_realism
+    from cdm_kedro.evaluation.pictures import draw_single_images
     from cdm_kedro.evaluation.sources import BetonSource, NpzSource
     from cdm_kedro.tracking.scratch import scratch_dir
 
-    folder = scratch_dir("report")
-    out = {name: folder / f"{name}.png" for name in ("neighbours", "realism")}
     with np.load(single_images, allow_pickle=False) as arrays:
-        chosen = {key: arrays[key] for key in arrays.files}
-    generated = NpzSource(samples)
-    name = metrics["extractor"]["name"]
-    draw_neighbours(chosen, generated, BetonSource(train), metrics["memorization"], name, out["neighbours"])
-    draw_realism(chosen, generated, name, out["realism"])
-    return out
+        chosen, name = dict(arrays), metrics["extractor"]["name"]
+    generated, real, folder = NpzSource(samples), BetonSource(train), scratch_dir("report")
+    return draw_single_images(chosen, generated, real, metrics["memorization"], name, folder)

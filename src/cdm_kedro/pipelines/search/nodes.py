@@ -28,7 +28,7 @@ def search_truncation(
     Returns:
         ``table`` (CSV; the paper's Table 3 beside) and ``best`` (s and truncated).
     """
-    from cdm_kedro.evaluation.paper_ablations import TABLE_3
+    from cdm_kedro.evaluation.paper import TABLE_3
     from cdm_kedro.studies.search.points import truncation_points
 
     def beside(row: dict[str, Any]) -> dict[str, Any]:
@@ -74,11 +74,12 @@ def _search(
     inputs: dict[str, Path],
     beside: Any = None,
 ) -> dict[str, Any]:
+    from cdm_kedro.evaluation.extractors.make import make_extractor
+    from cdm_kedro.evaluation.scoring import make_scorer, metric_names
     from cdm_kedro.files.hashes import sha256
     from cdm_kedro.files.table import to_csv
     from cdm_kedro.model.load import read_description
     from cdm_kedro.studies.search.points import stored_bytes
-    from cdm_kedro.studies.search.score import frechet_name, make_score
     from cdm_kedro.studies.search.sweep import best_of, sweep
     from cdm_kedro.tracking.git import commit
     from cdm_kedro.tracking.live import live
@@ -93,12 +94,17 @@ def _search(
         with run.child(point.name, {**point.axes, **point.sampling.model_dump()}, {"cdm.resumed": str(resumed)}) as own:
             own.log_metrics({key: value for key, value in row.items() if key not in point.axes}, step=0)
 
-    score = make_score(evaluate, reference, stage.resolution)
+    extractor = make_extractor(evaluate)
+    scorer = make_scorer(extractor, evaluate, reference, stage.resolution)
+
+    def score(samples: Path) -> dict[str, Any]:
+        return {**scorer(samples), "extractor": extractor.name}
+
     if stage.low_resolution is not None:
         gib = stored_bytes(points, params.num_samples, stage.low_resolution) / 2**30
         run.log_metrics({"stored_gib": gib}, step=0)
     rows = sweep(points, params, models, real, scratch_dir(name), score, on_point).rows
-    metric = f"{frechet_name(evaluate, rows[0])}_{params.select}"
+    metric = f"{metric_names(extractor.name)['fd']}_{params.select}"
     best = best_of(rows, metric)
     chosen = points[rows.index(best)].sampling.model_dump()
     return {

@@ -28,15 +28,15 @@ class _Labelled:
 
 
 def samples_to_beton(samples: Path, path: Path, classes: list[str]) -> None:
-    """Write an ADM-convention npz with labels as a raw FFCV file; a finished file is kept.
+    """Write samples with labels as a raw FFCV file; if the file is there already, it stays.
 
     Args:
-        samples: npz.
-        path: FFCV file.
-        classes: names in index order.
+        samples: npz in the ADM evaluator's convention.
+        path: FFCV file to write.
+        classes: class names in index order.
 
     Raises:
-        SourceError: no labels, labels of other classes, or a class without a sample.
+        SourceError: There are no labels, or labels of other classes, or a class has no sample.
     """
     source = NpzSource(samples)
     if source.labels is None:

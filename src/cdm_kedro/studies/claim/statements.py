@@ -1,24 +1,24 @@
-"""The paper's statements (Tables 2b, 3a and 3b), each judged from scores over several seeds.
+"""The paper's statements on conditioning augmentation (Tables 2b, 3a and 3b), tested with scores over several seeds.
 
-A difference is taken within each seed, since all points of a seed share their noise, and its mean over seeds is given a
-Student interval. Where a statement speaks of the best s, each seed's is chosen on the other seeds, so that the luckiest
-of many points gains nothing by its luck; the choices of different seeds still share scores, which makes 95 % intervals
-too narrow, so those are of 99 %. A statement of k parts holds if all parts do at its level, and does not hold if one
-part is on the other side at 95 % shared among the k.
+All points of a seed share their noise. A difference is therefore taken within each seed, and its mean over the seeds
+has a Student interval. If a statement speaks of the best s, that of each seed is chosen on the other seeds, so that the
+luckiest of many points gains nothing by its luck. The choices of different seeds still share scores, which makes 95 %
+intervals too narrow, so these intervals are of 99 %. A statement of k parts holds if all of them hold at its level. It
+does not hold if one part lies on the other side at 95 %, shared among the k.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cdm_kedro.files.table import Row
 from cdm_kedro.params.claim import SINGLE
 
-Row = dict[str, Any]
 Verdict = Literal["holds", "does not hold", "undecided"]
 Float = NDArray[np.float64]
 
@@ -27,11 +27,12 @@ REAL = ("train", "val")
 MARGIN = 0.25
 """Truncated and non-truncated count as equal if their best differ by less than this share of what the best s gains."""
 LEVEL, LEVEL_OF_BEST = 0.95, 0.99
+DISAGREE = "extractors disagree"
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds and its interval; of one seed, without bounds."""
+    """A mean over seeds and its interval, which has no bounds if there is one seed."""
 
     mean: float
     low: float
@@ -40,23 +41,23 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """What was subtracted from what, and the result."""
+    """What was subtracted from what, in words, and the result."""
 
     what: str
     value: Interval
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One statement and what the scores say of it.
+class Statement:
+    """One statement of the paper and what the scores say about it.
 
     Attributes:
-        key: i to v.
-        text: the statement.
+        key: its number, i to v.
+        text: the statement in words.
         verdict: what its differences say.
-        level: of the intervals.
-        differences: that decide; positive speaks for the statement, except in (iv).
-        beside: further ones, to be read.
+        level: level of the differences' intervals.
+        differences: decide the verdict; positive ones speak for the statement, except in (iv).
+        beside: further differences for the reader, at 95 %.
     """
 
     key: str
@@ -68,7 +69,7 @@ class Judged:
 
 
 def interval(values: Sequence[float] | Float, level: float = LEVEL) -> Interval:
-    """Mean and Student interval of independent values; of one value, the whole line."""
+    """Mean and Student interval of independent values; one value has no bounds."""
     from scipy import stats
 
     x = np.asarray(values, np.float64)
@@ -80,16 +81,16 @@ def interval(values: Sequence[float] | Float, level: float = LEVEL) -> Interval:
 
 
 class Scores:
-    """Scores of one metric by point and seed.
+    """The scores of one metric by point and seed; lower is better.
 
     Args:
-        rows: with ``seed``, ``conditioning``, ``s`` and the metric; lower is better. Generated inputs at s = 0 are
-            "none", the single model is "single".
+        rows: with ``seed``, ``conditioning``, ``s`` and the metric. Generated inputs at s = 0 are called "none", the
+            single model "single".
         metric: name of a column.
-        exact: the scores are published numbers, to be taken as they are: their intervals have no width.
+        exact: the scores are published numbers, whose intervals have no width.
 
     Raises:
-        ValueError: a point that some seed lacks.
+        ValueError: A seed lacks a point that another seed has.
     """
 
     def __init__(self, rows: Iterable[Row], metric: str, exact: bool = False) -> None:
@@ -104,7 +105,7 @@ class Scores:
         self.points = {key: np.array([by_seed[seed] for seed in self.seeds]) for key, by_seed in found.items()}
 
     def curve(self, mode: str) -> tuple[list[int], Float]:
-        """Ascending s, with 0 first, and (len(s), seeds) scores of a way of conditioning; empty where it is absent."""
+        """Ascending s from 0 on and the scores (len(s), seeds) of a way of conditioning; empty if it was not scored."""
         own = {s: values for (conditioning, s), values in self.points.items() if conditioning == mode}
         if own and mode in GENERATED:
             own[0] = self.points["none", 0]
@@ -112,11 +113,11 @@ class Scores:
         return levels, np.array([own[s] for s in levels]).reshape(len(levels), len(self.seeds))
 
     def best(self, modes: Sequence[str], inner: bool = False) -> tuple[Float, str]:
-        """(seeds,) scores at the best s > 0 of generated inputs, each chosen on the other seeds; and where that was.
+        """Scores (seeds,) at the best s > 0, which is chosen for each seed on the other seeds; and the s chosen.
 
         Args:
-            modes: to choose from.
-            inner: leave the largest s out.
+            modes: ways of conditioning to choose from.
+            inner: leave out the largest s.
         """
         names: list[str] = []
         values: list[Float] = []
@@ -133,7 +134,7 @@ class Scores:
         return table[chosen, np.arange(table.shape[1])], " or ".join(names[i] for i in sorted(set(chosen)))
 
     def interval(self, values: Float, level: float = LEVEL) -> Interval:
-        """Of values over the seeds."""
+        """Interval of values (seeds,)."""
         mean = float(values.mean())
         return Interval(mean, mean, mean) if self.exact else interval(values, level)
 
@@ -153,8 +154,8 @@ def _positive(
     level: float,
     parts: Sequence[tuple[str, Float]],
     beside: Sequence[tuple[str, Float]] = (),
-) -> Judged:
-    """Judge a statement that all of some differences, (seeds,) each, are positive."""
+) -> Statement:
+    """Test the statement that all of some differences, (seeds,) each, are positive."""
     shared = 1 - (1 - LEVEL) / len(parts)
     found = [Difference(what, scores.interval(values, level)) for what, values in parts]
     verdict: Verdict = "undecided"
@@ -163,17 +164,17 @@ def _positive(
     elif any(scores.interval(values, max(level, shared)).high < 0 for _, values in parts):
         verdict = "does not hold"
     told = tuple(Difference(what, scores.interval(values)) for what, values in beside)
-    return Judged(key, text, verdict, level, tuple(found), told)
+    return Statement(key, text, verdict, level, tuple(found), told)
 
 
-def _best_beats_zero(scores: Scores) -> Judged:
+def _best_beats_zero(scores: Scores) -> Statement:
     best, at = scores.best(GENERATED)
     parts = [(f"score at s = 0 minus the best ({at})", scores.points["none", 0] - best)]
     text = "Conditioned on generated images, the best s > 0 beats s = 0"
     return _positive(scores, "i", text, LEVEL_OF_BEST, parts)
 
 
-def _turns(scores: Scores) -> Judged:
+def _turns(scores: Scores) -> Statement:
     parts = []
     for mode in GENERATED:
         levels, values = scores.curve(mode)
@@ -186,7 +187,7 @@ def _turns(scores: Scores) -> Judged:
     return _positive(scores, "ii", text, LEVEL_OF_BEST, parts)
 
 
-def _only_degrades(scores: Scores) -> Judged:
+def _only_degrades(scores: Scores) -> Statement:
     parts = []
     for mode in REAL:
         levels, values = scores.curve(mode)
@@ -195,8 +196,8 @@ def _only_degrades(scores: Scores) -> Judged:
     return _positive(scores, "iii", "Conditioned on real images, quality only degrades with s", LEVEL, parts)
 
 
-def _as_good(scores: Scores) -> Judged:
-    """Equivalence of the two modes' best: an interval within the margin holds, one beyond it does not."""
+def _as_good(scores: Scores) -> Statement:
+    """The best of both modes are equal if their difference's interval lies within the margin."""
     (truncated, at_a), (noised, at_b) = (scores.best([mode]) for mode in GENERATED)
     gain = scores.interval(scores.points["none", 0] - scores.best(GENERATED)[0], LEVEL_OF_BEST)
     margin = MARGIN * max(gain.mean, 0.0)
@@ -214,10 +215,10 @@ def _as_good(scores: Scores) -> Judged:
     )
     text = f"Truncated and non-truncated are as good at their best s, within {margin:.3g} ({MARGIN:.0%} of the gain)"
     differences = (Difference(f"best of truncated ({at_a}) minus best of non-truncated ({at_b})", found),)
-    return Judged("iv", text, verdict, LEVEL_OF_BEST, differences, beside)
+    return Statement("iv", text, verdict, LEVEL_OF_BEST, differences, beside)
 
 
-def _beats_single(scores: Scores) -> Judged:
+def _beats_single(scores: Scores) -> Statement:
     best, at = scores.best(GENERATED)
     single, none = scores.points[SINGLE, 0], scores.points["none", 0]
     text = "The cascade with augmentation beats a single model of the same training compute"
@@ -228,22 +229,64 @@ def _beats_single(scores: Scores) -> Judged:
     return _positive(scores, "v", text, LEVEL_OF_BEST, parts, beside)
 
 
-def judge(scores: Scores) -> list[Judged]:
-    """Statements (i) to (iv), and (v) where the single model was scored.
+def assess(scores: Scores) -> list[Statement]:
+    """Test the statements (i) to (iv), and (v) if the single model was scored.
 
-    (i) and (v) compare with the best of both ways of making z_s; (ii) asks each of them, and of an s between 0 and the
-    largest; (iii) asks every step from one s to the next; (iv) compares the best of each way.
+    (i) and (v) compare with the best of truncated and non-truncated together. (ii) asks both modes, and of an s between
+    0 and the largest. (iii) asks every step from one s to the next. (iv) compares the best of each mode.
     """
     out = [_best_beats_zero(scores), _turns(scores), _only_degrades(scores), _as_good(scores)]
     return [*out, _beats_single(scores)] if (SINGLE, 0) in scores.points else out
 
 
-def agreement(a: Scores, b: Scores) -> dict[str, float | None]:
+def combine(by_extractor: Mapping[str, Sequence[Statement]]) -> list[dict[str, Any]]:
+    """The verdict of all extractors together on every statement.
+
+    Extractors disagree if one says that a statement holds and another that it does not. The verdict is undecided if one
+    of them is undecided and none disagree.
+
+    Args:
+        by_extractor: what :func:`assess` returned, by the extractor's name.
+
+    Returns:
+        ``key``, ``text``, ``verdict``, and ``by`` extractor its ``verdict``, ``text``, ``level``, ``differences`` and
+        those ``beside``. Bounds are None if there was one seed.
+    """
+    out = []
+    for same in zip(*by_extractor.values(), strict=True):
+        verdicts = {statement.verdict for statement in same}
+        verdict: str = "undecided"
+        if len(verdicts) == 1:
+            verdict = same[0].verdict
+        elif {"holds", "does not hold"} <= verdicts:
+            verdict = DISAGREE
+        by = {
+            name: {
+                "verdict": statement.verdict,
+                "text": statement.text,
+                "level": statement.level,
+                "differences": [_plain(difference) for difference in statement.differences],
+                "beside": [_plain(difference) for difference in statement.beside],
+            }
+            for name, statement in zip(by_extractor, same, strict=True)
+        }
+        text = same[0].text.split(", within")[0]  # each extractor has its own margin
+        out.append({"key": same[0].key, "text": text, "verdict": verdict, "by": by})
+    return out
+
+
+def _plain(difference: Difference) -> dict[str, Any]:
+    low, high = (bound if np.isfinite(bound) else None for bound in (difference.value.low, difference.value.high))
+    return {"what": difference.what, "mean": difference.value.mean, "low": low, "high": high}
+
+
+def rank_agreement(a: Scores, b: Scores) -> dict[str, float | None]:
     """How alike two metrics order the points.
 
     Returns:
-        ``spearman``, the rank correlation of the means, and of the pairs of points that both metrics separate at 95 %
-        (``pairs``), the share that they order alike (``alike``); None where there is nothing to compare.
+        ``spearman``, the rank correlation of the points' means; ``pairs``, the number of pairs of points that both
+        metrics separate at 95 %; and ``alike``, the share of those that they order alike. A value that does not exist
+        is None.
     """
     from scipy import stats
 

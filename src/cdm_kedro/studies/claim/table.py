@@ -1,45 +1,44 @@
-"""The claim's table: a row a point, means over seeds with 95 % intervals, the paper's numbers beside."""
+"""The claim's table: one row a point, with means over seeds, 95 % intervals, and the paper's numbers beside."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from cdm_kedro.evaluation.paper_ablations import TABLE_2A, TABLE_2B, TABLE_3
+from cdm_kedro.evaluation.paper import TABLE_2A, TABLE_2B, TABLE_3
+from cdm_kedro.files.table import Row
 from cdm_kedro.params.claim import SINGLE
 from cdm_kedro.studies.claim.statements import interval
 
-Row = dict[str, Any]
 ORDER = ("none", "truncated", "non_truncated", "train", "val", SINGLE)
 PAPER = ("paper_table3_fid_train", "paper_table3_fid_val", "paper_table3_inception_score", "paper_table2_fid_train")
 
 
 def paper_columns(conditioning: str, s: int) -> Row:
-    """The paper's numbers for a point at the same s of 4000 steps; empty where it has none.
+    """The paper's numbers for a point at the same s of 4000 steps, as far as it has them.
 
-    Table 3 is 32 to 64 pixels with one model for all s; Table 2 is 16 to 64 with a model for each s (non-truncated),
-    its single model the better row of Table 2a.
+    Table 3 is of 32 to 64 pixels with one model for all s. Table 2 is of 16 to 64 pixels with one model for each s
+    (non-truncated); its single model is the better row of Table 2a.
     """
     out: Row = dict(zip(PAPER[:3], TABLE_3.get(conditioning, {}).get(s, ()), strict=False))
     if conditioning == SINGLE:
-        out[PAPER[3]] = TABLE_2A["more sampling steps"][0]
+        out[PAPER[3]] = TABLE_2A["more sampling steps"].fid_train
     elif conditioning in ("none", "non_truncated") and s in TABLE_2B:
-        out[PAPER[3]] = TABLE_2B[s][0]
+        out[PAPER[3]] = TABLE_2B[s].fid_train
     return out
 
 
 def average(rows: Sequence[Row], metrics: Sequence[str]) -> list[Row]:
-    """One row a point.
+    """Average the seeds of every point.
 
     Args:
         rows: of all seeds, with ``seed``, ``conditioning``, ``s``, ``n`` and the metrics.
         metrics: names of columns.
 
     Returns:
-        For every metric its mean over seeds and ``<metric>_ci95``, half the width of the interval (absent for one
-        seed).
+        One row a point with the mean of every metric over the seeds and, if there are several seeds, ``<metric>_ci95``,
+        half the width of its interval.
     """
     points: dict[tuple[str, int], list[Row]] = {}
     for row in rows:

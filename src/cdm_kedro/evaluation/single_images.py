@@ -7,33 +7,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdm_kedro.evaluation.measure import Summary
+from cdm_kedro.evaluation.collect import Reference, Summary
 from cdm_kedro.evaluation.metrics import nearest, realism
-from cdm_kedro.evaluation.reference import Reference
 
-_QUERIES = 1000
+_QUERIES = 1000  # images a side whose nearest training images are looked for
 _SHOWN, _NEIGHBOURS = 6, 4
-_EXTREMES = 8
+_EXTREMES = 8  # samples at random, and with the highest and the lowest realism
 
 
-def judge_single_images(
-    summary: Summary, train: Reference, val: Reference, train_features: NDArray[np.floating], seed: int
+def inspect_single_images(
+    samples: Summary, train: Reference, val: Reference, train_features: NDArray[np.floating], seed: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Nearest training images of samples, and the samples' realism.
+    """Find the training images that are nearest to samples, and the samples' realism.
 
-    A model that copies has samples nearer to training images than validation images are.
+    A model that copies has samples that are nearer to training images than validation images are.
 
     Args:
-        summary: of the samples.
-        train: statistics of training images, with features.
-        val: the same of validation images.
-        train_features: (N, D), of every training image that was measured.
-        seed: which samples are asked about.
+        samples: what was collected of the samples.
+        train: statistics of the training images, with features.
+        val: statistics of the validation images, with features.
+        train_features: (N, D) features of all training images that were looked at.
+        seed: decides which samples are looked at.
 
     Returns:
-        Numbers for the metrics file, and arrays for the pictures: ``shown`` (S,) places of samples in their file with
-        their ``neighbours`` (S, k) places in the training file and ``distances`` (S, k), nearest ones of all first;
-        ``random``, ``best`` and ``worst`` places of samples with ``<name>_realism``.
+        Numbers for the metrics file, and arrays for the pictures: ``shown`` (S,) places of samples in their file, the
+        nearest of all first, with ``neighbours`` (S, k), the places of their nearest training images, and
+        ``distances`` (S, k) to those; ``random``, ``best`` and ``worst`` places of samples with ``<name>_realism``.
     """
     assert train.features is not None and val.features is not None
 
@@ -41,9 +40,9 @@ def judge_single_images(
         return np.asarray(train_features[start:stop], np.float32)
 
     rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.permutation(len(summary.features))[:_QUERIES])
+    chosen = np.sort(rng.permutation(len(samples.features))[:_QUERIES])
     held_out = val.features[np.sort(rng.permutation(len(val.features))[:_QUERIES])]
-    neighbours, distances = nearest(summary.features[chosen], len(train_features), rows, _NEIGHBOURS)
+    neighbours, distances = nearest(samples.features[chosen], len(train_features), rows, _NEIGHBOURS)
     _, usual = nearest(held_out, len(train_features), rows, 1)
     closest = np.argsort(distances[:, 0], kind="stable")[: _SHOWN // 2]
     others = np.setdiff1d(np.arange(len(chosen)), closest)
@@ -57,13 +56,13 @@ def judge_single_images(
         "train_images": len(train_features),
     }
     arrays: dict[str, Any] = {
-        "shown": summary.indices[chosen[shown]],
+        "shown": samples.indices[chosen[shown]],
         "neighbours": neighbours[shown],
         "distances": distances[shown],
     }
-    scores = realism(train.features, summary.features)
-    order = np.argsort(-scores, kind="stable")
-    at_random = rng.permutation(len(scores))[:_EXTREMES]
+    real = realism(train.features, samples.features)
+    order = np.argsort(-real, kind="stable")
+    at_random = rng.permutation(len(real))[:_EXTREMES]
     for name, part in (("random", at_random), ("best", order[:_EXTREMES]), ("worst", order[::-1][:_EXTREMES])):
-        arrays[name], arrays[f"{name}_realism"] = summary.indices[part], scores[part]
+        arrays[name], arrays[f"{name}_realism"] = samples.indices[part], real[part]
     return numbers, arrays

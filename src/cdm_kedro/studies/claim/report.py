@@ -1,0 +1,104 @@
+"""The claim's results: the table, the tested statements, the figures and the page, from the scores of all seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cdm_kedro.data.beton import check_beton
+from cdm_kedro.evaluation.html import fill_template, image_uri
+from cdm_kedro.evaluation.pictures import read_caption
+from cdm_kedro.evaluation.reference import read_extractor, read_references
+from cdm_kedro.evaluation.scoring import metric_names
+from cdm_kedro.evaluation.sources import BetonSource, Images
+from cdm_kedro.evaluation.statistics import frechet_distance
+from cdm_kedro.files.table import Row, to_csv
+from cdm_kedro.params.claim import ClaimSweepParams
+from cdm_kedro.studies.claim.figure import draw_curves, draw_pictures
+from cdm_kedro.studies.claim.statements import Scores, assess, combine, rank_agreement
+from cdm_kedro.studies.claim.table import average
+
+
+def report(
+    params: ClaimSweepParams,
+    rows: Sequence[Row],
+    references: Sequence[Path],
+    real: Path,
+    pictures: Path,
+    facts: Mapping[str, Any],
+    folder: Path,
+) -> dict[str, Any]:
+    """Make everything that the claim shows.
+
+    Args:
+        params: points.
+        rows: scores of every point and seed.
+        references: statistics of real images, one npz an extractor.
+        real: FFCV file of validation images.
+        pictures: npz of the first samples of every point.
+        facts: ``budget``, model ``cards``, ``classifier`` scores and what extractors ``noticed``, for the page.
+        folder: for the pictures.
+
+    Returns:
+        ``table`` (CSV), ``statements`` (JSON), ``figure`` and ``pictures`` (PNG), ``page`` (HTML).
+    """
+    resolution = check_beton(real).resolution
+    columns: dict[str, tuple[str, str]] = {}
+    floors: dict[str, dict[str, Any]] = {}
+    for path in references:
+        name, reference = read_extractor(path), read_references(path, resolution)
+        names, train, val = metric_names(name), reference["train"].moments, reference["val"].moments
+        columns[name] = (f"{names['fd']}_{params.select}", names["score"])
+        floors[name] = {"score": frechet_distance(val, train), "n": val.n}
+    scores = {name: Scores(rows, fd) for name, (fd, _) in columns.items()}
+    statements = combine({name: assess(own) for name, own in scores.items()})
+    agreement = rank_agreement(*scores.values())
+    against_val = [fd.removesuffix("train") + "val" for fd, _ in columns.values()]
+    table = average(rows, [*(column for pair in columns.values() for column in pair), *against_val])
+
+    seeds, n = sorted({row["seed"] for row in rows}), rows[0]["n"]
+    figure, grid = folder / "claim.png", folder / "pictures.png"
+    held = ", ".join(f"({statement['key']}) {statement['verdict']}" for statement in statements)
+    draw_curves(
+        scores,
+        {name: floor["score"] for name, floor in floors.items()},
+        f"Fréchet distance against s by two extractors, {n} samples a point and seed, bands: 95 % over {len(seeds)} "
+        f"seeds; right, the paper's FID at the same s. The paper's statements: {held}.",
+        figure,
+    )
+    with np.load(pictures, allow_pickle=False) as arrays:
+        shown = dict(arrays)
+    draw_pictures(
+        [
+            ("input", shown["low"]),
+            ("s = 0", shown["none_s0"]),
+            *((f"s = {s}", shown[f"non_truncated_s{s}"]) for s in sorted(params.s) if s > 0),
+            ("single model", shown["single"]),
+            ("real", _one_a_class(BetonSource(real))[: len(shown["low"])]),
+        ],
+        "The low-resolution model's samples, and what the super-resolution model makes of each at every s "
+        "(non-truncated) from the same noise; the single model's samples; validation images.",
+        grid,
+    )
+    sides = {"resolution": resolution, "low_resolution": len(shown["low"][0])}
+    page = fill_template(
+        Path(__file__).with_name("report.html.j2"),
+        statements=statements,
+        table=table,
+        metrics=columns,
+        agreement=agreement,
+        facts={**facts, **sides, "n": n, "seeds": seeds, "floors": floors},
+        pictures=[(image_uri(path), read_caption(path)) for path in (figure, grid)],
+    )
+    said = {"statements": statements, "agreement": agreement, "floors": floors, "seeds": seeds}
+    return {"table": to_csv(table), "statements": said, "figure": figure, "pictures": grid, "page": page}
+
+
+def _one_a_class(source: BetonSource) -> Images:
+    """The first image of every class."""
+    assert source.labels is not None
+    _, first = np.unique(source.labels, return_index=True)
+    return source.read(first.tolist())
