@@ -17,10 +17,10 @@ import torch
 from tiny_cascade import CLASSES, sampling
 
 from cdm_kedro.data.resample import downsample
+from cdm_kedro.processes.shards import ProcessError
 from cdm_kedro.sampling.cascade import Cascade
 from cdm_kedro.sampling.consistency import consistency, consistency_sums
 from cdm_kedro.sampling.job import ForeignShardsError, SamplingJob, run_job
-from cdm_kedro.sampling.launch import ProcessError
 
 
 def job(models: dict[str, Path], folder: Path, **changes: Any) -> SamplingJob:

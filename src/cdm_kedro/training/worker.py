@@ -8,6 +8,7 @@ SIGINT and SIGTERM with the state saved; 1 failed.
 from __future__ import annotations
 
 import json
+import signal
 import time
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def _share_job(text: str | None, size: int) -> tuple[str, int]:
 def main(path: str) -> int:
     """Run the job described in a file; "-" takes it from the leader."""
     place = begin()
-    leader = path != "-" and place.local == 0
+    leader = path != "-" and place.leads
     emit = emitter(leader)
 
     from cdm_kedro.data.loader import preload
@@ -80,7 +81,7 @@ def main(path: str) -> int:
     trainer.run()
     if trainer.stop_requested and not trainer.finished:
         emit({"event": "stopped", "step": trainer.step})
-        return 128 + received[0]
+        return 128 + (received or [signal.SIGTERM])[0]
     if leader:
         seconds = time.monotonic() - started
         out = Path(job.workdir) / f"{job.stage}.safetensors"

@@ -50,14 +50,14 @@ def draw_grids(classes: list[str], params: SampleParams, **samples: Path) -> dic
     """
     import numpy as np
 
+    from cdm_kedro.files.npz import map_npz_array
     from cdm_kedro.sampling.grids import draw_grid
     from cdm_kedro.tracking.scratch import scratch_dir
 
     grids = {}
     for name, path in samples.items():
         resolution = name.removeprefix("samples_")
-        with np.load(path, allow_pickle=False) as file:
-            images, labels = file["arr_0"], file["arr_1"]
+        images, labels = map_npz_array(path, "arr_0"), np.asarray(map_npz_array(path, "arr_1"))
         out = scratch_dir("sample") / f"grid_{resolution}.png"
         draw_grid(images, labels, classes, params.grid_columns, out)
         grids[f"grid_{resolution}"] = out
