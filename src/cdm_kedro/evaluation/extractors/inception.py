@@ -56,7 +56,6 @@ class _Mixed(nn.Module):
     def __init__(self, inside: int, branches: tuple[_Branch, ...], pool: str, pool_out: int | None) -> None:
         super().__init__()
         self.branches, self.pool = branches, pool
-        self.width = 0
         for branch in branches:
             width = inside
             for step in branch:
@@ -64,10 +63,8 @@ class _Mixed(nn.Module):
                 for side in sides:
                     self.add_module(f"branch{side.name}", _Conv(width, side))
                 width = sum(side.out for side in sides)
-            self.width += width
         if pool_out is not None:
             self.branch_pool = _Conv(inside, _Step("pool", pool_out, (1, 1)))
-        self.width += inside if pool_out is None else pool_out
 
     def forward(self, x: Tensor) -> Tensor:
         outs = []
