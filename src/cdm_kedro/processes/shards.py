@@ -24,7 +24,7 @@ class ProcessInterrupted(CdmInterrupted):
 
 
 def run_workers(
-    module: str, job_file: Path, name: str, processes: int, nodes: int, progress: Callable[[str, float], None]
+    module: str, job_file: Path, name: str, processes: int, nodes: int, progress: Callable[[str, float], object]
 ) -> int:
     """Make a job's shards in several processes.
 
