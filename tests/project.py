@@ -18,7 +18,7 @@ class Project:
     """A copy of the project, used through its command lines as a user would."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.seconds = root, 400
         self.env = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -38,7 +38,7 @@ class Project:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=400,
+            timeout=self.seconds,
         )
         assert (done.returncode != 0) == fails, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
         return done.stdout

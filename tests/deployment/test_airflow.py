@@ -90,7 +90,8 @@ def test_the_cascade_becomes_one_task_a_stage_in_the_stages_order(
         "sample": {"preprocess", "base32", "sr64", "sr128", "sr256"},
         "reference": {"preprocess"},
         "evaluate": {"preprocess", "sample", "reference"},
-        "report": {"base32", "sr64", "sr128", "sr256", "sample", "evaluate", "preprocess"},
+        "register": {"base32", "sr64", "sr128", "sr256", "sample", "evaluate", "preprocess"},
+        "report": {"base32", "sr64", "sr128", "sr256", "sample", "evaluate", "register", "preprocess"},
     }
     assert airflow["dag"]["dag_id"] == "cdm-kedro-cascade-test" and airflow["dag"]["schedule"] is None
     assert tasks["close_run"].after == set(stages) and tasks["close_run"].setup == "open_run"

@@ -119,7 +119,8 @@ def render(
         curves: training curve of each model by name.
         grids: PNG of samples by resolution.
         figures: further PNG files by name, each shown with the caption that it holds.
-        tables: what the pipelines ``cas`` and ``likelihood`` made, by these names, if it is to be shown.
+        tables: what the pipelines ``cas`` and ``likelihood`` made, by these names, and the stage ``register`` as
+            ``registered``, if it is to be shown.
 
     Returns:
         HTML.
@@ -144,5 +145,5 @@ def render(
         grids={resolution: image_uri(path) for resolution, path in grids.items()},
         single_images=[picture for picture in pictures if picture[0] in _SINGLE_IMAGES],
         figures=[picture for picture in pictures if picture[0] not in _SINGLE_IMAGES],
-        **{"cas": None, "likelihood": None, **tables},
+        **{"cas": None, "likelihood": None, "registered": None, **tables},
     )

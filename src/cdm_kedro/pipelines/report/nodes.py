@@ -13,8 +13,9 @@ def report(
 ) -> str:
     """Put everything worth looking at on one page (HTML); see :func:`cdm_kedro.evaluation.report.render`.
 
-    ``parts`` holds ``<model>_card``, ``<model>_curve``, PNG files ``grid_<resolution>`` and ``figure_<name>``, and, if
-    ``report.include`` asks for them, what the pipelines ``cas`` and ``likelihood`` made, under these names.
+    ``parts`` holds ``<model>_card``, ``<model>_curve``, PNG files ``grid_<resolution>`` and ``figure_<name>``,
+    ``registered`` as the stage ``register`` made it, and, if ``report.include`` asks for them, what the pipelines
+    ``cas`` and ``likelihood`` made, under these names.
     """
     from cdm_kedro.evaluation.report import render
 
@@ -27,7 +28,7 @@ def report(
         curves={key.removesuffix("_curve"): value for key, value in parts.items() if key.endswith("_curve")},
         grids={key.removeprefix("grid_"): path for key, path in parts.items() if key.startswith("grid_")},
         figures={key.removeprefix("figure_"): path for key, path in parts.items() if key.startswith("figure_")},
-        **{key: parts[key] for key in ("cas", "likelihood") if key in parts},
+        **{key: parts[key] for key in ("cas", "likelihood", "registered") if key in parts},
     )
 
 
