@@ -12,11 +12,11 @@ from typing import Any
 
 import mlflow
 import pytest
-from tiny_cascade import CASCADE, sampling, write_model
 
 from cdm_kedro.params.evaluation import EvaluateParams
 from cdm_kedro.pipelines.register.nodes import register_cascade
 from cdm_kedro.tracking.runs import Tracking
+from tiny_cascade import CASCADE, sampling, write_model
 
 CLASSES = ["cat", "dog", "eel", "fox"]
 FD = "fd_efficientnet_lite0_val"

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_cascade import CASCADE, sampling
-from tiny_cascade import write_model as write_weights
 
 from cdm_kedro.files.links import link_or_copy
 from cdm_kedro.sampling.cascade import Cascade
 from cdm_kedro.sampling.mlflow_model import WEIGHTS, write_model
 from servers import mlflow_serving
+from tiny_cascade import CASCADE, sampling
+from tiny_cascade import write_model as write_weights
 
 CLASSES = ["cat", "dog", "eel", "fox"]
 
