@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cdm_kedro.errors import SourceError
 from cdm_kedro.evaluation.extractors.extractor import Extractor
 from cdm_kedro.evaluation.features import features_of
 from cdm_kedro.evaluation.metrics import InceptionScore, split_numbers
@@ -87,7 +88,7 @@ class Collector:
         """Add the images ``first`` .. ``first + len(features) - 1``.
 
         Raises:
-            ValueError: The features hold NaN or infinity.
+            FeaturesError: The features hold NaN or infinity.
         """
         span = slice(first, first + len(features))
         for number, accumulator in enumerate(self.moments):
@@ -104,7 +105,7 @@ class Collector:
         """The result.
 
         Raises:
-            ValueError: There are fewer than two images.
+            FeaturesError: There are fewer than two images.
         """
         whole = MomentsAccumulator()
         for part in self.moments:
@@ -143,11 +144,12 @@ def collect(
         on_features: called with (first index, (B, D) features) of every batch, in order.
 
     Raises:
-        ValueError: There are fewer than ``MINIMUM`` images, or some cannot be read, or features are not finite.
+        SourceError: There are fewer than ``MINIMUM`` images, or some cannot be read.
+        FeaturesError: Features are not finite.
     """
     count = images_used(source, params)
     if count < MINIMUM:
-        raise ValueError(f"{source.path}: {count} image(s) are too few to score; at least {MINIMUM} are needed")
+        raise SourceError(f"{source.path}: {count} image(s) are too few to score; at least {MINIMUM} are needed")
     spans = [range(start, min(count, start + params.batch_size)) for start in range(0, count, params.batch_size)]
     collector = Collector(count, params)
     for first, features, logits in features_of(source, extractor, spans, params.devices, description):

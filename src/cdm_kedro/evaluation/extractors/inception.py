@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cdm_kedro.evaluation.extractors.extractor import Extractor, load_state
+from cdm_kedro.evaluation.extractors.extractor import Extractor, WeightsError, load_state
 from cdm_kedro.files.hashes import sha256
 
 SHA256_PREFIX = "6726825d"
@@ -183,13 +183,13 @@ def inception2015(path: Path, device: torch.device) -> Extractor:
         device: where the network runs.
 
     Raises:
-        ValueError: The file does not exist or is not the published one.
+        WeightsError: The file does not exist or is not the published one.
     """
     if not path.is_file():
-        raise ValueError(f"evaluate.weights: {path} does not exist; get it from {SOURCE}")
+        raise WeightsError(f"evaluate.weights: {path} does not exist; get it from {SOURCE}")
     digest = sha256(path)
     if not digest.startswith(SHA256_PREFIX):
-        raise ValueError(
+        raise WeightsError(
             f"evaluate.weights: {path} has SHA-256 {digest}, not {SHA256_PREFIX}…; get the published file from {SOURCE}"
         )
     net = Inception2015()
