@@ -83,7 +83,8 @@ def features_of(
                 yield span.start, *extractor(images)
                 bar.update(len(span))
             return
-        which = (str(source.path), *extractor.describe().values(), len(spans[0]), spans[-1].stop)
+        # Several sources may read one file in different ways; a source's pickle says all that it does.
+        which = (pickle.dumps(source), *extractor.describe().values(), len(spans[0]), spans[-1].stop)
         name = hashlib.sha256(repr(which).encode()).hexdigest()[:16]
         with nullcontext(Path(kept, "features")) if kept else tempfile.TemporaryDirectory() as folder:
             job = FeatureJob(Path(folder, name), source, spans, extractor.remake)
