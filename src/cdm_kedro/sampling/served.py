@@ -10,13 +10,10 @@ import io
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
 from mlflow.exceptions import MlflowException
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")  # the signature says more
 
@@ -31,7 +28,7 @@ class CascadeModel(mlflow.pyfunc.PythonModel):
         self.classes, self.sampling, self.stages = said["classes"], said["sampling"], said["models"]
         self._loaded: tuple[Any, Any] = (None, None)
 
-    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow would try to use them
         """Sample pictures.
 
         Args:
