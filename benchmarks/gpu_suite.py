@@ -23,9 +23,10 @@ import loader
 import training
 from cdm_kedro.model.sizes import model_size
 from cdm_kedro.params.model import TrainedModelParams
+from cdm_kedro.training.loop import World
 from cdm_kedro.training.memory import needs_checkpointing
-from cdm_kedro.training.speed import achieved, peak_tflops
-from cdm_kedro.training.trainer import Trainer, World
+from cdm_kedro.training.meter import achieved, peak_tflops
+from cdm_kedro.training.trainer import Trainer
 from results import record
 
 BATCH = {"sr64": 48, "base32": 96, "sr256": 8, "sr128": 32}

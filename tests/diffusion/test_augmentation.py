@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ import torch
 from scipy import ndimage, stats
 
 from cdm_kedro.diffusion.augmentation import (
+    Augmentation,
     BlurConditioning,
     GaussianConditioning,
-    NoConditioningAugmentation,
     gaussian_blur,
+    truncated,
 )
 from cdm_kedro.diffusion.process import DiffusionProcess
 from cdm_kedro.diffusion.schedules import make_betas
@@ -52,7 +54,7 @@ def test_s_equal_to_T_is_noise() -> None:
 
 def test_models_that_never_saw_noise_refuse_s() -> None:
     low = torch.zeros(1, 3, 2, 2)
-    for augmentation in (NoConditioningAugmentation(), BlurConditioning(0.4, 0.6)):
+    for augmentation in (Augmentation(), BlurConditioning(0.4, 0.6)):
         assert augmentation.sample(low, 0, None)[0] is low
         with pytest.raises(ValueError, match="use s: 0"):
             augmentation.sample(low, 1, low)
@@ -77,3 +79,17 @@ def test_blur_touches_its_share_of_the_batch() -> None:
     out, level = BlurConditioning(0.4, 0.6, probability=0.5).train(low, torch.rand(2000, 2, generator=g), low)
     share = (out != low).flatten(1).any(1).float().mean()
     assert level is None and abs(float(share) - 0.5) < 0.05
+
+
+def test_truncation_keeps_the_states_that_are_asked_for() -> None:
+    """The state before the step at index t is z_{t + 1}."""
+    states = {step: torch.full((1,), float(step)) for step in range(4)}
+
+    def reverse(visit: Callable[[int, torch.Tensor], None]) -> torch.Tensor:
+        for step, state in states.items():
+            visit(step, state)
+            state += 100  # a state that is kept is a copy
+        return torch.full((1,), 9.0)
+
+    z = truncated(reverse, [49, 29, 9, 0], {30, 10})
+    assert {s: float(state) for s, state in z.items()} == {30: 1.0, 10: 2.0, 0: 9.0}

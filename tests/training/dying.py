@@ -28,7 +28,7 @@ def arrange(step: int, moment: str, what: str) -> None:
             os.kill(os.getpid(), getattr(signal, what))
 
     train_step, optimize, average = trainer.Trainer.train_step, torch.optim.Adam.step, EMA.update
-    write = checkpoint._write_atomically
+    write = checkpoint.write_text
 
     def step_with_accident(self: Any, *args: Any) -> None:
         self.checkpoints.join()
@@ -44,15 +44,14 @@ def arrange(step: int, moment: str, what: str) -> None:
         strike("optimizer")
         average(self)
 
-    def write_with_accident(path: Path, content: Any) -> None:
-        if path.suffix == ".json":
-            strike("saving")
-        write(path, content)
+    def write_with_accident(path: Path, text: str) -> None:
+        strike("saving")
+        write(path, text)
 
     trainer.Trainer.train_step = step_with_accident  # type: ignore[method-assign]
     torch.optim.Adam.step = optimize_with_accident
     EMA.update = average_with_accident  # type: ignore[method-assign]
-    checkpoint._write_atomically = write_with_accident
+    checkpoint.write_text = write_with_accident
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ SCRIPT: list[float] = []
 class Selector:
     name = "scripted"
 
-    def __init__(self, job: Any, rank: int, size: int, leader: int, device: Any) -> None:
+    def __init__(self, job: Any, world: Any) -> None:
         self.coming = list(SCRIPT)
 
     def score(self, weights: dict[str, Tensor]) -> float:

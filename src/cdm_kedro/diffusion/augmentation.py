@@ -1,13 +1,12 @@
 """Conditioning augmentation: what happens to the low-resolution input of a super-resolution model (section 3).
 
-z_0 is a clean low-resolution image, and z_s is that image after s steps of the low model's forward process. The first
-functions are the paper's three kinds, one after the other; the classes say how one model is trained and sampled.
+z_0 is a low-resolution image, (B, 3, h, w) in [-1, 1], and z_s is that image after s steps of the low model's forward
+process. The functions are the paper's three kinds; the classes say how one model is trained and sampled.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Sequence
 
 import torch
@@ -16,17 +15,15 @@ from torch import Tensor
 
 from cdm_kedro.diffusion.process import DiffusionProcess
 
-Callback = Callable[[int, Tensor], None]
-
 
 def blurred(
     z_0: Tensor, uniforms: Tensor, sigma_min: float, sigma_max: float, probability: float, kernel_size: int
 ) -> Tensor:
-    """Blurring augmentation (section 3.1): a Gaussian filter of random width on a share of the training examples.
+    """Blurring augmentation in training (section 3.1): a Gaussian filter of random width on a share of the examples.
 
     Args:
-        z_0: (B, 3, h, w) in [-1, 1].
-        uniforms: (B, 2) in [0, 1), which decide whether an example is blurred and how widely.
+        z_0: (B, 3, h, w).
+        uniforms: (B, 2) in [0, 1): whether an example is blurred, and how widely.
         sigma_min: smallest width of the filter, in pixels of ``z_0``.
         sigma_max: largest width.
         probability: share of the examples that are blurred.
@@ -37,26 +34,13 @@ def blurred(
     return torch.where(chosen, gaussian_blur(z_0, sigma, kernel_size), z_0)
 
 
-def noised(z_0: Tensor, s: Tensor, noise: Tensor, process: DiffusionProcess) -> Tensor:
-    """Draw z_s ~ q(z_s | z_0), on which truncated and non-truncated augmentation both train (section 3.2).
-
-    Args:
-        z_0: (B, 3, h, w) in [-1, 1].
-        s: (B,) int64 number of forward steps; 0 leaves an example clean.
-        noise: (B, 3, h, w) standard normal.
-        process: forward process of the low model.
-    """
-    z_s = process.q_sample(z_0, (s - 1).clamp_min(0), noise)
-    return torch.where((s > 0)[:, None, None, None], z_s, z_0)
-
-
 def truncated(
-    reverse: Callable[[Callback], Tensor], timesteps: Sequence[int], stops: Container[int]
+    reverse: Callable[[Callable[[int, Tensor], None]], Tensor], timesteps: Sequence[int], stops: Container[int]
 ) -> dict[int, Tensor]:
     """Truncated augmentation in sampling (section 3.2): stop the low model's reverse process at s.
 
-    The states are z_s ~ p(z_s), the integral of p(z_{s:T}) over z_{s+1:T} (equation 2). The process goes on to z_0 all
-    the same, because the low model's finished samples are a result of their own.
+    What is left there is z_s ~ p(z_s), the integral of p(z_{s:T}) over z_{s+1:T} (equation 2). The process goes on to
+    z_0 all the same, because the low model's finished samples are a result of their own.
 
     Args:
         reverse: samples the low model, calls the function that it is given with the number of every step and the
@@ -78,20 +62,23 @@ def truncated(
     return z
 
 
-def non_truncated(z_0: Tensor, s: int, noise: Tensor, process: DiffusionProcess) -> Tensor:
-    """Non-truncated augmentation in sampling (section 3.3): finish z_0, then corrupt it to z'_s ~ q(z_s | z_0).
+def non_truncated(z_0: Tensor, s: Tensor, noise: Tensor, process: DiffusionProcess) -> Tensor:
+    """Non-truncated augmentation (section 3.3): take finished z_0, and corrupt it to z'_s ~ q(z_s | z_0).
+
+    On images of the training set, it is also what both kinds train on (section 3.2).
 
     Args:
-        z_0: (B, 3, h, w) finished samples of the low model in [-1, 1].
-        s: number of forward steps, above 0.
+        z_0: (B, 3, h, w).
+        s: (B,) int64 number of forward steps; 0 leaves an example clean.
         noise: (B, 3, h, w) standard normal.
         process: forward process of the low model.
     """
-    return process.q_sample(z_0, torch.full((len(z_0),), s - 1, device=z_0.device), noise)
+    z_s = process.q_sample(z_0, (s - 1).clamp_min(0), noise)
+    return torch.where((s > 0)[:, None, None, None], z_s, z_0)
 
 
-class Augmentation(ABC):
-    """How the low-resolution input of one model is augmented. Randomness comes in, so that the caller owns it.
+class Augmentation:
+    """How the input of one model is augmented: not at all, in this class. Randomness comes in: the caller owns it.
 
     Attributes:
         conditions_on_level: whether the network receives s.
@@ -99,29 +86,21 @@ class Augmentation(ABC):
 
     conditions_on_level = False
 
-    @abstractmethod
-    def train(self, low_res: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
+    def train(self, z_0: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
         """Augment a training batch.
 
         Args:
-            low_res: (B, 3, h, w) in [-1, 1].
+            z_0: (B, 3, h, w).
             uniforms: (B, 2) in [0, 1).
             noise: (B, 3, h, w) standard normal.
 
         Returns:
             The augmented input, and (B,) float s where the network receives it.
         """
+        return z_0, None
 
-    def sample(self, low_res: Tensor, s: int, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Augment finished samples of the low model; unless a subclass says otherwise, they stay as they are.
-
-        Args:
-            low_res: (B, 3, h, w) in [-1, 1].
-            s: steps of the low model's forward process; 0 leaves the input clean.
-            noise: (B, 3, h, w) standard normal; needed for s > 0.
-
-        Returns:
-            As :meth:`train`.
+    def sample(self, z_0: Tensor, s: int, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Augment finished samples to s as :func:`non_truncated` does; returns the same as :meth:`train`.
 
         Raises:
             ValueError: s > 0 for a model that never saw noise, or s > 0 without noise.
@@ -130,15 +109,7 @@ class Augmentation(ABC):
             raise ValueError(
                 f"s is {s}, but this model was trained without Gaussian conditioning augmentation; use s: 0"
             )
-        return low_res, None
-
-
-class NoConditioningAugmentation(Augmentation):
-    """Training and sampling on the input as it is."""
-
-    def train(self, low_res: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the input."""
-        return low_res, None
+        return z_0, None
 
 
 class BlurConditioning(Augmentation):
@@ -147,13 +118,13 @@ class BlurConditioning(Augmentation):
     def __init__(self, sigma_min: float, sigma_max: float, probability: float = 0.5, kernel_size: int = 3) -> None:
         self.numbers = sigma_min, sigma_max, probability, kernel_size
 
-    def train(self, low_res: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
+    def train(self, z_0: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
         """Blur a share of the examples, each with its own width."""
-        return blurred(low_res, uniforms, *self.numbers), None
+        return blurred(z_0, uniforms, *self.numbers), None
 
 
 class GaussianConditioning(Augmentation):
-    """Training on :func:`noised` input with s given to the network (section 3.2), for both kinds of sampling.
+    """Training on z_s with s given to the network, for truncated and non-truncated sampling (sections 3.2, 3.3).
 
     Args:
         process: forward process of the low model, which s counts the steps of.
@@ -167,20 +138,22 @@ class GaussianConditioning(Augmentation):
         self.process, self.s = process, s
         self.max_s = process.num_timesteps if max_s is None else max_s
 
-    def train(self, low_res: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
+    def train(self, z_0: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
         """Noise each example to its own s."""
         if self.s is None:
             s = (uniforms[:, 0].double() * (self.max_s + 1)).long().clamp_max(self.max_s)
         else:
-            s = torch.full((len(low_res),), self.s, device=low_res.device, dtype=torch.int64)
-        return noised(low_res, s, noise, self.process), s.float()
+            s = torch.full((len(z_0),), self.s, device=z_0.device)
+        return non_truncated(z_0, s, noise, self.process), s.float()
 
-    def sample(self, low_res: Tensor, s: int, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Noise finished samples to s (section 3.3)."""
-        if s > 0 and noise is None:
+    def sample(self, z_0: Tensor, s: int, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Noise finished samples to s."""
+        level = torch.full((len(z_0),), s, device=z_0.device)
+        if s == 0:
+            return z_0, level.float()
+        if noise is None:
             raise ValueError(f"s is {s}; noise is needed")
-        z = low_res if noise is None or s == 0 else non_truncated(low_res, s, noise, self.process)
-        return z, torch.full((len(z),), float(s), device=z.device)
+        return non_truncated(z_0, level, noise, self.process), level.float()
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
@@ -196,8 +169,6 @@ def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     offsets = torch.arange(-half, half + 1, device=images.device, dtype=torch.float32)
     weights = torch.exp(-0.5 * (offsets / sigma[:, None].clamp_min(math.sqrt(torch.finfo(torch.float32).tiny))) ** 2)
     weights = (weights / weights.sum(1, keepdim=True)).to(images.dtype).repeat_interleave(c, 0)
-    padded = F.pad(images, (half, half, half, half), mode="reflect").reshape(
-        1, b * c, height + 2 * half, width + 2 * half
-    )
-    blurred = F.conv2d(padded, weights[:, None, :, None], groups=b * c)
-    return F.conv2d(blurred, weights[:, None, None, :], groups=b * c).reshape(b, c, height, width)
+    padded = F.pad(images, (half,) * 4, mode="reflect").reshape(1, b * c, height + 2 * half, width + 2 * half)
+    rows = F.conv2d(padded, weights[:, None, :, None], groups=b * c)
+    return F.conv2d(rows, weights[:, None, None, :], groups=b * c).reshape(b, c, height, width)

@@ -16,13 +16,8 @@ def _mean(x: Tensor) -> Tensor:
 
 def normal_kl(mean1: Tensor, log_variance1: Tensor, mean2: Tensor, log_variance2: Tensor) -> Tensor:
     """KL divergence of two diagonal Gaussians, elementwise, in nats."""
-    return 0.5 * (
-        log_variance2
-        - log_variance1
-        - 1
-        + torch.exp(log_variance1 - log_variance2)
-        + (mean1 - mean2) ** 2 * torch.exp(-log_variance2)
-    )
+    ratio = torch.exp(log_variance1 - log_variance2)
+    return 0.5 * (log_variance2 - log_variance1 - 1 + ratio + (mean1 - mean2) ** 2 * torch.exp(-log_variance2))
 
 
 def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
@@ -52,16 +47,7 @@ def vlb_terms(
 ) -> Tensor:
     """One term of equation 1 an example: KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)), or -log p(x_0 | x_1) at t = 0.
 
-    Args:
-        process: the forward process.
-        x_start: (B, 3, H, W) 8-bit images in [-1, 1].
-        x_t: (B, 3, H, W) noisy images.
-        t: (B,) int64 index.
-        mean: (B, 3, H, W) mean of the model's p(x_{t-1} | x_t).
-        log_variance: (B, 3, H, W) its log variance.
-
-    Returns:
-        (B,) bits per dimension.
+    ``mean`` and ``log_variance`` are those of p. Returns (B,) bits per dimension.
     """
     true_mean = process.posterior_mean(x_start, x_t, t)
     true_log_variance = process.table("posterior_log_variance", t, x_t.ndim)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cdm_kedro.diffusion.augmentation import Augmentation, NoConditioningAugmentation
+from cdm_kedro.diffusion.augmentation import Augmentation
 from cdm_kedro.diffusion.losses import hybrid_loss, simple_loss
 from cdm_kedro.diffusion.pixels import to_range
 from cdm_kedro.diffusion.process import DiffusionProcess, q_sample_at_level
@@ -44,13 +44,7 @@ class Randomness(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """What a batch gives.
-
-    Attributes:
-        total: (B,) what training minimizes.
-        simple: (B,) L_simple alone, unweighted.
-        t: (B,) int64 index of the step that each example was noised to.
-    """
+    """(B,) each: what training minimizes, L_simple alone and unweighted, and the int64 index t of each example."""
 
     total: Tensor
     simple: Tensor
@@ -72,7 +66,7 @@ class Objective:
     """
 
     process: DiffusionProcess
-    augmentation: Augmentation = field(default_factory=NoConditioningAugmentation)
+    augmentation: Augmentation = field(default_factory=Augmentation)
     continuous: bool = False
     vlb_weight: float = 1e-3
     class_dropout: float = 0.0
@@ -111,16 +105,10 @@ class Objective:
             condition, x_t = t.float(), self.process.q_sample(x_0, t, random.noise)
         output = network(x_t, condition, labels, z, s)
         weight = None if self.weight is None else self.weight(condition, s)
-        return self.compare(output, x_0, x_t, t, random.noise, weight)
-
-    def compare(
-        self, output: Tensor, x_0: Tensor, x_t: Tensor, t: Tensor, noise: Tensor, weight: Tensor | None
-    ) -> Losses:
-        """Losses of the network's output: L_simple, or the hybrid loss where it holds variances too."""
-        if output.shape[1] == 2 * x_0.shape[1]:
-            total, simple, _ = hybrid_loss(self.process, output, x_0, x_t, t, noise, self.vlb_weight, weight)
+        if output.shape[1] == 2 * x_0.shape[1]:  # eps, and the variances' v
+            total, simple, _ = hybrid_loss(self.process, output, x_0, x_t, t, random.noise, self.vlb_weight, weight)
             return Losses(total, simple, t)
-        simple = simple_loss(output, noise)
+        simple = simple_loss(output, random.noise)
         return Losses(simple if weight is None else weight * simple, simple, t)
 
 

@@ -9,9 +9,8 @@ step and ``prev`` that of the state after it, which is the paper's index t - 1. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import log, sqrt
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,24 +22,6 @@ Noise = Callable[[int], Tensor]
 Callback = Callable[[int, Tensor], None]
 
 
-class Step(NamedTuple):
-    """One reverse step, from x = a x_0 + b eps to the next cleaner level.
-
-    Attributes:
-        noise_cond: () float32 on the device, what the model is conditioned on.
-        a: () float32 on the device, sqrt(abar).
-        b: () float32 on the device, sqrt(1 - abar).
-        abar: alphas_cumprod before the step.
-        prev: alphas_cumprod after it; 1 at the last step.
-    """
-
-    noise_cond: Tensor
-    a: Tensor
-    b: Tensor
-    abar: float
-    prev: float
-
-
 @dataclass(frozen=True)
 class ReverseSchedule:
     """Levels that a reverse process visits.
@@ -48,14 +29,17 @@ class ReverseSchedule:
     Attributes:
         noise_cond: (N,) float32 what the model is conditioned on: t, or sqrt(alphas_cumprod).
         alphas_cumprod: (N,) float64 level of the state before each step, increasing.
-        alphas_cumprod_prev: (N,) float64 level after each step; the last is 1.
         timesteps: (N,) index t of each level, or -1 where the level is not one of the training schedule.
     """
 
     noise_cond: Tensor
     alphas_cumprod: Tensor
-    alphas_cumprod_prev: Tensor
     timesteps: tuple[int, ...]
+
+    @property
+    def alphas_cumprod_prev(self) -> Tensor:
+        """(N,) float64 level after each step; the last is 1."""
+        return torch.cat((self.alphas_cumprod[1:], torch.ones(1, dtype=torch.float64)))
 
     def __len__(self) -> int:
         return len(self.timesteps)
@@ -93,42 +77,42 @@ class ReverseSchedule:
         order = sorted(kept, reverse=True)
         levels = process.alphas_cumprod[torch.tensor(order)]
         cond = levels.sqrt() if continuous else torch.tensor(order, dtype=torch.float64)
-        return cls(cond.float(), levels, torch.cat((levels[1:], levels.new_ones(1))), tuple(order))
+        return cls(cond.float(), levels, tuple(order))
 
     @classmethod
     def continuous(cls, alphas_cumprod: Tensor) -> ReverseSchedule:
         """Any levels, for a model conditioned on sqrt(alphas_cumprod); ``alphas_cumprod`` (N,) float64, decreasing."""
         levels = alphas_cumprod.flip(0)
-        return cls(levels.sqrt().float(), levels, torch.cat((levels[1:], levels.new_ones(1))), (-1,) * len(levels))
+        return cls(levels.sqrt().float(), levels, (-1,) * len(levels))
 
     def below(self, t: int) -> ReverseSchedule:
         """The steps whose state is at index t or cleaner."""
         first = next(i for i, step in enumerate(self.timesteps) if step <= t)
-        return replace(
-            self,
-            noise_cond=self.noise_cond[first:],
-            alphas_cumprod=self.alphas_cumprod[first:],
-            alphas_cumprod_prev=self.alphas_cumprod_prev[first:],
-            timesteps=self.timesteps[first:],
-        )
+        return ReverseSchedule(self.noise_cond[first:], self.alphas_cumprod[first:], self.timesteps[first:])
 
-    def steps(self, device: torch.device) -> Iterator[Step]:
-        """The steps in order, noisiest first; all their numbers go to the device in one transfer."""
+    def steps(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor, Tensor, float, float]]:
+        """The steps, noisiest first: from x = a x_0 + b eps at level abar to the level prev.
+
+        The model's condition, a and b are () float32 tensors, which one transfer brings to the device for all steps.
+        """
         abar = self.alphas_cumprod
         columns = torch.stack((self.noise_cond.double(), abar.sqrt(), (1 - abar).sqrt()), dim=1)
-        rows = map(torch.unbind, columns.to(device, torch.float32).unbind())
-        for (cond, a, b), now, prev in zip(rows, abar.tolist(), self.alphas_cumprod_prev.tolist(), strict=True):
-            yield Step(cond, a, b, now, prev)
+        rows = columns.to(device, torch.float32).unbind()
+        for row, now, prev in zip(rows, abar.tolist(), self.alphas_cumprod_prev.tolist(), strict=True):
+            cond, a, b = row.unbind()
+            yield cond, a, b, now, prev
 
 
-def _predict(model: Model, x: Tensor, step: Step, clip: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+def _predict(
+    model: Model, x: Tensor, cond: Tensor, a: Tensor, b: Tensor, clip: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """The image x_0 that the model sees in x, the eps that belongs to that image, and v."""
-    output = model(x, step.noise_cond.expand(len(x))).float()
+    output = model(x, cond.expand(len(x))).float()
     eps, v = output.chunk(2, dim=1) if output.shape[1] == 2 * x.shape[1] else (output, None)
-    x_0 = (x - step.b * eps) / step.a
+    x_0 = (x - b * eps) / a
     if clip:
         x_0 = x_0.clamp(-1, 1)
-        eps = (x - step.a * x_0) / step.b
+        eps = (x - a * x_0) / b
     return x_0, eps, v
 
 
@@ -140,7 +124,7 @@ def ancestral(
     noise: Noise,
     clip_x_start: bool = True,
     variance: str = "small",
-    callback: Callback | None = None,
+    callback: Callback = lambda i, x: None,
 ) -> Tensor:
     """Ancestral sampling, x_{t-1} ~ N(mu(x_t, t), Sigma(x_t, t)) (section 2.1; DDPM, equation 7 and algorithm 2).
 
@@ -157,11 +141,9 @@ def ancestral(
         (B, C, H, W) float32 samples.
     """
     x = x_T
-    for i, step in enumerate(schedule.steps(x.device)):
-        if callback is not None:
-            callback(i, x)
-        x_0, _, v = _predict(model, x, step, clip_x_start)
-        abar, prev = step.abar, step.prev
+    for i, (cond, a, b, abar, prev) in enumerate(schedule.steps(x.device)):
+        callback(i, x)
+        x_0, _, v = _predict(model, x, cond, a, b, clip_x_start)
         alpha, beta = abar / prev, 1 - abar / prev
         x = beta * sqrt(prev) / (1 - abar) * x_0 + (1 - prev) * sqrt(alpha) / (1 - abar) * x
         if prev == 1:
@@ -183,15 +165,13 @@ def ddim(
     noise: Noise,
     clip_x_start: bool = True,
     eta: float = 0.0,
-    callback: Callback | None = None,
+    callback: Callback = lambda i, x: None,
 ) -> Tensor:
     """DDIM (Song et al. 2021, equations 12 and 16); ``eta`` 0 is deterministic, 1 has ancestral variances."""
     x = x_T
-    for i, step in enumerate(schedule.steps(x.device)):
-        if callback is not None:
-            callback(i, x)
-        x_0, eps, _ = _predict(model, x, step, clip_x_start)
-        abar, prev = step.abar, step.prev
+    for i, (cond, a, b, abar, prev) in enumerate(schedule.steps(x.device)):
+        callback(i, x)
+        x_0, eps, _ = _predict(model, x, cond, a, b, clip_x_start)
         sigma = eta * sqrt((1 - prev) / (1 - abar)) * sqrt(1 - abar / prev)
         x = sqrt(prev) * x_0 + sqrt(max(1 - prev - sigma**2, 0)) * eps
         if sigma > 0:
@@ -206,7 +186,7 @@ def dpmpp_2m(
     schedule: ReverseSchedule,
     noise: Noise | None = None,
     clip_x_start: bool = True,
-    callback: Callback | None = None,
+    callback: Callback = lambda i, x: None,
 ) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): deterministic, second order, for about 20 steps.
 
@@ -214,11 +194,10 @@ def dpmpp_2m(
     order.
     """
     x, last, last_h = x_T, None, 0.0
-    for i, step in enumerate(schedule.steps(x.device)):
-        if callback is not None:
-            callback(i, x)
-        x_0, _, _ = _predict(model, x, step, clip_x_start)
-        abar, prev, estimate = step.abar, step.prev, x_0
+    for i, (cond, a, b, abar, prev) in enumerate(schedule.steps(x.device)):
+        callback(i, x)
+        x_0, _, _ = _predict(model, x, cond, a, b, clip_x_start)
+        estimate = x_0
         if prev < 1:
             h = 0.5 * log(prev / (1 - prev)) - 0.5 * log(abar / (1 - abar))
             estimate = x_0 if last is None else x_0 + 0.5 * h / last_h * (x_0 - last)

@@ -1,107 +1,97 @@
-"""Bits per dimension of real images under each stage and under the (truncated) cascade, equation 3."""
+"""Bits per dimension of real images under each model and under the (truncated) cascade (equations 1 and 3)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from cdm_kedro.data.beton import check_beton, read_beton
 from cdm_kedro.diffusion.likelihood import bound_bits, truncated_cascade_bits
+from cdm_kedro.diffusion.pixels import to_range
 from cdm_kedro.params.likelihood import LikelihoodParams
 from cdm_kedro.sampling.cascade import Cascade
 from cdm_kedro.sampling.model import LoadedModel
 from cdm_kedro.sampling.philox import normal
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 def cascade_bits(cascade: Cascade, images: Mapping[int, Path], params: LikelihoodParams) -> dict[str, Any]:
     """Bound the bits per dimension of real images.
 
-    A stage's own bound is of p(x_0 | z_s), where z_s ~ q(z_s | z_0) of the stored low-resolution image at the s that
-    sampling uses. The cascade's adds what z_0 costs: the whole bound of the low stage where sampling finishes it, its
+    A model's own bound is of p(x_0 | z_s), where z_s ~ q(z_s | z_0) of the stored low-resolution image at the s that
+    sampling uses. The cascade's adds what z_0 costs: the whole bound of the low model where sampling finishes it, its
     part from s up where sampling truncates it. Models of continuous noise levels are bounded at the levels of their
     training schedule.
 
     Args:
-        cascade: loaded models; each stage's ``s``, ``truncated`` and ``clip_x_start`` of sampling are used, and its
+        cascade: loaded models; each one's ``s``, ``truncated`` and ``clip_x_start`` of sampling are used, and its
             precision.
         images: resolution to FFCV file; the files hold the same images in the same order.
         params: how many images and terms.
 
     Returns:
-        Stage to ``bits_per_dim`` and ``cascade_bits_per_dim``, each with its standard error over images (``_se``),
+        Model to ``bits_per_dim`` and ``cascade_bits_per_dim``, each with its standard error over images (``_se``),
         ``n``, ``terms`` (drawn an image, besides the decoder's), ``s`` and ``truncated``.
 
     Raises:
-        ValueError: an unknown stage is asked for, or the files are not of the same images.
+        ValueError: an unknown model is asked for, or the files are not of the same images.
     """
-    stages = _chosen(cascade, params)
-    available = min(check_beton(images[stage.params.resolution]).num_samples for stage in stages)
+    models = {model.name: model for model in _chosen(cascade, params)}
+    available = min(check_beton(images[model.params.resolution]).num_samples for model in models.values())
     count = min(available, params.images or available)
-    highs = {stage.name: [s for s in stages if s.params.low == stage.name] for stage in stages}
-    starts = {stage.name: sorted({0} | {s.s for s in highs[stage.name] if s.sampling.truncated}) for stage in stages}
-    terms = {}  # besides the decoder's, which a bound from 0 always has
-    for stage in stages:
-        for first in starts[stage.name]:
-            every = stage.process.num_timesteps - max(first, 1)
-            terms[stage.name, first] = min(params.timesteps or every, every)
+    batches = [range(start, min(start + params.batch_size, count)) for start in range(0, count, params.batch_size)]
+    terms: dict[tuple[str, int], int] = {}  # of a model's bound from an index up, besides the decoder's term
+    for model in models.values():
+        above = [other.s for other in models.values() if other.params.low == model.name and other.truncated]
+        for first in sorted({0, *above}):
+            every = model.process.num_timesteps - max(first, 1)
+            terms[model.name, first] = min(params.timesteps or every, every)
     own: dict[tuple[str, int], Tensor] = {}
-    with tqdm(
-        total=count * sum(number + (key[1] == 0) for key, number in terms.items()), desc="likelihood", unit="term"
-    ) as bar:
-        for stage in stages:
-            for position, first in enumerate(starts[stage.name]):
-                bar.set_postfix_str(stage.name, refresh=False)
-                own[stage.name, first] = torch.cat(
-                    [
-                        _batch_bits(
-                            cascade, stage, images, range(start, min(start + params.batch_size, count)), params,
-                            first, terms[stage.name, first], position << 24, bar.update,
-                        )
-                        for start in range(0, count, params.batch_size)
-                    ]
-                )  # fmt: skip
-    by_name = {stage.name: stage for stage in stages}
+    evaluations = sum(number + (first == 0) for (_, first), number in terms.items())
+    with tqdm(total=count * evaluations, desc="likelihood", unit="term") as bar:
+        for (name, first), number in terms.items():
+            bar.set_postfix_str(name, refresh=False)
+            draw = sum(other == name for other, _ in own) << 24  # the model's bounds share no noise
+            found = [
+                _batch_bits(models[name], images, r, params.seed, first, number, draw, bar.update) for r in batches
+            ]
+            own[name, first] = torch.cat(found)
 
-    def total(stage: LoadedModel, first: int) -> Tensor:
-        bits, low = own[stage.name, first], stage.params.low
-        if low is None:
-            return bits
-        below = total(by_name[low], stage.s if stage.sampling.truncated else 0)
-        sides = (by_name[low].params.resolution, stage.params.resolution)
-        return truncated_cascade_bits(below, bits, 3 * sides[0] ** 2, 3 * sides[1] ** 2)
+    def total(model: LoadedModel, first: int) -> Tensor:
+        if model.params.low is None:
+            return own[model.name, first]
+        low = models[model.params.low]
+        dims = (3 * m.params.resolution**2 for m in (low, model))
+        return truncated_cascade_bits(total(low, model.s if model.truncated else 0), own[model.name, first], *dims)
 
     return {
-        stage.name: {
-            **_mean("bits_per_dim", own[stage.name, 0]),
-            **_mean("cascade_bits_per_dim", total(stage, 0)),
+        name: {
+            **_mean("bits_per_dim", own[name, 0]),
+            **_mean("cascade_bits_per_dim", total(model, 0)),
             "n": count,
-            "terms": terms[stage.name, 0],
-            "s": stage.s,
-            "truncated": stage.sampling.truncated,
+            "terms": terms[name, 0],
+            "s": model.s,
+            "truncated": model.sampling.truncated,
         }
-        for stage in stages
+        for name, model in models.items()
     }
 
 
 def _chosen(cascade: Cascade, params: LikelihoodParams) -> list[LoadedModel]:
-    by_name = {stage.name: stage for stage in cascade.models}
-    wanted = set(by_name if params.stages is None else params.stages)
-    if not wanted or wanted - set(by_name):
-        raise ValueError(f"likelihood.stages is {params.stages}; the cascade has {list(by_name)}")
-    for stage in reversed(cascade.models):
-        if stage.name in wanted and stage.params.low is not None:
-            wanted.add(stage.params.low)
-    return [stage for stage in cascade.models if stage.name in wanted]
+    """The models that are asked for, and all below them."""
+    names = [model.name for model in cascade.models]
+    wanted = set(names if params.stages is None else params.stages)
+    if not wanted or wanted - set(names):
+        raise ValueError(f"likelihood.stages is {params.stages}; the cascade has {names}")
+    for model in reversed(cascade.models):
+        if model.name in wanted and model.params.low is not None:
+            wanted.add(model.params.low)
+    return [model for model in cascade.models if model.name in wanted]
 
 
 def _mean(name: str, values: Tensor) -> dict[str, float]:
@@ -109,52 +99,44 @@ def _mean(name: str, values: Tensor) -> dict[str, float]:
     return mean | ({f"{name}_se": float(values.std()) / math.sqrt(len(values))} if len(values) > 1 else {})
 
 
-def _to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 @torch.no_grad()
 def _batch_bits(
-    cascade: Cascade,
-    stage: LoadedModel,
+    model: LoadedModel,
     images: Mapping[int, Path],
     rows: range,
-    params: LikelihoodParams,
+    seed: int,
     first: int,
     terms: int,
     draw: int,
     progress: Callable[[int], Any],
 ) -> Tensor:
-    """Bits per dimension of some images under one stage, terms from ``first`` up: (B,) float64 on the CPU."""
-    device, number = cascade.device, stage.number
-    pixels, labels = read_beton(images[stage.params.resolution], rows)
-    x, y = _to_tensor(pixels, device), torch.from_numpy(labels).to(device)
-    indices = torch.arange(rows.start, rows.stop, device=device)
+    """Bits per dimension of some images under one model, from index ``first`` up: (B,) float64 on the CPU."""
+    indices = torch.arange(rows.start, rows.stop, device=model.device)
+
+    def read(resolution: int) -> tuple[Tensor, Tensor]:
+        pixels, labels = read_beton(images[resolution], rows)
+        return to_range(torch.from_numpy(pixels).to(model.device).permute(0, 3, 1, 2)), torch.from_numpy(labels)
+
+    def noise(number: int, shape: tuple[int, ...]) -> Tensor:
+        return normal(seed, model.number, indices, number, tuple(shape))
+
+    x, labels = read(model.params.resolution)
     low = level = None
-    if stage.params.low_resolution is not None:
-        file = images[stage.params.low_resolution]
-        small, same = read_beton(file, rows)
-        if not np.array_equal(labels, same):
-            raise ValueError(f"{file} and {images[stage.params.resolution]} do not hold the same images in order")
-        noise = normal(params.seed, number, indices, 0, small.shape[3:] + small.shape[1:3])
-        low, level = stage.augmentation.sample(_to_tensor(small, device), stage.s, noise)
-    continuous = stage.params.diffusion.noise_conditioning == "continuous"
-    levels = stage.process.alphas_cumprod.sqrt().float().to(device)
+    if model.params.low_resolution is not None:
+        low, same = read(model.params.low_resolution)
+        if not torch.equal(labels, same):
+            files = [images[side] for side in (model.params.low_resolution, model.params.resolution)]
+            raise ValueError(f"{files[0]} and {files[1]} do not hold the same images in order")
+        low, level = model.augmentation.sample(low, model.s, noise(0, low.shape[1:]))
+    y = labels.to(model.device) if model.params.unet.class_cond else None
+    continuous = model.params.diffusion.noise_conditioning == "continuous"
+    levels = model.process.alphas_cumprod.sqrt().float().to(model.device)
 
-    def model(x_t: Tensor, t: Tensor) -> Tensor:
+    def network(x_t: Tensor, t: Tensor) -> Tensor:
         progress(len(x_t))
-        with torch.autocast(device.type, torch.bfloat16, enabled=cascade.params.precision == "bf16"):
-            cond = levels[t] if continuous else t.float()
-            return stage.forward(x_t, cond, y if stage.params.unet.class_cond else None, low, level).float()
+        return model.evaluate(x_t, levels[t] if continuous else t.float(), y, low, level)
 
-    uniforms = torch.special.ndtr(normal(params.seed, number, indices, draw + 1, (terms,)).double()).T
-    bits = bound_bits(
-        model,
-        stage.process,
-        x,
-        lambda k: normal(params.seed, number, indices, draw + 2 + k, tuple(x.shape[1:])),
-        uniforms,
-        first,
-        stage.sampling.clip_x_start,
-    )
+    uniforms = torch.special.ndtr(noise(draw + 1, (terms,)).double()).T
+    clip = model.sampling.clip_x_start
+    bits = bound_bits(network, model.process, x, lambda k: noise(draw + 2 + k, x.shape[1:]), uniforms, first, clip)
     return bits.double().cpu()

@@ -16,19 +16,20 @@ from torch import Tensor
 
 from cdm_kedro.data.beton import check_beton, iterate_beton, read_beton
 from cdm_kedro.data.resample import downsample
-from cdm_kedro.diffusion.samplers import SAMPLERS, ReverseSchedule
+from cdm_kedro.diffusion.pixels import to_uint8
+from cdm_kedro.diffusion.samplers import ReverseSchedule
 from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.statistics import MomentsAccumulator, frechet_distance, moments
-from cdm_kedro.model.build import build_augmentation, build_process, build_unet
+from cdm_kedro.model.build import build_process, build_unet
 from cdm_kedro.params.evaluation import EvaluateParams
-from cdm_kedro.sampling.philox import normal
+from cdm_kedro.params.sampling import ModelSamplingParams
+from cdm_kedro.sampling.model import LoadedModel
 from cdm_kedro.training.job import TrainingJob
-
-_STAGE, _START, _AUGMENT, _REVERSE = 0, 0, 1, 2  # the draws' stage and first step numbers
+from cdm_kedro.training.loop import World
 
 
 class Selector:
-    """Fréchet distance between samples and the stage's training images; every rank samples its share.
+    """Fréchet distance between samples and the model's training images; every process samples its share.
 
     A super-resolution model is conditioned on low-resolution versions of training images, since the models below may
     not exist yet; ``s`` of the parameters is its conditioning augmentation. The noise of sample i is the same at every
@@ -36,82 +37,67 @@ class Selector:
 
     Args:
         job: of the training.
-        rank: of this process.
-        size: number of processes.
-        leader: rank that computes the distance.
-        device: of this process.
+        world: where this process stands; the leader computes the distance.
     """
 
-    def __init__(self, job: TrainingJob, rank: int, size: int, leader: int, device: torch.device) -> None:
-        wanted = job.params.training.selection
+    def __init__(self, job: TrainingJob, world: World) -> None:
+        wanted = job.training.selection
         assert wanted is not None
-        self.job, self.wanted, self.device = job, wanted, device
-        self.rank, self.size, self.leader = rank, size, leader
+        self.job, self.wanted, self.world = job, wanted, world
         scoring = EvaluateParams.model_validate(
             {"extractor": wanted.extractor, "weights": wanted.weights, "input_side": wanted.input_side}
         )
-        self.extractor = make_extractor(scoring, device)
+        self.extractor = make_extractor(scoring, world.device)
         self.name = "fid" if wanted.extractor == "inception2015" else f"fd_{self.extractor.name}"
-        self.net = build_unet(job.params, job.num_classes)
-        self.net = self.net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-        process = build_process(job.params.diffusion)
-        continuous = job.params.diffusion.noise_conditioning == "continuous"
-        self.schedule = ReverseSchedule.respaced(process, wanted.steps, set(), continuous)
-        self.augmentation = build_augmentation(job.params.augmentation)
+        net = build_unet(job.params, job.num_classes).to(world.device, memory_format=torch.channels_last)
+        diffusion = job.params.diffusion
+        self.model = LoadedModel(
+            job.name,
+            0,
+            job.params,
+            ModelSamplingParams.model_validate({"sampler": wanted.sampler, "steps": wanted.steps, "s": wanted.s}),
+            ReverseSchedule.respaced(
+                build_process(diffusion), wanted.steps, continuous=diffusion.noise_conditioning == "continuous"
+            ),
+            net.eval().requires_grad_(False),
+            job.training.precision,
+        )
         self.count = check_beton(Path(job.beton)).num_samples
-        if rank == leader:
+        if world.leads:
             accumulator = MomentsAccumulator()
             for images in iterate_beton(Path(job.beton), wanted.batch_size, wanted.reference_images):
                 accumulator.add(self.extractor(images)[0])
             self.reference = accumulator.moments()
 
     def score(self, weights: dict[str, Tensor]) -> float:
-        """Distance of the samples that these weights make; lower is better, the same on every rank."""
-        self.net.load_state_dict(weights)
-        shares = [np.arange(rank, self.wanted.num_samples, self.size) for rank in range(self.size)]
-        mine = shares[self.rank]
-        found = [self.features(part) for part in np.array_split(mine, -(-len(mine) // self.wanted.batch_size))]
-        parts: list[Any] = [np.concatenate(found)] * self.size
-        if self.size > 1:
+        """Distance of the samples that these weights make; lower is better, the same on every process."""
+        self.model.net.load_state_dict(weights)
+        rank, size, leader = self.world.rank, self.world.size, self.world.leader
+        shares = [np.arange(first, self.wanted.num_samples, size) for first in range(size)]
+        batches = np.array_split(shares[rank], -(-len(shares[rank]) // self.wanted.batch_size))
+        parts: list[Any] = [np.concatenate([self.extractor(self.sample(batch))[0] for batch in batches])] * size
+        if size > 1:
             dist.all_gather_object(parts, parts[0])
         result = [0.0]
-        if self.rank == self.leader:
+        if self.world.leads:
             in_order = np.concatenate(parts)[np.argsort(np.concatenate(shares))]
             result = [frechet_distance(moments(in_order), self.reference)]
-        if self.size > 1:
-            dist.broadcast_object_list(result, self.leader, device=self.device)
+        if size > 1:
+            dist.broadcast_object_list(result, leader, device=self.world.device)
         return result[0]
 
-    def features(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Features (n, D) of the samples with these numbers."""
-        return self.extractor(self.sample(numbers))[0]
-
-    @torch.no_grad()
     def sample(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Samples (n, H, W, 3) with these numbers; their classes take turns."""
-        indices, seed = torch.from_numpy(numbers).to(self.device), self.job.params.training.seed
-        params, level, low = self.job.params, None, None
-        y = indices % self.job.num_classes if params.unet.class_cond else None
-        if params.low_resolution is not None:
+        indices, seed = torch.from_numpy(numbers).to(self.world.device), self.job.training.seed
+        labels, condition = indices % self.job.num_classes, (None, None)
+        if self.job.params.low_resolution is not None:
             chosen = numbers * self.count // self.wanted.num_samples % self.count  # spread over the file
-            images, labels = read_beton(Path(self.job.beton), [int(i) for i in chosen])
-            pixels = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
-            low = downsample(pixels, params.low_resolution).float() / 127.5 - 1
-            noise = normal(seed, _STAGE, indices, _AUGMENT, tuple(low.shape[1:])) if self.wanted.s else None
-            low, level = self.augmentation.sample(low, self.wanted.s, noise)
-            y = None if y is None else torch.from_numpy(labels).to(self.device)
-
-        def model(x: Tensor, cond: Tensor) -> Tensor:
-            x = x.contiguous(memory_format=torch.channels_last)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=params.training.precision == "bf16"):
-                return self.net(x, cond, y, low, level).float()
-
-        shape = (3, params.resolution, params.resolution)
-        x = SAMPLERS[self.wanted.sampler](
-            model,
-            normal(seed, _STAGE, indices, _START, shape),
-            self.schedule,
-            lambda i: normal(seed, _STAGE, indices, _REVERSE + i, shape),
-            clip_x_start=True,
-        )
-        return ((x + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+            images, stored = read_beton(Path(self.job.beton), chosen.tolist())
+            pixels = torch.from_numpy(images).to(self.world.device).permute(0, 3, 1, 2)
+            low = downsample(pixels, self.job.params.low_resolution)
+            labels, condition = (
+                torch.from_numpy(stored).to(self.world.device),
+                self.model.condition(low, None, indices, seed),
+            )
+        x, _ = self.model.sample(labels, indices, seed, *condition)
+        return to_uint8(x).permute(0, 2, 3, 1).cpu().numpy()

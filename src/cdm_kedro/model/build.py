@@ -8,7 +8,6 @@ from cdm_kedro.diffusion.augmentation import (
     Augmentation,
     BlurConditioning,
     GaussianConditioning,
-    NoConditioningAugmentation,
 )
 from cdm_kedro.diffusion.process import DiffusionProcess
 from cdm_kedro.diffusion.schedules import make_betas
@@ -47,4 +46,4 @@ def build_augmentation(params: AugmentationParams) -> Augmentation:
         return GaussianConditioning(build_process(params), params.s, params.max_s)
     if isinstance(params, BlurAugmentation):
         return BlurConditioning(params.sigma_min, params.sigma_max, params.probability, params.kernel_size)
-    return NoConditioningAugmentation()
+    return Augmentation()

@@ -7,10 +7,10 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cdm_kedro.errors import CdmError, CdmInterrupted
-from cdm_kedro.processes.launch import processes_wanted, run_module, slurm_nodes
+from cdm_kedro.processes.launch import processes_wanted, run_module
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +34,12 @@ def has_gpu() -> bool:
 
 
 def nodes_wanted() -> int:
-    """Number of machines that train together: what torchrun's PET_NNODES says, else the nodes of the Slurm job.
+    """Number of machines that train together, from torchrun's variable PET_NNODES (see docs/training.md).
 
     Raises:
         TrainingError: a range of nodes, or no meeting point.
     """
-    nodes = os.environ.get("PET_NNODES")
-    if nodes is None:
-        return slurm_nodes()
+    nodes = os.environ.get("PET_NNODES", "1")
     if not nodes.isdecimal() or nodes == "0":
         raise TrainingError(
             f"PET_NNODES is {nodes!r}; give the number of nodes, for the batch is shared by all of them"
@@ -51,17 +49,26 @@ def nodes_wanted() -> int:
     return int(nodes)
 
 
+class Job(Protocol):
+    """What ``run_worker`` reads of a job; ``training`` holds ``steps``, ``batch_size`` and ``devices``."""
+
+    name: str
+    workdir: str
+
+    @property
+    def training(self) -> Any:
+        """How the network is trained."""
+
+    def model_dump_json(self) -> str:
+        """The job as JSON text."""
+        ...
+
+
 def run_worker(
     module: str,
-    job: str,
-    workdir: Path,
-    *,
-    name: str,
-    devices: int | str,
-    nodes: int,
-    steps: int,
-    batch_size: int,
+    job: Job,
     on_event: Callable[[dict[str, Any]], None],
+    nodes: int = 1,
     shown: Callable[[dict[str, float]], dict[str, str]] = lambda metrics: {"loss": f"{metrics['loss']:.4f}"},
 ) -> dict[str, Any]:
     """Run ``python -m module job.json``, alone or under torchrun, showing a progress bar.
@@ -70,14 +77,9 @@ def run_worker(
 
     Args:
         module: the worker's module.
-        job: JSON text of the job.
-        workdir: folder for the job's file.
-        name: name of the job, for the progress bar and for messages.
-        devices: number of processes on this node, or "auto".
-        nodes: number of machines that train together.
-        steps: optimizer steps of the whole job.
-        batch_size: images in a step.
+        job: what to train. Its JSON text is written to its work folder.
         on_event: called with every event.
+        nodes: number of machines that train together.
         shown: turns a ``log`` event's metrics into what the bar shows beside the images per second.
 
     Returns:
@@ -89,9 +91,10 @@ def run_worker(
     """
     from tqdm import tqdm
 
-    workdir.mkdir(parents=True, exist_ok=True)
-    job_file = workdir / "job.json"
-    job_file.write_text(job, encoding="utf-8")
+    name, steps, batch_size = job.name, job.training.steps, job.training.batch_size
+    job_file = Path(job.workdir) / "job.json"
+    job_file.parent.mkdir(parents=True, exist_ok=True)
+    job_file.write_text(job.model_dump_json(), encoding="utf-8")
     done: dict[str, Any] | None = None
     # Compiling FFCV's readers costs seconds a start and saves microseconds a batch, which only a GPU notices.
     defaults = {} if has_gpu() else {"NUMBA_DISABLE_JIT": "1"}
@@ -115,13 +118,10 @@ def run_worker(
             on_event(event)
 
         code, received, tail = run_module(
-            module, job_file, processes_wanted(devices), hear, nodes=nodes, defaults=defaults
+            module, job_file, processes_wanted(job.training.devices), hear, nodes=nodes, defaults=defaults
         )
     if received or code in (130, 143):
         raise TrainingInterrupted(code if code in (130, 143) else 128 + received[0])
     if code != 0 or done is None:
         raise TrainingError(f"training of {name} ended with exit code {code}:\n" + "".join(tail))
-    for line in tail:
-        if "fall" in line or "damaged" in line:
-            log.warning("%s: %s", name, line.rstrip())
     return done

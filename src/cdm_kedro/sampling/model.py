@@ -80,6 +80,11 @@ class LoadedModel:
         """The context in which the network is evaluated."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
+    def evaluate(self, x: Tensor, cond: Tensor, y: Tensor | None, low: Tensor | None, level: Tensor | None) -> Tensor:
+        """Evaluate the network in its memory layout and precision; see `UNet.forward`. Returns float32."""
+        with self.autocast():
+            return self.forward(x.contiguous(memory_format=torch.channels_last), cond, y, low, level).float()
+
     def condition(self, low: Tensor, z_s: Tensor | None, indices: Tensor, seed: int) -> tuple[Tensor, Tensor | None]:
         """Make the network's low-resolution input.
 
@@ -125,8 +130,7 @@ class LoadedModel:
         """
 
         def evaluate(y: Tensor | None, x: Tensor, cond: Tensor) -> Tensor:
-            with self.autocast():
-                out = self.forward(x.contiguous(memory_format=torch.channels_last), cond, y, low, level).float()
+            out = self.evaluate(x, cond, y, low, level)
             if progress is not None:
                 progress(self.name, len(x))
             return out

@@ -1,11 +1,9 @@
-"""Resume checkpoints: written atomically in the background, the last two kept, verified before use."""
+"""Resume checkpoints: written whole in the background, the last two kept, verified before use."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from cdm_kedro.errors import CdmError
+from cdm_kedro.files.atomic import write_text, written_whole
+from cdm_kedro.files.hashes import sha256
+from cdm_kedro.params.differences import differences
 
 log = logging.getLogger(__name__)
 
@@ -25,43 +26,11 @@ class CheckpointMismatch(CdmError, RuntimeError):
     """The newest checkpoint was made by another job; the message shows the differences."""
 
 
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Leaves where two nested values differ, as "key: old -> new"."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = list(dict.fromkeys((*old, *new)))
-        return [d for k in keys for d in differences(old.get(k), new.get(k), f"{path}.{k}" if path else k)]
-    return [] if old == new else [f"{path}: {old!r} -> {new!r}"]
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _write_atomically(path: Path, write: Any) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 class Checkpoints:
     """The resume checkpoints of one job in one folder.
 
-    A checkpoint is ``step_<n>.safetensors`` with ``step_<n>.json`` beside it; the JSON comes last and holds the
-    tensors' hash, so a checkpoint without it, or that does not match it, is not one.
+    A checkpoint is ``step_<n>.safetensors`` with ``step_<n>.json`` beside it. The JSON is written last and holds the
+    hash of the tensors, so a file without its JSON, or with another hash, is not a checkpoint.
 
     Args:
         folder: where they lie; created.
@@ -85,7 +54,7 @@ class Checkpoints:
         Args:
             step: optimizer steps done.
             tensors: what to store.
-            state: JSON-able rest.
+            state: everything else, as JSON takes it.
             wait: block until it is on disk.
 
         Returns:
@@ -125,7 +94,7 @@ class Checkpoints:
             self._copied.record(stream)
 
     def before_change(self) -> None:
-        """Call before changing the tensors last saved: the GPU then finishes copying them first; the host goes on."""
+        """Call before changing the tensors last saved: the GPU finishes copying them first, and the host goes on."""
         if self._copied is not None:
             self._copied.wait()
             self._copied = None
@@ -133,23 +102,25 @@ class Checkpoints:
     def _write(self, step: int, state: dict[str, Any], copied: torch.cuda.Event | None) -> None:
         if copied is not None:
             copied.synchronize()
-        tensors = {key: tensor.contiguous() for key, tensor in self._host.items()}
-        name = self.folder / f"step_{step:09d}"
-        data, meta = name.with_suffix(".safetensors"), name.with_suffix(".json")
+        data = self.folder / f"step_{step:09d}.safetensors"
+        meta = data.with_suffix(".json")
         try:
-            _write_atomically(data, lambda part: save_file(tensors, part))
-            record = {"step": step, "state": state, "identity": self.identity, "digest": _digest(data)}
-            _write_atomically(meta, lambda part: part.write_text(json.dumps(record)))
+            with written_whole(data) as part:
+                save_file({key: tensor.contiguous() for key, tensor in self._host.items()}, part)
+            record = {"step": step, "state": state, "identity": self.identity, "sha256": sha256(data)}
+            write_text(meta, json.dumps(record))
             self._error = None
         except (OSError, SafetensorError) as error:  # a full disk must not cost the run or the older checkpoints
             self._error = error
             meta.unlink(missing_ok=True)
             data.unlink(missing_ok=True)
-            log.warning("could not write checkpoint %s: %s; the one before is kept", name, error)
+            log.warning("could not write checkpoint %s: %s; the one before is kept", data, error)
             return
         for old in sorted(self.folder.glob("step_*.json"))[:-2]:
             old.unlink(missing_ok=True)
             old.with_suffix(".safetensors").unlink(missing_ok=True)
+        for leftover in self.folder.glob("*.part"):  # of a process killed while it wrote
+            leftover.unlink(missing_ok=True)
         self.on_saved(step)
 
     def join(self) -> None:
@@ -166,19 +137,19 @@ class Checkpoints:
         for meta in sorted(self.folder.glob("step_*.json"), reverse=True):
             data = meta.with_suffix(".safetensors")
             try:
-                record = json.loads(meta.read_text())
-                if _digest(data) != record["digest"]:
+                record = json.loads(meta.read_text(encoding="utf-8"))
+                if sha256(data) != record["sha256"]:
                     raise ValueError("its contents do not match its hash")
                 tensors = load_file(data, device=str(device))
             except (OSError, ValueError, KeyError, SafetensorError) as error:
                 log.warning("checkpoint %s is damaged (%s); falling back to the one before", data, error)
                 continue
-            changed = differences(record["identity"], json.loads(json.dumps(self.identity)))
+            changed = list(differences(record["identity"], json.loads(json.dumps(self.identity))))
             if changed:
+                shown = "\n  ".join(f"{key}: {old!r} -> {new!r}" for key, old, new in changed)
                 raise CheckpointMismatch(
-                    f"{data} was made by another job and is not resumed:\n  "
-                    + "\n  ".join(changed)
-                    + f"\nRestore those values, or delete {self.folder} to start anew."
+                    f"{data} was made by another job and is not resumed:\n  {shown}\n"
+                    f"Restore those values, or delete {self.folder} to start anew."
                 )
             return int(record["step"]), tensors, record["state"]
         return None

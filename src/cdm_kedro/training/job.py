@@ -1,57 +1,50 @@
-"""What crosses from the pipeline to the training process and back. Imports no torch."""
+"""What a training process is told. Imports no torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cdm_kedro.params.base import Params
-from cdm_kedro.params.model import TrainedModelParams
+from cdm_kedro.params.model import TrainedModelParams, TrainingParams
+
+_HABITS = {"devices", "compile", "log_every", "checkpoint_seconds", "checkpoint_steps", "max_nonfinite", "steps"}
 
 
-class TrainingJob(Params):
-    """One model to train; written as JSON for the training process."""
+class Job(Params):
+    """One network to train on the FFCV file ``beton``, in the folder ``workdir``; written as JSON for the process.
 
-    stage: str
-    params: TrainedModelParams
-    beton: str
+    ``data`` is what is known of the images. ``no_identity`` names the fields that decide nothing about the trained
+    weights, as pydantic's ``exclude`` takes them.
+    """
+
+    name: str
     num_classes: int
+    beton: str
     workdir: str
     data: dict[str, Any]
-    """What the data card says of ``beton``; its hash is part of the job's identity."""
-    selector: str | None = None
-    """Module whose ``Selector`` scores weights where ``training.selection`` is given."""
+    no_identity: ClassVar[dict[str, Any]] = {}
+
+    @property
+    def training(self) -> Any:
+        """Parameters with ``steps``, ``batch_size``, ``seed``, ``devices``, ``log_every``, ``checkpoint_seconds``."""
+        raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the trained weights; a checkpoint of another identity is not resumed."""
-        params = self.params.model_dump(mode="json")
-        for key in (
-            "devices",
-            "compile",
-            "log_every",
-            "checkpoint_seconds",
-            "checkpoint_steps",
-            "max_nonfinite",
-            "steps",
-        ):
-            params["training"].pop(key)
-        params["unet"].pop("checkpointing")
-        return {"stage": self.stage, "num_classes": self.num_classes, "data": self.data, "params": params}
+        return self.model_dump(mode="json", exclude={"beton": True, "workdir": True, **self.no_identity})
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """What training leaves behind.
+class TrainingJob(Job):
+    """One model of the cascade to train; ``selector`` is the module that scores weights for ``training.selection``."""
 
-    Attributes:
-        weights: safetensors with the float32 EMA weights; its metadata describes the model.
-        card: the model card.
-        curve: one row a log point, first column ``step``.
-        summary: final metrics.
-    """
+    params: TrainedModelParams
+    selector: str | None = None
+    no_identity: ClassVar[dict[str, Any]] = {
+        "selector": True,
+        "params": {"unet": {"checkpointing"}, "training": _HABITS},
+    }
 
-    weights: Path
-    card: dict[str, Any]
-    curve: list[dict[str, float]]
-    summary: dict[str, float]
+    @property
+    def training(self) -> TrainingParams:
+        """How the model is trained."""
+        return self.params.training

@@ -1,18 +1,29 @@
-"""Runs a cascade stage's training job and makes its result. Imports no torch."""
+"""Trains a model of the cascade in its own process and makes its result. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cdm_kedro.processes.training import TrainingError, TrainingInterrupted, nodes_wanted, run_worker
-from cdm_kedro.training.job import TrainingJob, TrainingResult
+from cdm_kedro.training.job import TrainingJob
 
 __all__ = ["TrainingError", "TrainingInterrupted", "launch"]
 
 RUNS_MODULES = ("cdm_kedro.training.worker",)
-"""Modules that run as their own process; provenance counts them as code of whoever imports this one."""
+"""Modules that this one starts as processes."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The safetensors with float32 EMA weights, the model card, one row a log point, and the final metrics."""
+
+    weights: Path
+    card: dict[str, Any]
+    curve: list[dict[str, float]]
+    summary: dict[str, float]
 
 
 def progress(metrics: dict[str, float]) -> dict[str, str]:
@@ -36,40 +47,22 @@ def launch(job: TrainingJob, on_event: Callable[[dict[str, Any]], None]) -> Trai
         TrainingError: the process failed.
         TrainingInterrupted: it was stopped after saving.
     """
-    training = job.params.training
-    done = run_worker(
-        RUNS_MODULES[0],
-        job.model_dump_json(),
-        Path(job.workdir),
-        name=job.stage,
-        devices=training.devices,
-        nodes=nodes_wanted(),
-        steps=training.steps,
-        batch_size=training.batch_size,
-        on_event=on_event,
-        shown=progress,
-    )
-    return _result(job, done)
-
-
-def _result(job: TrainingJob, done: dict[str, Any]) -> TrainingResult:
+    done = run_worker(RUNS_MODULES[0], job, on_event, nodes_wanted(), progress)
     facts, curve = done["facts"], done["curve"]
     last = curve[-1] if curve else {}
-    params = job.params
     card = {
-        "stage": job.stage,
+        "stage": job.name,
         "num_classes": job.num_classes,
-        "steps": params.training.steps,
-        "images_seen": params.training.steps * params.training.batch_size,
-        "ema_decay": params.training.ema_decay,
+        "steps": job.training.steps,
+        "images_seen": job.training.steps * job.training.batch_size,
+        "ema_decay": job.training.ema_decay,
         "data": job.data,
         **facts,
         "final_loss": last.get("loss"),
         "images_per_second": last.get("images_per_second"),
-        "params": params.model_dump(mode="json"),
+        "params": job.params.model_dump(mode="json"),
     }
     keys = ("loss", "grad_norm", "images_per_second", "nonfinite_steps", "memory_gib")
     summary = {f"final_{key}": float(last[key]) for key in keys if key in last}
-    summary["seconds"] = float(facts["seconds"])
-    summary["parameters"] = float(facts["parameters"])
+    summary |= {key: float(facts[key]) for key in ("seconds", "parameters")}
     return TrainingResult(Path(done["weights"]), card, curve, summary)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cdm_kedro.model.build import build_unet
-from cdm_kedro.model.sizes import network_inputs, training_side
+from cdm_kedro.model.sizes import network_inputs
 from cdm_kedro.params.model import TrainedModelParams
 
 STATE_BYTES = 22
@@ -37,7 +37,7 @@ def step_bytes(params: TrainedModelParams, num_classes: int, microbatch: int) ->
     """Estimate of the memory of one training step without activation checkpointing, in bytes."""
     with torch.device("meta"):
         net = build_unet(params, num_classes).to("meta")
-        one = saved_bytes(net, network_inputs(params, 1, training_side(params)))
+        one = saved_bytes(net, network_inputs(params, 1, net.aug_emb is not None))
     activations = one * (_BF16_SHARE if params.training.precision == "bf16" else 1)
     return int(STATE_BYTES * sum(p.numel() for p in net.parameters()) + activations * microbatch)
 
@@ -46,10 +46,10 @@ def needs_checkpointing(params: TrainedModelParams, num_classes: int, microbatch
     """Whether activations must be recomputed to fit.
 
     Args:
-        params: of the stage; an explicit ``unet.checkpointing`` is obeyed.
-        num_classes: of the data.
+        params: the model's parameters; an explicit ``unet.checkpointing`` is obeyed.
+        num_classes: number of classes of the data.
         microbatch: images of one forward pass on one device.
-        memory: of the device, in bytes; None where it is the computer's, of which there is enough.
+        memory: bytes of the GPU's memory; None on a CPU, where nothing is recomputed.
     """
     if params.unet.checkpointing != "auto":
         return bool(params.unet.checkpointing)

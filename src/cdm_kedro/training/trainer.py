@@ -1,14 +1,11 @@
-"""One trainer for every stage and device."""
+"""What one training step of a model of the cascade is, on any device and with any number of processes."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import logging
+import json
 import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cdm_kedro.data.loader import BetonLoader
 from cdm_kedro.data.resample import downsample
 from cdm_kedro.diffusion.objective import Objective, Randomness
 from cdm_kedro.errors import CdmError
@@ -26,64 +22,42 @@ from cdm_kedro.model.ema import EMA
 from cdm_kedro.model.preconditioned import PreconditionedUNet
 from cdm_kedro.model.sizes import forward_flops
 from cdm_kedro.model.weights import write_weights
-from cdm_kedro.training.checkpoint import Checkpoints
+from cdm_kedro.training.best import Selection, best
 from cdm_kedro.training.crops import crop_and_flip
 from cdm_kedro.training.draws import Draws, mix_seed
 from cdm_kedro.training.job import TrainingJob
+from cdm_kedro.training.loop import Emit, Loop, World
 from cdm_kedro.training.memory import needs_checkpointing
-from cdm_kedro.training.meter import Meter, memory_gib
-from cdm_kedro.training.speed import achieved, peak_tflops
-
-log = logging.getLogger(__name__)
-Emit = Callable[[dict[str, Any]], None]
+from cdm_kedro.training.meter import Meter, achieved, memory_gib, peak_tflops
+from cdm_kedro.training.state import named
 
 
 class NonFiniteError(CdmError, RuntimeError):
     """Too many steps in a row had a loss or gradient that is not finite."""
 
 
-@dataclass(frozen=True)
-class World:
-    """Where this process stands among all.
+class Trainer(Loop):
+    """Trains one model; every random number is a function of (seed, step, position), so resuming needs no RNG state.
 
-    Attributes:
-        rank: decides its share of the batch.
-        size: number of processes.
-        device: of this process.
-        leader: rank of the process that reports, and reads and writes checkpoints.
+    Besides the events of :class:`Loop` there is ``selection`` with the score of an average.
     """
 
-    rank: int
-    size: int
-    device: torch.device
-    leader: int = 0
-
-    @property
-    def leads(self) -> bool:
-        """Whether this process is the leader."""
-        return self.rank == self.leader
-
-
-class Trainer:
-    """Trains one stage; every random number is a function of (seed, step, position), so resuming needs no RNG state."""
-
     def __init__(self, job: TrainingJob, world: World, emit: Emit) -> None:
-        self.job, self.world, self.emit = job, world, emit
-        self.params, self.training = job.params, job.params.training
+        super().__init__(job, world, emit)
+        self.params, self.training = job.params, job.training
         torch.manual_seed(mix_seed(self.training.seed, 1))
-        self.unet = build_unet(self.params, job.num_classes).to(world.device)
-        self.net: nn.Module = self.unet
-        cuda, local = world.device.type == "cuda", self.training.batch_size // world.size
-        fast = cuda or self.training.precision == "bf16"  # float32 on the CPU has no fast GroupNorm in channels_last
+        fast = world.cuda or self.training.precision == "bf16"  # float32 on the CPU has no fast channels_last GroupNorm
         self.layout = torch.channels_last if fast else torch.contiguous_format
-        self.net = self.net.to(memory_format=self.layout)
+        self.net = build_unet(self.params, job.num_classes).to(world.device, memory_format=self.layout)
+        local = self.training.batch_size // world.size
         micro = min(self.training.microbatch or local, local)
-        memory = torch.cuda.get_device_properties(world.device).total_memory if cuda else None
-        self.unet.checkpointing = needs_checkpointing(self.params, job.num_classes, micro, memory)
-        self.peak = peak_tflops(torch.cuda.get_device_name(world.device)) if cuda else None
-        self.forward_flops = forward_flops(self.unet, self.params)
+        memory = torch.cuda.get_device_properties(world.device).total_memory if world.cuda else None
+        self.net.checkpointing = needs_checkpointing(self.params, job.num_classes, micro, memory)
+        self.peak = peak_tflops(torch.cuda.get_device_name(world.device)) if world.cuda else None
+        self.forward_flops = forward_flops(self.net, self.params)
         self.ema = EMA(self.net, self.training.ema_decay)
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=self.training.lr, fused=True)
+        self.parameters = list(self.net.parameters())
+        self.optimizer = torch.optim.Adam(self.parameters, lr=self.training.lr, fused=True)
         self.objective = Objective(
             build_process(self.params.diffusion),
             build_augmentation(self.params.augmentation),
@@ -91,110 +65,22 @@ class Trainer:
             vlb_weight=self.params.diffusion.vlb_weight,
             class_dropout=self.training.class_dropout,
             num_classes=job.num_classes,
-            weight=self.unet.loss_weight if isinstance(self.unet, PreconditionedUNet) else None,
-        )
-        self.checkpoints = Checkpoints(
-            Path(job.workdir) / "checkpoints",
-            job.identity(),
-            on_saved=lambda step: emit({"event": "checkpoint", "step": step}),
+            weight=self.net.loss_weight if isinstance(self.net, PreconditionedUNet) else None,
         )
         # Seeding it alone is a microsecond; torch.manual_seed takes a thousand, for devices that are not there.
         self.dropout_generator = (
-            torch.cuda.default_generators[world.device.index or 0] if cuda else torch.default_generator
+            torch.cuda.default_generators[world.device.index or 0] if world.cuda else torch.default_generator
         )
-        self.parameters = list(self.net.parameters())
         self.draws = Draws(self.training.seed, self.training.batch_size, world.device)
         self.meter = Meter(world.device)
         self.nonfinite = torch.zeros(2, device=world.device)  # skipped steps: in a row, in all
-        self.step = 0
-        self.curve: list[dict[str, float]] = []
-        self.scores: list[tuple[int, float]] = []  # step and score of the average, where weights are selected
-        self.selector: Any = None
-        if self.training.selection is not None:
-            if job.selector is None:
-                raise ValueError("training.selection is given, but the job names no selector")
-            module = importlib.import_module(job.selector)  # by name: no selection, no dependence on its code
-            self.selector = module.Selector(job, world.rank, world.size, world.leader, world.device)
-        self.stop_requested = False
-        self.ddp: nn.parallel.DistributedDataParallel | None = None
-        if world.size > 1:
-            ids = [world.device.index] if cuda else None
-            self.ddp = nn.parallel.DistributedDataParallel(self.net, device_ids=ids, gradient_as_bucket_view=True)
-        self.forward: Callable[..., Tensor] = self.ddp or self.net
-        self.untried_compilation = cuda if self.training.compile is None else self.training.compile
-        if self.untried_compilation:
-            self.forward = torch.compile(self.forward)
-
-    # ---- state ----
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything a resumed run needs, by name."""
-        names = [name for name, _ in self.net.named_parameters()]
-        out = {f"model/{k}": v for k, v in self.net.state_dict().items()}
-        out |= {f"ema/{k}": v for k, v in self.ema.state_dict().items()}
-        for name, parameter in zip(names, self.net.parameters(), strict=True):
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                out[f"adam/{key}/{name}"] = value
-        return out | {"count/nonfinite": self.nonfinite}
-
-    def save(self, wait: bool = False) -> None:
-        """Write a resume checkpoint (leader only)."""
-        if self.world.leads:
-            state = {
-                "curve": list(self.curve),
-                "scores": list(self.scores),
-                "ema_updates": self.ema.updates,
-                "threads": torch.get_num_threads(),
-            }
-            self.checkpoints.save(self.step, self.tensors(), state, wait)
-
-    def resume(self) -> None:
-        """Continue from the newest sound checkpoint, if there is one; the leader reads it and shares it."""
-        found = self.checkpoints.load(self.world.device) if self.world.leads else None
-        if self.world.size > 1:
-            head: list[Any] = [found and (found[0], {k: (v.shape, v.dtype) for k, v in found[1].items()}, found[2])]
-            dist.broadcast_object_list(head, self.world.leader, device=self.world.device)
-            if head[0] is not None:
-                step, kinds, state = head[0]
-                tensors = (
-                    found[1]
-                    if found
-                    else {k: torch.empty(s, dtype=d, device=self.world.device) for k, (s, d) in kinds.items()}
-                )
-                for tensor in tensors.values():
-                    dist.broadcast(tensor, self.world.leader)
-                found = step, tensors, state
-        if found is None:
-            return
-        self.step, tensors, state = found
-        self.net.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
-        self.ema.load_state_dict(
-            {k.removeprefix("ema/"): v for k, v in tensors.items() if k.startswith("ema/")}, state["ema_updates"]
-        )
-        for name, parameter in self.net.named_parameters():
-            keys = {k.split("/")[1]: v for k, v in tensors.items() if k.startswith("adam/") and k.endswith("/" + name)}
-            if keys:  # in the parameter's own memory format, which the fused step takes for granted
-                self.optimizer.state[parameter] = {
-                    k: torch.empty_like(parameter, requires_grad=False).copy_(v) if v.shape == parameter.shape else v
-                    for k, v in keys.items()
-                }
-        self.curve = state["curve"]
-        self.scores = [(step, score) for step, score in state["scores"]]
-        if self.world.leads and self.best and not self.best_file(self.best[0]).exists():
-            raise FileNotFoundError(
-                f"{self.best_file(self.best[0])}: the best weights so far are gone, though the checkpoint of step "
-                f"{self.step} knows of them; restore the file, or delete {self.checkpoints.folder} to start anew"
-            )
-        self.nonfinite.copy_(tensors["count/nonfinite"])
-        self.emit({"event": "resumed", "step": self.step})
-        if self.world.device.type == "cpu" and state["threads"] != torch.get_num_threads():
-            self.emit(
-                {
-                    "event": "warning",
-                    "message": f"resumed with {torch.get_num_threads()} threads, begun with {state['threads']}: "
-                    "sums round differently, so the weights may differ in their last bits",
-                }
-            )
+        self.skipped = [0.0, 0.0]  # the same, as of the last log point
+        self.kept = named("model", self.net.state_dict()) | named("ema", self.ema.state_dict())
+        self.kept["count/nonfinite"] = self.nonfinite
+        self.selection = Selection(job, world) if self.training.selection is not None else None
+        self.shared = world.share(self.net)
+        self.untried_compilation = world.cuda if self.training.compile is None else self.training.compile
+        self.forward: Callable[..., Tensor] = torch.compile(self.shared) if self.untried_compilation else self.shared
 
     # ---- one step ----
 
@@ -204,47 +90,40 @@ class Trainer:
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
             return self.forward(x_t, *conditions)
 
-    def losses(
-        self, images: Tensor, labels: Tensor, uniforms: Tensor, noise: Tensor, low_noise: Tensor | None
-    ) -> Tensor:
-        """Per-example losses (B,) of a microbatch of (B, 3, H, W) uint8 images; also feeds the meter."""
-        crop, flips = self.training.crop, self.training.random_flip
-        if crop is not None or flips:
-            images = crop_and_flip(
-                images,
-                crop or images.shape[-1],
-                None if crop is None else uniforms[:, 6:8],
-                self.params.resolution // (self.params.low_resolution or self.params.resolution),
-                uniforms[:, 2] < 0.5 if flips else None,
-            )
-        low = None if low_noise is None else downsample(images, low_noise.shape[-1])
-        random = Randomness(uniforms[:, 0], uniforms[:, 1], uniforms[:, 3:5], uniforms[:, 5], noise, low_noise)
+    def losses(self, images: Tensor, labels: Tensor, first: int) -> Tensor:
+        """Losses (b,) of a microbatch that begins at ``first`` in the global batch; also feeds the meter."""
+        crop, resolution, low_resolution = self.training.crop, self.params.resolution, self.params.low_resolution
+        side, ratio = crop or resolution, resolution // (low_resolution or resolution)
+        sides = [side] if low_resolution is None else [side, side // ratio]
+        uniforms, *noises = self.draws(self.step, first, len(images), *((3, n, n) for n in sides))
+        if crop is not None or self.training.random_flip:
+            corner = None if crop is None else uniforms[:, 6:8]
+            flip = uniforms[:, 2] < 0.5 if self.training.random_flip else None
+            images = crop_and_flip(images, side, corner, ratio, flip)
+        low = None if low_resolution is None else downsample(images, sides[1])
+        random = Randomness(uniforms[:, 0], uniforms[:, 1], uniforms[:, 3:5], uniforms[:, 5], *noises)
         losses = self.objective(self.network, images, labels if self.params.unet.class_cond else None, low, random)
         self.meter.add_losses(losses.t * 4 // self.objective.process.num_timesteps, losses.simple.detach())
         return losses.total
 
     def accumulate(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Gradients of this rank's share of the batch; returns its mean loss ()."""
+        """Gradients of this process's share of the batch; returns its mean loss ()."""
         local = len(images)
         micro = min(self.training.microbatch or local, local)
-        side = self.training.crop or self.params.resolution
-        low = self.params.low_resolution and side * self.params.low_resolution // self.params.resolution
         self.dropout_generator.manual_seed(mix_seed(self.training.seed, 2, self.step, self.world.rank))
         total = torch.zeros((), device=self.world.device)
         for start in range(0, local, micro):
             rows = slice(start, min(start + micro, local))
-            shapes = [(3, side, side)] + ([(3, low, low)] if low is not None else [])
-            first = self.world.rank * local + start
-            uniforms, noise, *rest = self.draws(self.step, first, rows.stop - rows.start, *shapes)
-            waits = self.ddp is not None and rows.stop < local  # for the last microbatch to average over ranks
-            with self.ddp.no_sync() if self.ddp is not None and waits else contextlib.nullcontext():
-                loss = self.losses(images[rows], labels[rows], uniforms, noise, rest[0] if rest else None).sum() / local
+            # Gradients are averaged over the processes once, after the last microbatch.
+            waits = isinstance(self.shared, nn.parallel.DistributedDataParallel) and rows.stop < local
+            with self.shared.no_sync() if waits else contextlib.nullcontext():
+                loss = self.losses(images[rows], labels[rows], self.world.rank * local + start).sum() / local
                 loss.backward()
             total += loss.detach()
         return total
 
     def first_accumulate(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The first step's: where compiling fails, forward or backward, go on without it."""
+        """The same in the first step: where compiling fails, forward or backward, training goes on without it."""
         self.untried_compilation = False
         try:
             return self.accumulate(images, labels)
@@ -253,13 +132,13 @@ class Trainer:
         except Exception as error:  # the compiler's failures have no common type
             message = f"torch.compile failed ({type(error).__name__}: {error}); going on without it"
             self.emit({"event": "warning", "message": message})
-        self.forward = self.ddp or self.net
+        self.forward = self.shared
         self.optimizer.zero_grad(set_to_none=True)
         self.meter.read()
         return self.accumulate(images, labels)
 
     def train_step(self, images: Tensor, labels: Tensor) -> None:
-        """One optimizer step on this rank's share of the batch."""
+        """One optimizer step on this process's share of the batch, skipped where the loss or a gradient overflows."""
         total = (self.first_accumulate if self.untried_compilation else self.accumulate)(images, labels)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
@@ -287,113 +166,74 @@ class Trainer:
         warmup = self.training.warmup_steps
         return self.training.lr * (min(1.0, (self.step + 1) / warmup) if warmup else 1.0)
 
-    # ---- selection ----
-
-    @property
-    def best(self) -> tuple[int, float] | None:
-        """Step and score of the best average so far, the earliest of equals."""
-        return min(self.scores, key=lambda pair: (pair[1], pair[0]), default=None)
-
-    @property
-    def out_of_patience(self) -> bool:
-        """Whether as many scores as training.selection.patience have come after the best one."""
-        patience = self.training.selection and self.training.selection.patience
-        return bool(patience and self.best and sum(step > self.best[0] for step, _ in self.scores) >= patience)
-
-    def best_file(self, step: int) -> Path:
-        """Where the average of a step is kept while it is the best."""
-        return Path(self.job.workdir) / f"best_{step:09d}.safetensors"
-
-    def select(self) -> None:
-        """Score the average; where it is the best so far, keep it, and a checkpoint that knows of it."""
-        score = float(self.selector.score(self.ema.state_dict()))
-        self.scores.append((self.step, score if math.isfinite(score) else math.inf))
-        self.emit({"event": "selection", "step": self.step, "metrics": {self.selector.name: score}})
-        if self.world.leads and self.best == self.scores[-1]:
-            write_weights(self.best_file(self.step), self.ema.state_dict(), {})
-            self.save(wait=True)
-            # The checkpoint before, which may be fallen back to, knows the best one before.
-            for old in sorted(Path(self.job.workdir).glob("best_*.safetensors"))[:-2]:
-                old.unlink()
-
-    def weights(self) -> dict[str, Tensor]:
-        """The model that training results in: the last average, or the best one."""
-        if self.best is None:
-            return self.ema.state_dict()
-        return load_file(self.best_file(self.best[0]))
-
-    # ---- the loop ----
+    # ---- around it ----
 
     @property
     def finished(self) -> bool:
-        """Whether training has come to its end."""
-        return self.step >= self.training.steps or self.out_of_patience
+        """Whether the last step is done, or selection has lost patience."""
+        return super().finished or (self.selection is not None and self.selection.out_of_patience(self.scores))
 
-    def run(self) -> None:
-        """Train to the configured number of steps, or until a stop is requested; then save."""
-        self.resume()
-        if self.finished:
-            return
-        self.net.train()
-        loader = BetonLoader(
-            Path(self.job.beton),
-            self.training.batch_size,
-            seed=self.training.seed,
-            rank=self.world.rank,
-            world_size=self.world.size,
-            start_step=self.step,
-            device=self.world.device,
-            workers=1 if self.world.device.type == "cpu" else 4,
-        )
-        try:
-            self._loop(loader)
-        finally:
-            loader.close()
-            self.checkpoints.join()
+    def measure(self) -> dict[str, float]:
+        """Mean loss and gradient norm, and the loss by quartile of t; keeps the counts of skipped steps."""
+        means, self.skipped = self.meter.read(), self.nonfinite.tolist()
+        return means
 
-    def _loop(self, loader: BetonLoader) -> None:
-        log_started = saved = time.monotonic()
-        waited, since = 0.0, self.step
-        every = self.training.checkpoint_steps
-        every_score = self.training.selection and self.training.selection.every
-        while not self.finished and not self.stop_requested:
-            before = time.monotonic()
-            images, labels = next(loader)
-            waited += time.monotonic() - before
-            self.train_step(images, labels)
-            if self.step % self.training.log_every == 0 or self.step == self.training.steps:
-                values = self.meter.read()
-                now = time.monotonic()
-                self._log(values, now - log_started, self.step - since, waited)
-                log_started, waited, since = now, 0.0, self.step
-            if every_score and (self.step % every_score == 0 or self.step == self.training.steps):
-                began = time.monotonic()
-                self.select()
-                log_started += time.monotonic() - began  # the step's speed is of training alone
-            if time.monotonic() - saved >= self.training.checkpoint_seconds or (every and self.step % every == 0):
-                self.save()
-                saved = time.monotonic()
-        if self.stop_requested and not self.finished:
-            self.save(wait=True)
-
-    def _log(self, values: dict[str, float], seconds: float, steps: int, waited: float) -> None:
-        rate = steps * self.training.batch_size / seconds
-        run, total = self.nonfinite.tolist()
-        values |= {
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "images_per_second": rate,
-            **achieved(self.forward_flops, rate, self.world.size, self.peak),
-            "loader_wait_share": waited / seconds,
+    def speeds(self, images_per_second: float, wait_share: float) -> dict[str, float]:
+        """Columns about speed and memory; docs/training.md explains them."""
+        return {
+            **achieved(self.forward_flops, images_per_second, self.world.size, self.peak),
+            "loader_wait_share": wait_share,
             "memory_gib": memory_gib(self.world.device),
-            "nonfinite_steps": total,
-            "eta_seconds": (self.training.steps - self.step) * self.training.batch_size / rate,
+            "nonfinite_steps": self.skipped[1],
+            "eta_seconds": (self.training.steps - self.step) * self.training.batch_size / images_per_second,
         }
-        row = {"step": self.step, **values}
-        self.curve.append(row)
-        self.emit({"event": "log", "step": self.step, "metrics": values})
-        if run >= self.training.max_nonfinite:
+
+    def after_step(self) -> None:
+        """Give up where too many steps were skipped; score the average where that is due.
+
+        Raises:
+            NonFiniteError: too many skipped steps in a row; the state is saved.
+        """
+        if self.skipped[0] >= self.training.max_nonfinite:
             self.save(wait=True)
             raise NonFiniteError(
-                f"{run:.0f} steps in a row had a loss or gradient that is not finite (training.max_nonfinite "
-                f"{self.training.max_nonfinite}); the state is kept. Lower training.lr or set training.grad_clip."
+                f"{self.skipped[0]:.0f} steps in a row had a loss or gradient that is not finite "
+                f"(training.max_nonfinite {self.training.max_nonfinite}); the state is kept. Lower training.lr or set "
+                "training.grad_clip."
             )
+        if self.selection and (self.step % self.selection.every == 0 or self.step == self.training.steps):
+            self.select(self.selection)
+
+    def select(self, selection: Selection) -> None:
+        """Score the average; where it is the best so far, keep it, and a checkpoint that knows of it."""
+        score = float(selection.selector.score(self.ema.state_dict()))
+        self.scores.append((self.step, score if math.isfinite(score) else math.inf))
+        self.emit({"event": "selection", "step": self.step, "metrics": {selection.selector.name: score}})
+        if self.world.leads and best(self.scores) == self.scores[-1]:
+            selection.keep(self.step, self.ema.state_dict())
+            self.save(wait=True)
+            selection.prune()
+
+    def resume(self) -> None:
+        """See :class:`Loop`; the best average so far must be there too."""
+        super().resume()
+        self.ema.updates = self.step
+        if self.selection and self.scores and self.world.leads:
+            self.selection.best_file(self.scores)
+
+    def finish(self) -> dict[str, Any]:
+        """Write the model: the last average, or the best one."""
+        weights, facts = self.ema.state_dict(), {}
+        if self.selection and self.scores:
+            weights = load_file(self.selection.best_file(self.scores))
+            step, score = best(self.scores)
+            facts = {"selected_step": step, "selected_score": score, "scores": self.scores}
+        description = {
+            "stage": self.job.name,
+            "num_classes": str(self.job.num_classes),
+            "params": self.params.model_dump_json(),
+            "data": json.dumps(self.job.data),  # sampling refuses models that were trained on different images
+        }
+        out = Path(self.job.workdir) / f"{self.job.name}.safetensors"
+        write_weights(out, weights, description)
+        return {"weights": str(out), "facts": facts}

@@ -15,6 +15,7 @@ from cdm_kedro.params.cas import CasParams
 from cdm_kedro.training.classifier.job import ClassifierJob
 from cdm_kedro.training.classifier.launch import launch
 from cdm_kedro.training.classifier.trainer import ClassifierTrainer, augment
+from cdm_kedro.training.loop import World
 
 CPU = torch.device("cpu")
 
@@ -55,17 +56,17 @@ def job(folder: Path, betons: dict[str, Path], **more: Any) -> ClassifierJob:
 
 
 def test_interrupted_training_equals_uninterrupted(tmp_path: Path, betons: dict[str, Path]) -> None:
-    whole = ClassifierTrainer(job(tmp_path / "a", betons), 0, 1, CPU, lambda event: None)
+    whole = ClassifierTrainer(job(tmp_path / "a", betons), World(0, 1, CPU), lambda event: None)
     whole.run()
 
     def stop(event: dict[str, Any]) -> None:
         first.stop_requested = event["event"] == "log" and event["step"] == 6
 
-    first = ClassifierTrainer(job(tmp_path / "b", betons), 0, 1, CPU, stop)
+    first = ClassifierTrainer(job(tmp_path / "b", betons), World(0, 1, CPU), stop)
     first.run()
     assert first.step == 6
     events: list[dict[str, Any]] = []
-    second = ClassifierTrainer(job(tmp_path / "b", betons), 0, 1, CPU, events.append)
+    second = ClassifierTrainer(job(tmp_path / "b", betons), World(0, 1, CPU), events.append)
     second.run()
     assert events[0] == {"event": "resumed", "step": 6}
     assert [row["step"] for row in second.curve] == [3, 6, 9, 12]

@@ -33,7 +33,7 @@ def make_train(stage: str, selector: str | None = None) -> Callable[..., dict[st
         from cdm_kedro.training.launch import launch
 
         job = TrainingJob(
-            stage=stage,
+            name=stage,
             params=params,
             beton=str(images),
             num_classes=len(classes),

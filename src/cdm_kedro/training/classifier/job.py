@@ -1,39 +1,30 @@
-"""What crosses from the pipeline to the classifier's training process. Imports no torch."""
+"""What a classifier's training process is told. Imports no torch."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from cdm_kedro.params.base import Params
 from cdm_kedro.params.cas import ClassifierParams
+from cdm_kedro.training.job import Job
 
 
-class ClassifierJob(Params):
-    """One classifier to train and to test; written as JSON for the training process."""
+class ClassifierJob(Job):
+    """One classifier to train, and to test on the FFCV file ``validation``; both hold images of ``resolution`` pixels.
 
-    name: str
+    ``weights`` is the file to write the network to; None where its scores are all that is wanted.
+    """
+
     params: ClassifierParams
     resolution: int
-    num_classes: int
-    beton: str
     validation: str
-    workdir: str
-    data: dict[str, int]
-    """What tells the training images from others of the same name; part of the job's identity."""
     weights: str | None = None
-    """File that the trained network is written to; None where its scores are all that is wanted."""
+    no_identity: ClassVar[dict[str, Any]] = {
+        "validation": True,
+        "weights": True,
+        "params": {"compile", "devices", "log_every", "checkpoint_seconds"},
+    }
 
-    def identity(self) -> dict[str, Any]:
-        """Everything that decides the trained weights; a checkpoint of another identity is not resumed."""
-        kept = (
-            *("depth", "width", "steps", "batch_size", "lr", "warmup_steps", "momentum", "weight_decay"),
-            *("random_flip", "min_crop", "precision", "seed"),
-        )
-        params = self.params.model_dump(mode="json")
-        return {
-            "name": self.name,
-            "resolution": self.resolution,
-            "num_classes": self.num_classes,
-            "data": self.data,
-            "params": {key: params[key] for key in kept},
-        }
+    @property
+    def training(self) -> ClassifierParams:
+        """How the classifier is trained."""
+        return self.params

@@ -1,16 +1,17 @@
-"""Runs a classifier's job and makes its scores. Imports no torch."""
+"""Trains and tests a classifier in its own process and makes its scores. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from cdm_kedro.processes.training import run_worker
 from cdm_kedro.training.classifier.job import ClassifierJob
 
 RUNS_MODULES = ("cdm_kedro.training.classifier.worker",)
-"""Modules that run as their own process; provenance counts them as code of whoever imports this one."""
+"""Modules that this one starts as processes."""
+
+_FACTS = ("device", "processes", "seconds", "steps_this_run", "parameters")
 
 
 def launch(
@@ -26,17 +27,7 @@ def launch(
     Returns:
         Scores (``top1``, ``top5`` in percent, ``per_class`` counts) and the training curve.
     """
-    done = run_worker(
-        RUNS_MODULES[0],
-        job.model_dump_json(),
-        Path(job.workdir),
-        name=job.name,
-        devices=job.params.devices,
-        nodes=1,
-        steps=job.params.steps,
-        batch_size=job.params.batch_size,
-        on_event=on_event,
-    )
+    done = run_worker(RUNS_MODULES[0], job, on_event)
     counts = done["counts"]
     total = sum(counts["images"])
     scores = {
@@ -47,6 +38,6 @@ def launch(
         "top1": 100 * sum(counts["top1"]) / total,
         "top5": 100 * sum(counts["top5"]) / total,
         "per_class": counts,
-        **done["facts"],
+        **{key: done["facts"][key] for key in _FACTS},
     }
     return scores, done["curve"]

@@ -1,9 +1,8 @@
-"""Training and testing of the classifier. Every random number is a function of (seed, step, rank)."""
+"""What one training step of a classifier is, and its test."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,16 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from cdm_kedro.data.beton import check_beton, read_beton
-from cdm_kedro.data.loader import BetonLoader
+from cdm_kedro.diffusion.pixels import to_range
 from cdm_kedro.errors import CdmError
 from cdm_kedro.model.resnet import ResNet
 from cdm_kedro.model.weights import write_weights
-from cdm_kedro.training.checkpoint import Checkpoints
 from cdm_kedro.training.classifier.job import ClassifierJob
+from cdm_kedro.training.loop import Emit, Loop, World
+from cdm_kedro.training.state import named
 
 _TEST_BATCH = 128
 
@@ -58,25 +58,20 @@ def augment(images: Tensor, min_crop: float, flip: bool, generator: torch.Genera
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-class ClassifierTrainer:
-    """Trains and tests one classifier.
+class ClassifierTrainer(Loop):
+    """Trains and tests one classifier; every random number is a function of (seed, step, rank)."""
 
-    Args:
-        job: what to train.
-        rank: of this process.
-        size: number of processes.
-        device: of this process.
-        emit: takes events.
-    """
+    saves_finished = True
 
-    def __init__(
-        self, job: ClassifierJob, rank: int, size: int, device: torch.device, emit: Callable[[dict[str, Any]], None]
-    ) -> None:
-        self.job, self.params = job, job.params
-        self.rank, self.size, self.device, self.emit = rank, size, device, emit
+    def __init__(self, job: ClassifierJob, world: World, emit: Emit) -> None:
+        super().__init__(job, world, emit)
+        self.params, self.validation, self.weights = job.params, Path(job.validation), job.weights
         torch.manual_seed(self.params.seed)
         net = ResNet(self.params.depth, job.num_classes, job.resolution, self.params.width)
-        self.net = net.to(device, memory_format=torch.channels_last)
+        self.net = net.to(world.device, memory_format=torch.channels_last)
+        sizes = {"depth": job.params.depth, "width": job.params.width}
+        sizes |= {"num_classes": job.num_classes, "resolution": job.resolution}
+        self.description = {key: str(value) for key, value in sizes.items()}
         decayed = [p for p in self.net.parameters() if p.ndim > 1]
         others = [p for p in self.net.parameters() if p.ndim <= 1]  # normalization and biases are not decayed
         self.optimizer = torch.optim.SGD(
@@ -84,20 +79,12 @@ class ClassifierTrainer:
             lr=self.params.lr,
             momentum=self.params.momentum,
         )
-        self.checkpoints = Checkpoints(
-            Path(job.workdir) / "checkpoints",
-            job.identity(),
-            on_saved=lambda step: emit({"event": "checkpoint", "step": step}),
-        )
-        self.generator = torch.Generator(device)
-        self.curve: list[dict[str, float]] = []
-        self.step = 0
-        self.stop_requested = False
-        forward: nn.Module = self.net
-        if size > 1:
-            forward = nn.parallel.DistributedDataParallel(forward, [device] if device.type == "cuda" else None)
-        wanted = self.params.compile if self.params.compile is not None else device.type == "cuda"
-        self.forward: Callable[[Tensor], Tensor] = torch.compile(forward) if wanted else forward
+        self.generator = torch.Generator(world.device)
+        self.total = torch.zeros(2, device=world.device)  # loss and steps since the last log point
+        self.kept = named("model", self.net.state_dict())
+        shared = world.share(self.net)
+        compiles = self.params.compile if self.params.compile is not None else world.cuda
+        self.forward: Callable[[Tensor], Tensor] = torch.compile(shared) if compiles else shared
 
     def learning_rate(self, step: int) -> float:
         """Of a step: a linear warm-up, then half a cosine to 0."""
@@ -106,116 +93,57 @@ class ClassifierTrainer:
             return self.params.lr * (step + 1) / warmup
         return self.params.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
-    def save(self, wait: bool = False) -> None:
-        """Write a resume checkpoint (rank 0 only)."""
-        if self.rank != 0:
-            return
-        tensors = {f"model/{k}": v for k, v in self.net.state_dict().items()}
-        for name, parameter in self.net.named_parameters():
-            buffer = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
-            if buffer is not None:
-                tensors[f"momentum/{name}"] = buffer
-        self.checkpoints.save(self.step, tensors, {"curve": list(self.curve)}, wait)
-
-    def resume(self) -> None:
-        """Continue from the newest sound checkpoint, if there is one."""
-        found = self.checkpoints.load(self.device)
-        if found is None:
-            return
-        self.step, tensors, state = found
-        self.net.load_state_dict({k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")})
-        for name, parameter in self.net.named_parameters():
-            if f"momentum/{name}" in tensors:
-                self.optimizer.state[parameter] = {"momentum_buffer": tensors[f"momentum/{name}"]}
-        self.curve = state["curve"]
-        self.emit({"event": "resumed", "step": self.step})
-
-    def train_step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One optimizer step on (b, 3, H, H) uint8 images; returns the mean loss."""
-        seed = np.random.SeedSequence([self.params.seed, self.step, self.rank]).generate_state(1, np.uint64)[0]
+    def train_step(self, images: Tensor, labels: Tensor) -> None:
+        """One optimizer step on this process's share of the batch."""
+        seed = np.random.SeedSequence([self.params.seed, self.step, self.world.rank]).generate_state(1, np.uint64)[0]
         self.generator.manual_seed(int(seed) >> 1)
-        x = augment(images.float() / 127.5 - 1, self.params.min_crop, self.params.random_flip, self.generator)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.params.precision == "bf16"):
+        x = augment(to_range(images), self.params.min_crop, self.params.random_flip, self.generator)
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.params.precision == "bf16"):
             logits = self.forward(x.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits.float(), labels)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.checkpoints.before_change()
         self.optimizer.step()
+        self.total[0] += loss.detach()
+        self.total[1] += 1
         self.step += 1
-        return loss.detach()
 
-    def run(self) -> None:
-        """Train to the configured number of steps, or until a stop is requested; then save."""
-        self.resume()
-        if self.step >= self.params.steps:
-            return
-        loader = BetonLoader(
-            Path(self.job.beton),
-            self.params.batch_size,
-            seed=self.params.seed,
-            rank=self.rank,
-            world_size=self.size,
-            start_step=self.step,
-            device=self.device,
-            workers=1 if self.device.type == "cpu" else 4,
-        )
-        try:
-            self._loop(loader)
-        finally:
-            loader.close()
-            self.checkpoints.join()
+    def measure(self) -> dict[str, float]:
+        """Mean loss.
 
-    def _loop(self, loader: BetonLoader) -> None:
-        self.net.train()
-        started = saved = time.monotonic()
-        total, since = torch.zeros((), device=self.device), self.step
-        while self.step < self.params.steps and not self.stop_requested:
-            total += self.train_step(*next(loader))
-            if self.step % self.params.log_every == 0 or self.step == self.params.steps:
-                if self.size > 1:
-                    dist.all_reduce(total)
-                    total /= self.size
-                steps, now = self.step - since, time.monotonic()
-                self._log(float(total) / steps, steps * self.params.batch_size / (now - started))
-                total.zero_()
-                started, since = now, self.step
-            if time.monotonic() - saved >= self.params.checkpoint_seconds:
-                self.save()
-                saved = time.monotonic()
-        self.save(wait=True)  # testing comes next, and may be killed too
-
-    def _log(self, loss: float, rate: float) -> None:
+        Raises:
+            DivergedError: it is not finite.
+        """
+        if self.world.size > 1:
+            dist.all_reduce(self.total)
+        total, steps = self.total.tolist()
+        self.total.zero_()
+        loss = total / steps
         if not math.isfinite(loss):
             raise DivergedError(f"{self.job.name}: the loss is {loss} at step {self.step}; lower cas.lr")
-        values = {"loss": loss, "learning_rate": self.learning_rate(self.step - 1), "images_per_second": rate}
-        self.curve.append({"step": self.step, **values})
-        self.emit({"event": "log", "step": self.step, "metrics": values})
+        return {"loss": loss}
 
-    def write(self, path: Path) -> None:
-        """Write the network as safetensors that say how to build it."""
-        description = {
-            "depth": str(self.params.depth),
-            "width": str(self.params.width),
-            "num_classes": str(self.job.num_classes),
-            "resolution": str(self.job.resolution),
-        }
-        write_weights(path, self.net.state_dict(), description)
+    def finish(self) -> dict[str, Any]:
+        """Write the network, where that is asked for, as safetensors that say how to build it; test it."""
+        if self.weights is not None:
+            write_weights(Path(self.weights), self.net.state_dict(), self.description)
+        return {"counts": self.test()}
 
     @torch.no_grad()
     def test(self) -> dict[str, list[int]]:
         """Counts by class over the validation images: ``images``, ``top1`` and ``top5`` right ones."""
         self.net.eval()
-        path = Path(self.job.validation)
-        count = check_beton(path).num_samples
-        counts = torch.zeros(3, self.job.num_classes, dtype=torch.int64)
+        count, num_classes = check_beton(self.validation).num_samples, self.job.num_classes
+        counts = torch.zeros(3, num_classes, dtype=torch.int64)
         for start in range(0, count, _TEST_BATCH):
-            images, labels = read_beton(path, range(start, min(count, start + _TEST_BATCH)))
-            x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-            best = self.net(x).topk(min(5, self.job.num_classes), 1).indices.cpu()
-            truth = torch.from_numpy(labels)
-            hits = best == truth[:, None]
-            for row, right in enumerate((torch.ones(len(truth)), hits[:, 0], hits.any(1))):
-                counts[row].index_add_(0, truth, right.to(torch.int64))
+            images, labels = read_beton(self.validation, range(start, min(count, start + _TEST_BATCH)))
+            x = to_range(torch.from_numpy(images).to(self.world.device).permute(0, 3, 1, 2))
+            best = self.net(x).topk(min(5, num_classes), 1).indices.cpu()
+            right = torch.from_numpy(labels)
+            hits = best == right[:, None]
+            for row, found in enumerate((torch.ones(len(right)), hits[:, 0], hits.any(1))):
+                counts[row].index_add_(0, right, found.to(torch.int64))
         return dict(zip(("images", "top1", "top5"), counts.tolist(), strict=True))

@@ -1,0 +1,178 @@
+"""The training loop: what every training does around its steps, whatever network it trains."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cdm_kedro.data.loader import BetonLoader
+from cdm_kedro.training.checkpoint import Checkpoints
+from cdm_kedro.training.job import Job
+from cdm_kedro.training.state import moments, restore, share
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class World:
+    """Where this process stands: its rank among ``size``, its device, and the leader's rank, who owns the files."""
+
+    rank: int
+    size: int
+    device: torch.device
+    leader: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the leader."""
+        return self.rank == self.leader
+
+    @property
+    def cuda(self) -> bool:
+        """Whether the device is a GPU."""
+        return self.device.type == "cuda"
+
+    def share(self, net: nn.Module) -> nn.Module:
+        """The network with its gradients averaged over all processes."""
+        if self.size == 1:
+            return net
+        ids = [self.device.index] if self.cuda else None
+        return nn.parallel.DistributedDataParallel(net, device_ids=ids, gradient_as_bucket_view=True)
+
+
+class Loop(ABC):
+    """Trains a network to its last step, or until a stop is requested, from wherever an earlier process was cut off.
+
+    A subclass sets the first three attributes. ``emit`` takes the events ``log``, ``checkpoint``, ``resumed`` and
+    ``warning``.
+
+    Attributes:
+        net: the network.
+        optimizer: its optimizer.
+        kept: every tensor that a resumed run needs, except the optimizer's.
+        step: optimizer steps done.
+        curve: one row a log point.
+        scores: step and score of every selection so far.
+        stop_requested: set it, and the loop saves and ends after the step under way.
+    """
+
+    net: nn.Module
+    optimizer: torch.optim.Optimizer
+    kept: dict[str, Tensor]
+    saves_finished = False
+    """Whether a finished training saves a checkpoint too, because more work follows that may be killed."""
+
+    def __init__(self, job: Job, world: World, emit: Emit) -> None:
+        self.job, self.world, self.emit = job, world, emit
+        self.checkpoints = Checkpoints(
+            Path(job.workdir) / "checkpoints",
+            job.identity(),
+            on_saved=lambda step: emit({"event": "checkpoint", "step": step}),
+        )
+        self.step = 0
+        self.curve: list[dict[str, float]] = []
+        self.scores: list[tuple[int, float]] = []
+        self.stop_requested = False
+
+    @abstractmethod
+    def train_step(self, images: Tensor, labels: Tensor) -> None:
+        """One optimizer step on this process's share of the batch, (b, 3, H, H) uint8 and (b,) int64."""
+
+    @abstractmethod
+    def measure(self) -> dict[str, float]:
+        """Means since the last call, for the log; nothing else between two log points waits for the device."""
+
+    def speeds(self, images_per_second: float, wait_share: float) -> dict[str, float]:
+        """More columns of a log row; ``wait_share`` is the share of time without a batch from the loader."""
+        return {}
+
+    def after_step(self) -> None:  # noqa: B027 (most trainings have nothing to do there)
+        """Whatever else is due after a step; its time does not count as the training's."""
+
+    @abstractmethod
+    def finish(self) -> dict[str, Any]:
+        """Write the result, in the leader; returns what the ``done`` event says of it."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has come to its end."""
+        return self.step >= self.job.training.steps
+
+    def run(self) -> None:
+        """Train, and save where a stop is requested."""
+        self.resume()
+        if self.finished:
+            return
+        self.net.train()
+        training, world = self.job.training, self.world
+        loader = BetonLoader(
+            Path(self.job.beton),
+            training.batch_size,
+            seed=training.seed,
+            rank=world.rank,
+            world_size=world.size,
+            start_step=self.step,
+            device=world.device,
+            workers=4 if world.cuda else 1,
+        )
+        every = getattr(training, "checkpoint_steps", None)
+        logged = saved = time.monotonic()
+        waited, since = 0.0, self.step
+        try:
+            while not self.finished and not self.stop_requested:
+                asked = time.monotonic()
+                images, labels = next(loader)
+                waited += time.monotonic() - asked
+                self.train_step(images, labels)
+                if self.step % training.log_every == 0 or self.step == training.steps:
+                    means, now = self.measure(), time.monotonic()
+                    self.log(means, (self.step - since) * training.batch_size, now - logged, waited)
+                    logged, waited, since = now, 0.0, self.step
+                began = time.monotonic()
+                self.after_step()
+                logged += time.monotonic() - began
+                if time.monotonic() - saved >= training.checkpoint_seconds or (every and self.step % every == 0):
+                    self.save()
+                    saved = time.monotonic()
+            if self.saves_finished or not self.finished:
+                self.save(wait=True)
+        finally:
+            loader.close()
+            self.checkpoints.join()
+
+    def log(self, means: dict[str, float], images: int, seconds: float, waited: float) -> None:
+        """Add a row to the curve and report it: ``images`` were trained on in ``seconds``, some of them ``waited``."""
+        rate = images / seconds
+        values = means | {"learning_rate": self.optimizer.param_groups[0]["lr"], "images_per_second": rate}
+        values |= self.speeds(rate, waited / seconds)
+        self.curve.append({"step": self.step, **values})
+        self.emit({"event": "log", "step": self.step, "metrics": values})
+
+    def save(self, wait: bool = False) -> None:
+        """Write a resume checkpoint, in the leader only; ``wait`` blocks until it is on disk."""
+        if self.world.leads:
+            state = {"curve": list(self.curve), "scores": list(self.scores), "threads": torch.get_num_threads()}
+            self.checkpoints.save(self.step, self.kept | moments(self.net, self.optimizer), state, wait)
+
+    def resume(self) -> None:
+        """Continue from the newest sound checkpoint, if there is one; the leader reads it and shares it."""
+        found = self.checkpoints.load(self.world.device) if self.world.leads else None
+        if self.world.size > 1:
+            found = share(found, self.world.leader, self.world.device)
+        if found is None:
+            return
+        self.step, tensors, state = found
+        restore(tensors, self.kept, self.net, self.optimizer)
+        self.curve, self.scores = state["curve"], [(step, score) for step, score in state["scores"]]
+        self.emit({"event": "resumed", "step": self.step})
+        now, then = torch.get_num_threads(), state["threads"]
+        if self.world.device.type == "cpu" and now != then:
+            said = f"resumed with {now} threads, begun with {then}: sums round differently, so the weights may differ"
+            self.emit({"event": "warning", "message": f"{said} in their last bits"})

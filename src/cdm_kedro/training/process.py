@@ -1,0 +1,90 @@
+"""What the training process does around its trainer: take the job, obey signals, and report."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdm_kedro.processes.worker import begin, emitter, join_training, leave_training, stop_on_signals
+
+if TYPE_CHECKING:
+    from cdm_kedro.training.loop import Emit, Loop, World
+
+
+class _Warnings(logging.Handler):
+    """Turns logged warnings into events, which the pipeline's process logs."""
+
+    def __init__(self, send: Emit) -> None:
+        super().__init__(logging.WARNING)
+        self.send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.send({"event": "warning", "message": record.getMessage()})
+
+
+def _share_job(text: str | None, size: int) -> tuple[str, int]:
+    """The job and the rank of the process that has it; ``text`` is None in the ``size`` - 1 others."""
+    import torch.distributed as dist
+
+    texts: list[str | None] = [text] * size
+    if size > 1:
+        dist.all_gather_object(texts, text)
+    jobs = [(found, rank) for rank, found in enumerate(texts) if found is not None]
+    if len(jobs) != 1:
+        raise RuntimeError(
+            f"{len(jobs)} nodes lead the training; start `kedro run` on exactly one node, "
+            "`python -m torch.distributed.run -m cdm_kedro.training.worker -` on the others"
+        )
+    return jobs[0]
+
+
+def train(path: str, make: Callable[[str, World, Emit], Loop]) -> int:
+    """Train what a job describes, and let the leader write and report the result.
+
+    Args:
+        path: file of the job; "-" takes it from the leader.
+        make: builds the trainer from the job's JSON text.
+
+    Returns:
+        The exit code: 0 when done; 130 and 143 when SIGINT and SIGTERM interrupted it and the state is saved.
+    """
+    place = begin()
+    leads = path != "-" and place.local == 0
+    emit = emitter(leads)
+    if leads:
+        logging.getLogger("cdm_kedro").addHandler(_Warnings(emit))
+
+    from cdm_kedro.data.loader import preload
+
+    preload()
+
+    import torch
+
+    from cdm_kedro.training.loop import World
+
+    device, threads = join_training(place)
+    text, leader = _share_job(Path(path).read_text(encoding="utf-8") if leads else None, place.size)
+    trainer = make(text, World(place.rank, place.size, device, leader), emit)
+    received = stop_on_signals(trainer, leads)
+    started, first = time.monotonic(), trainer.step
+    trainer.run()
+    if trainer.stop_requested and not trainer.finished:
+        emit({"event": "stopped", "step": trainer.step})
+        return 128 + received[0]
+    if leads:
+        facts = {
+            "parameters": sum(p.numel() for p in trainer.net.parameters()),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "processes": place.size,
+            "threads": threads,
+            "torch": str(torch.__version__),
+            "seconds": round(time.monotonic() - started, 1),
+            "steps_this_run": trainer.step - first,
+        }
+        result = trainer.finish()
+        emit({"event": "done", "curve": trainer.curve, **result, "facts": facts | result.get("facts", {})})
+    leave_training(place)
+    return 0

@@ -1,0 +1,72 @@
+"""Scores of weights during training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cdm_kedro.data.beton import read_beton
+from cdm_kedro.evaluation.selection import Selector
+from cdm_kedro.pipelines.train.selecting import RUNS_MODULES
+from cdm_kedro.training.launch import launch
+from cdm_kedro.training.loop import World
+from training_jobs import make_job
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(_two_threads: None) -> None:
+    torch.set_num_threads(1)  # tiny tensors
+
+
+def frechet_distance_by_nuclear_norm(a: np.ndarray, b: np.ndarray) -> float:
+    """With centred, scaled A and B the trace of the covariances' product's root is the nuclear norm of A B^T."""
+    (mu_a, a), (mu_b, b) = (
+        (x.mean(0), (x - x.mean(0)) / np.sqrt(len(x) - 1)) for x in (a.astype(float), b.astype(float))
+    )
+    cross = np.linalg.svd(a @ b.T, compute_uv=False).sum()
+    return float(((mu_a - mu_b) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * cross)
+
+
+@pytest.mark.parametrize("low", [True, False])
+def test_scores_are_frechet_distances_of_samples_that_do_not_depend_on_sharing(
+    betons: dict[str, Path], tmp_path: Path, low: bool
+) -> None:
+    wanted = {"every": 1, "num_samples": 6, "batch_size": 4, "steps": 2, "input_side": 32, "s": 3 if low else 0}
+    job = make_job(betons["train_64"], tmp_path, precision="fp32", selection=wanted)
+    if not low:
+        raw = job.model_dump(mode="json")
+        raw["params"] |= {"low": None, "low_resolution": None, "augmentation": {"kind": "none"}}
+        raw["params"]["training"]["crop"] = None
+        job = type(job).model_validate(raw)
+    selector = Selector(job, World(0, 1, CPU))
+    assert selector.name == "fd_efficientnet_lite0_32px"
+    weights = {name: t.clone() for name, t in selector.model.net.state_dict().items()}
+    whole = selector.sample(np.arange(6))
+    assert whole.shape == (6, 64, 64, 3) and whole.dtype == np.uint8 and whole.std() > 10
+    for share in (np.arange(0, 6, 2), np.arange(1, 6, 2)):
+        assert np.abs(selector.sample(share).astype(int) - whole[share]).max() <= 1
+    real = selector.extractor(read_beton(betons["train_64"])[0])[0]
+    wanted_score = frechet_distance_by_nuclear_norm(selector.extractor(whole)[0], real)
+    assert selector.score(weights) == pytest.approx(wanted_score, rel=0.02)
+    changed = {name: t + 0.05 for name, t in weights.items()}
+    assert selector.score(changed) != pytest.approx(wanted_score, rel=0.02)
+
+
+def test_two_processes_share_the_scoring(betons: dict[str, Path], tmp_path: Path) -> None:
+    wanted = {"every": 1, "num_samples": 5, "batch_size": 2, "steps": 2, "input_side": 32}
+    job = make_job(betons["train_64"], tmp_path, precision="fp32", steps=2, devices=2, selection=wanted)
+    job = job.model_copy(update={"selector": RUNS_MODULES[0]})
+    events: list[dict[str, Any]] = []
+    result = launch(job, events.append)
+    scores = {e["step"]: e["metrics"]["fd_efficientnet_lite0_32px"] for e in events if e["event"] == "selection"}
+    assert [tuple(pair) for pair in result.card["scores"]] == list(scores.items()) and list(scores) == [1, 2]
+    assert result.card["selected_step"] == min(scores, key=lambda step: scores[step])
+    alone = Selector(job, World(0, 1, CPU)).score(load_file(result.weights))
+    assert result.card["selected_score"] == pytest.approx(alone, rel=1e-3)

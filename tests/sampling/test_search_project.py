@@ -1,0 +1,64 @@
+"""A search from the command line: its stages, its runs, its artefacts, and sampling that takes what it found."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.e2e
+PARAMETERS = "conf/test/parameters.yml"
+
+
+@pytest.fixture(autouse=True)
+def _left_fresh(project: Any) -> Any:
+    kept = (project.root / PARAMETERS).read_text()
+    yield
+    (project.root / PARAMETERS).write_text(kept)
+    project.kedro()
+    assert project.stale() == {}
+
+
+def test_search_then_sample_with_the_best(project: Any) -> None:
+    search = ("kedro", "run", "--pipeline=search_truncation", "--env=test")
+    output = project(*search)
+    assert "search_truncation_scores: running" in output and "search_truncation_figure: running" in output
+    folder = project.root / "data/env/test/08_reporting/search"
+    rows = (folder / "truncation.csv").read_text().splitlines()
+    names = ["none,0", "truncated,10", "val,0", "val,10"]
+    assert rows[0].startswith("conditioning,s,") and [",".join(r.split(",")[:2]) for r in rows[1:]] == names
+    assert rows[1].endswith(",1.71,2.46,61.34")  # the paper's Table 3a beside
+    assert Image.open(folder / "truncation.png").width == 960
+    best = json.loads((folder / "truncation_best.json").read_text())
+    assert best["stage"] == "sr64" and best["values"]["s"] in (0, 10) and len(best["git_commit"]) == 40
+    runs = project.runs()
+    own = next(r for r in runs if r.info.run_id == best["mlflow_run"])
+    assert own.data.tags["cdm.key"] == best["key"] and own.info.status == "FINISHED"
+    points = {r.info.run_name: r for r in runs if r.data.tags.get("mlflow.parentRunId") == own.info.run_id}
+    assert set(points) == {name.replace(",", "_s") for name in names}
+    for point in points.values():
+        assert point.info.status == "FINISHED" and point.data.metrics["n"] == 10 and "s" in point.data.params
+    assert "search_truncation_scores: fresh" in project(*search)
+
+    project.edit(PARAMETERS, "sr64: {steps: 4, s: 10, truncated: true}", "sr64: {steps: 4, s: best}")
+    output = project("kedro", "run", "--pipelines=sample", "--env=test")
+    assert "sample: running" in output
+    assert "08_reporting/search/truncation_best.json" in (project.root / "dvc/test/dvc.yaml").read_text()
+
+
+def test_sample_class_writes_pictures(project: Any) -> None:
+    classes = json.loads((project.root / "data/env/test/05_model_input/classes.json").read_text())
+    output = project("kedro", "sample-class", classes[3], "-n", "2", "--env=test", "--out=pictures", "--seed=7")
+    assert "wrote 8 images to pictures" in output
+    for i in range(2):
+        for side in (32, 64, 128, 256):
+            assert Image.open(project.root / f"pictures/{classes[3]}_7_{i}_{side}px.png").size == (side, side)
+    again = project("kedro", "sample-class", "3", "-n", "1", "--env=test", "--out=again", "--seed=7")
+    assert "wrote 4 images" in again
+    name = f"{classes[3]}_7_0_32px.png"
+    a, b = (np.asarray(Image.open(project.root / folder / name)).astype(int) for folder in ("again", "pictures"))
+    assert abs(a - b).max() <= 4  # the same image; another batch size may round otherwise
+    assert "no class 'unicorn'; there are 10" in project("kedro", "sample-class", "unicorn", "--env=test", fails=True)
