@@ -5,6 +5,7 @@ The tests share one project and leave it fresh.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -24,7 +25,7 @@ import pytest
 import yaml
 from PIL import Image
 
-STAGES = ("preprocess", "base32", "sr64", "sr128", "sr256", "sample", "reference", "evaluate", "report")
+STAGES = ("preprocess", "base32", "sr64", "sr128", "sr256", "sample", "reference", "evaluate", "register", "report")
 PARAMETERS = "conf/test/parameters.yml"
 
 
@@ -106,7 +107,7 @@ def test_a_parameter_reruns_what_depends_on_it_and_back_restores(project: Any) -
     first = {p.name: p.read_bytes() for p in models.glob("*.safetensors")}
     project.edit(PARAMETERS, "training: {steps: 4,", "training: {lr: 2.0e-4, steps: 4,")
     output = project.kedro()
-    assert executed(output) == ["sr64", "sample", "evaluate", "report"]
+    assert executed(output) == ["sr64", "sample", "evaluate", "register", "report"]
     assert "params sr64.training.lr None → 0.0002" in output
     assert "base32: fresh, skipped" in output
     changed = {p.name for p in models.glob("*.safetensors") if p.read_bytes() != first[p.name]}
@@ -126,11 +127,11 @@ def test_a_sampling_parameter_by_the_other_door(project: Any) -> None:
     project.edit(PARAMETERS, "base32: {steps: 4}", "base32: {steps: 5}")
     assert set(project.stale()) == {"sample"}
     output = project("dvc", "repro", "dvc/test/dvc.yaml")
-    assert ran_by_dvc(output) == ["sample", "evaluate", "report"]
+    assert ran_by_dvc(output) == ["sample", "evaluate", "register", "report"]
     assert executed(project.kedro()) == []
     parent = next(r for r in project.runs() if "mlflow.parentRunId" not in r.data.tags)
     children = [r for r in project.runs() if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert {r.info.run_name for r in children} == {"sample", "evaluate", "report"}  # one parent for the whole repro
+    assert {r.info.run_name for r in children} == {"sample", "evaluate", "register", "report"}  # one parent
     assert "64px.fd_efficientnet_lite0" in project("dvc", "metrics", "diff", "HEAD", "--md")
     curve = "data/env/test/08_reporting/curves/base32.csv"
     assert "vega" in project("dvc", "plots", "diff", "HEAD", "--show-vega", "--targets", curve)
@@ -358,13 +359,18 @@ def test_trained_models_are_registered_with_the_best_one_marked(project: Any) ->
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{project.root}/mlflow.db")
-    versions = client.search_model_versions("name = 'cdm-kedro-sr256'")
-    best = min(versions, key=lambda v: float(v.tags["final_loss"]))
-    assert client.get_model_version_by_alias("cdm-kedro-sr256", "champion").version == best.version
-    newest = max(versions, key=lambda v: int(v.version))
-    assert client.get_model_version_by_alias("cdm-kedro-sr256", "latest-trained").version == newest.version
-    run = client.get_run(newest.run_id)
-    assert run.info.run_name == "sr256" and newest.source.endswith("06_models/sr256.safetensors")
+    champion = client.get_model_version_by_alias("cdm-kedro-cascade", "champion")
+    cascades = client.search_model_versions("name = 'cdm-kedro-cascade'")
+    alike = [version for version in cascades if version.tags["cdm.scored"] == champion.tags["cdm.scored"]]
+    best = min(alike, key=lambda version: (float(version.tags["cdm.value"]), int(version.version)))
+    assert len(alike) > 1 and champion.version == best.version
+    network = client.get_model_version_by_alias("cdm-kedro-sr256", "champion")
+    assert network.tags["cdm.content"] == champion.tags["cdm.network.cdm-kedro-sr256"]
+    latest = client.get_model_version_by_alias("cdm-kedro-sr256", "latest-trained")
+    assert client.get_run(latest.run_id).info.run_name == "sr256" and "final_loss" in latest.tags
+    (kept,) = Path(client.get_logged_model(latest.tags["cdm.model"]).artifact_location[7:]).glob("*.safetensors")
+    assert hashlib.md5(kept.read_bytes()).hexdigest() == latest.tags["cdm.content"]
+    assert kept.stat().st_nlink > 1  # the store is on the project's disk, so the weights are there once
 
 
 @pytest.mark.parametrize("hangs", [False, True])
@@ -417,6 +423,7 @@ def test_a_pipeline_that_changed_is_written_to_dvc_yaml(project: Any) -> None:
         "sample",
         "reference",
         "evaluate",
+        "register",
         "report",
     }
     assert "sr256" not in yaml.safe_load((project.root / "dvc/test/dvc.yaml").read_text())["stages"]

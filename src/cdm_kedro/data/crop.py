@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 STORED_SIDE = 256
+_STRIP = 128  # rows at once, so that they stay in the processor's cache
 
 
 class BadImage(CdmError, ValueError):
@@ -157,9 +158,12 @@ def _area_mean(square: NDArray[np.uint8]) -> NDArray[np.float32]:
     import cv2
 
     side, weights = len(square), _area_weights(len(square))
-    columns = cv2.transpose(square).astype(np.float32).reshape(side, -1)
-    rows = cv2.transpose((weights @ columns).reshape(STORED_SIDE, side, 3)).reshape(side, -1)
-    return (weights @ rows).reshape(STORED_SIDE, STORED_SIDE, 3)
+    rows = np.empty((side, STORED_SIDE, 3), np.float32)
+    for at in range(0, side, _STRIP):
+        strip = square[at : at + _STRIP]
+        columns = cv2.transpose(strip).astype(np.float32).reshape(side, -1)
+        cv2.transpose((weights @ columns).reshape(STORED_SIDE, len(strip), 3), dst=rows[at : at + _STRIP])
+    return (weights @ rows.reshape(side, -1)).reshape(STORED_SIDE, STORED_SIDE, 3)
 
 
 @lru_cache(maxsize=1)

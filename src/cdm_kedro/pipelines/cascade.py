@@ -9,6 +9,7 @@ from cdm_kedro.pipelines.evaluate.nodes import evaluate
 from cdm_kedro.pipelines.extras import CAS_PICTURES
 from cdm_kedro.pipelines.preprocess.nodes import preprocess
 from cdm_kedro.pipelines.reference.nodes import make_reference
+from cdm_kedro.pipelines.register.nodes import register_cascade
 from cdm_kedro.pipelines.report.nodes import draw_single_images, report
 from cdm_kedro.pipelines.sample.nodes import draw_grids, sample_cascade
 from cdm_kedro.pipelines.train.nodes import make_train
@@ -69,6 +70,9 @@ def _add_evaluation(stages: Stages, cascade: CascadeShape) -> None:
     )
     inputs = params | made | same("classes", *(f"samples_{side}" for side in cascade.resolutions))
     stages.add("evaluate", "evaluate_samples", evaluate, inputs, same("metrics", "single_images"), "evaluate")
+    networks = same(*(f"{name}_{part}" for name in cascade.names for part in ("model", "card")))
+    inputs = params | {"sampling": "sample_card"} | same("metrics", "data_card", "classes") | networks
+    stages.add("register", "register_cascade", register_cascade, inputs, "registered", "register")
 
 
 def _add_report(stages: Stages, cascade: CascadeShape) -> None:
@@ -79,7 +83,11 @@ def _add_report(stages: Stages, cascade: CascadeShape) -> None:
     shown = [f"{model.name}_card" for model in cascade.models]
     shown += [f"{model.name}_curve" for model in cascade.models if not model.pretrained]
     shown += [f"grid_{side}" for side in cascade.resolutions]
-    inputs = {"sampling": "sample_card", "params": "params:report", **same("metrics", "data_card", *shown)}
+    inputs = {
+        "sampling": "sample_card",
+        "params": "params:report",
+        **same("metrics", "data_card", "registered", *shown),
+    }
     figures = [*drawn]
     for name in cascade.reported:
         if name == "cas":

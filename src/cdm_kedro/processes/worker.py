@@ -15,12 +15,21 @@ if TYPE_CHECKING:
     import torch
 
 
+FOLLOWER = "CDM_FOLLOWER"
+"""Set in the processes of nodes that Kedro does not run on, where all nodes read the same job."""
+
+
 class Place(NamedTuple):
     """A process's rank, the number of processes, and its rank on this node."""
 
     rank: int
     size: int
     local: int
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is the first process of the node that Kedro runs on, as far as the environment says."""
+        return self.local == 0 and FOLLOWER not in os.environ
 
 
 class Stoppable(Protocol):

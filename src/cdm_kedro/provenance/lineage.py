@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cdm_kedro.errors import CdmError
-from cdm_kedro.tracking.delivery import EXPERIMENT, default_tracking_uri
+from cdm_kedro.tracking.delivery import default_tracking_uri
+from cdm_kedro.tracking.registry import EXPERIMENT
 
 
 class LineageError(CdmError, ValueError):
@@ -65,6 +66,14 @@ class Lineage:
             for name, stage in (yaml.load(lock.read_text(encoding="utf-8"), loader).get("stages") or {}).items():
                 for out in stage.get("outs", []):
                     self._made[out["path"]] = (name, stage, str(out.get("md5")))
+
+    def image_files(self, names: Iterable[str]) -> list[str]:
+        """FFCV files among some files, or, where there are none, among the inputs of the stages that made them."""
+        names = list(names)
+        inputs = [dep["path"] for name in names if name in self._made for dep in self._made[name][1]["deps"]]
+        return next(
+            (found for some in (names, inputs) if (found := sorted({n for n in some if n.endswith(".beton")}))), []
+        )
 
     def trace(self, path: Path) -> list[Origin]:
         """Find the origin of a file, then the origins of its inputs, and so on, each once.

@@ -14,6 +14,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
+from cdm_kedro.provenance.lineage import Lineage
 from cdm_kedro.provenance.stages import by_stage
 from cdm_kedro.provenance.staleness import ProvenanceError, Staleness, stage_of_dvc
 from cdm_kedro.tracking import scratch
@@ -135,7 +136,7 @@ class FreshRunner(SequentialRunner):
         work = self.staleness.root / ".scratch" / (self.staleness.env or "base") / name / key[:16]
         os.environ[scratch.VARIABLE] = str(work.relative_to(self.staleness.root))
         try:
-            with self.tracking.stage(name, key, why, params) as run:
+            with self.tracking.stage(name, key, why, params, self._images(part, catalog)) as run:
                 super()._run(part, catalog, hooks, run_id)
                 self._refuse_edited(name)
                 self.tracking.outputs(
@@ -144,6 +145,12 @@ class FreshRunner(SequentialRunner):
         finally:
             os.environ.pop(scratch.VARIABLE, None)
         shutil.rmtree(work, ignore_errors=True)  # outputs are saved
+
+    def _images(self, part: Pipeline, catalog: CatalogProtocol) -> dict[str, str]:
+        """FFCV files that the stage reads, or whose statistics it reads, with their hashes."""
+        paths = [catalog[d]._filepath for d in part.inputs() if not d.startswith("params:")]
+        names = Lineage(self.staleness.root).image_files(os.path.relpath(path, self.staleness.root) for path in paths)
+        return self.staleness.file_hashes([Path(name) for name in names])
 
     def _hashes(self, part: Pipeline, catalog: CatalogProtocol) -> dict[str, str]:
         paths = [

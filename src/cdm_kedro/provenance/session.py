@@ -77,7 +77,7 @@ class CascadeSession(KedroSession):
         staleness = Staleness(root, env, extra_of)
         for name in names:
             _refuse_unknown(name, root, env)
-        refuse_unseen(pipelines, names, root / self._get_config_loader()["globals"].get("images", ""))
+        refuse_unseen(pipelines, names, self._get_config_loader()["globals"].get("images"))
         extras = {extra_of.get(name, name) for name in names if name in extra_of or name in extra_of.values()}
         if not stage_of_dvc() and out_of_date(root, env, extras):
             catalog = self.load_context().catalog

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cdm_kedro.model.build import build_unet
-from cdm_kedro.model.sizes import network_inputs
+from cdm_kedro.model.sizes import network_inputs, training_side
 from cdm_kedro.params.model import TrainedModelParams
 
 STATE_BYTES = 22
@@ -37,7 +37,7 @@ def step_bytes(params: TrainedModelParams, num_classes: int, microbatch: int) ->
     """Estimate of the memory of one training step without activation checkpointing, in bytes."""
     with torch.device("meta"):
         net = build_unet(params, num_classes).to("meta")
-        one = saved_bytes(net, network_inputs(params, 1, net.aug_emb is not None))
+        one = saved_bytes(net, network_inputs(params, 1, training_side(params)))
     activations = one * (_BF16_SHARE if params.training.precision == "bf16" else 1)
     return int(STATE_BYTES * sum(p.numel() for p in net.parameters()) + activations * microbatch)
 

@@ -1,0 +1,103 @@
+"""What a scheduler has to start: the stale stages and those after them, below one MLflow run."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kedro.pipeline import Pipeline
+
+from cdm_kedro.provenance.stages import by_stage
+from cdm_kedro.provenance.staleness import Staleness
+from cdm_kedro.tracking.recorder import Recorder
+
+PARENT = "MLFLOW_RUN_ID"
+"""Environment variable with the id of the parent run, where a scheduler made one for the stages that it starts."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage to run.
+
+    Attributes:
+        stage: its name.
+        why: the reasons why it is stale; not looked for where a stage before it runs first.
+        after: the stages of this plan, or already in the queue, that must succeed first.
+    """
+
+    stage: str
+    why: list[str]
+    after: list[str]
+
+    def __str__(self) -> str:
+        after = f", after {', '.join(self.after)}" if self.after else ""
+        return f"{self.stage}{after}{', because ' if self.why else ''}{'; '.join(self.why)}"
+
+
+def plan(root: Path, env: str | None, name: str, queued: Iterable[str] = ()) -> tuple[list[Job], list[str]]:
+    """Look at a pipeline, after bringing dvc.yaml up to date.
+
+    Args:
+        root: project folder.
+        env: environment.
+        name: of the pipeline.
+        queued: stages that have a job already; they are not planned again, but others wait for them.
+
+    Returns:
+        What is to be run, dependencies first, and the names of all stages.
+
+    Raises:
+        UnknownPipelineError: the environment has no such pipeline.
+    """
+    from kedro.framework.project import pipelines
+    from kedro.framework.session import KedroSession
+
+    from cdm_kedro.pipeline_registry import extra_of_stages
+    from cdm_kedro.provenance.dvcfile import out_of_date, refresh
+    from cdm_kedro.provenance.session import _refuse_unknown
+
+    with KedroSession.create(root, env=env) as session:
+        context = session.load_context()  # type: ignore[attr-defined]
+        _refuse_unknown(name, root, env)
+        stages = [stage for stage, _ in by_stage(pipelines[name])]
+        extra_of = extra_of_stages()
+        staleness = Staleness(root, env, extra_of)
+        extras = {extra_of[stage] for stage in stages if stage in extra_of}
+        if out_of_date(root, env, extras):
+            with staleness.locked():
+                refresh(pipelines, extra_of, context.catalog, root, env, extras)
+        return stale_jobs(staleness, pipelines[name], queued), stages
+
+
+def stale_jobs(staleness: Staleness, pipeline: Pipeline, queued: Iterable[str] = ()) -> list[Job]:
+    """The stages that are stale or come after a stale one, dependencies first; see :func:`plan`."""
+    jobs: list[Job] = []
+    makers: dict[str, str] = {}
+    waiting = set(queued)
+    for stage, nodes in by_stage(pipeline):
+        after = sorted({makers[name] for node in nodes for name in node.inputs if name in makers})
+        if stage not in waiting:
+            why = [] if after else staleness.why_stale(stage)  # its inputs are in use while a stage before it runs
+            if not (why or after):
+                continue
+            jobs.append(Job(stage, why, after))
+        makers |= {name: stage for node in nodes for name in node.outputs}
+    return jobs
+
+
+def open_run(root: Path, title: str, env: str | None) -> str | None:
+    """Make the MLflow run below which the stages' runs will be; None where MLflow does not answer."""
+    recorder, run = Recorder(root), uuid.uuid4().hex
+    tags = {"cdm.env": env or "base", "cdm.door": "scheduler", "cdm.role": "cascade"}  # no process owns it
+    recorder.submit(op="create", run=run, parent=None, name=title, tags=tags)
+    recorder.flush()
+    return recorder.run_id(run)
+
+
+def close_run(root: Path, run: str, status: str) -> None:
+    """End a run that :func:`open_run` made."""
+    recorder = Recorder(root)
+    recorder.submit(op="end", run=run, status=status)
+    recorder.flush()
