@@ -30,7 +30,7 @@ cd "$work"
 cd "$OLDPWD"
 "$python" -m pip install -q --target "$work/site" psycopg2-binary
 
-export PYTHONPATH="$PWD/src:$work/site" CDM_MLFLOW_STORE="postgresql://mlflow@127.0.0.1:$port/mlflow"
+export PYTHONPATH="$PWD/src:$work/site" CDM_MLFLOW_STORE="postgresql+psycopg2://mlflow@127.0.0.1:$port/mlflow"
 query() { "$bin/psql" -h 127.0.0.1 -p "$port" -U mlflow -At -c "$1" mlflow; }
 query "select version()"
 "$python" -m pytest -q tests/tracking/test_tracked_project.py tests/tracking/test_delivery.py tests/tracking/test_registry.py "$@"

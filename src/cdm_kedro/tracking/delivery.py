@@ -108,9 +108,7 @@ class Deliverer:
         """
         actions = {
             "create": self._create,
-            "params": self._params,
-            "tags": self._tags,
-            "metrics": self._metrics,
+            **dict.fromkeys(("params", "tags", "metrics"), self._values),
             "artifact": lambda run, op: self.client.log_artifact(run, op["path"], op["folder"]),
             "datasets": self._datasets,
             "model": lambda run, op: register(self.client, self.experiment, run, op),
@@ -138,23 +136,18 @@ class Deliverer:
         self.ids[run] = created.info.run_id
         return self.ids[run]
 
-    def _params(self, run: str, op: Operation) -> None:
-        from mlflow.entities import Param
+    def _values(self, run: str, op: Operation) -> None:
+        """Log parameters, tags or metrics, a hundred at a time, which is what a server takes at once."""
+        from mlflow.entities import Metric, Param, RunTag
 
-        for some in _parts(op["values"], 100):
-            self.client.log_batch(run, params=[Param(key, str(value)[:6000]) for key, value in some])
-
-    def _tags(self, run: str, op: Operation) -> None:
-        from mlflow.entities import RunTag
-
-        for some in _parts(op["values"], 100):
-            self.client.log_batch(run, tags=[RunTag(key, str(value)[:5000]) for key, value in some])
-
-    def _metrics(self, run: str, op: Operation) -> None:
-        from mlflow.entities import Metric
-
-        for some in _parts(op["values"], 500):
-            self.client.log_batch(run, metrics=[Metric(key, value, op["time"], op["step"]) for key, value in some])
+        make = {
+            "params": lambda key, value: Param(key, str(value)[:6000]),
+            "tags": lambda key, value: RunTag(key, str(value)[:5000]),
+            "metrics": lambda key, value: Metric(key, value, op["time"], op["step"]),
+        }[op["op"]]
+        items = [make(key, value) for key, value in op["values"].items()]
+        for start in range(0, len(items), 100):
+            self.client.log_batch(run, **{op["op"]: items[start : start + 100]})
 
     def _datasets(self, run: str, op: Operation) -> None:
         """Note which data sets a run read: for each name its digest, source and profile, and its context."""
@@ -183,9 +176,3 @@ class Deliverer:
             tags = run.data.tags
             if tags.get("cdm.host") == host and not psutil.pid_exists(int(tags.get("cdm.pid", "-1"))):
                 self.client.set_terminated(run.info.run_id, "KILLED")
-
-
-def _parts(values: dict[str, Any], most: int) -> list[list[tuple[str, Any]]]:
-    """The items in parts that a server takes at once."""
-    items = list(values.items())
-    return [items[start : start + most] for start in range(0, len(items), most)]
