@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from cdm_kedro.cli.accept import accept
+from cdm_kedro.cli.code_digests import code_digests
 from cdm_kedro.cli.dvc_yaml import dvc_yaml
 from cdm_kedro.cli.evaluation import evaluate_samples, reference_statistics
 from cdm_kedro.cli.lineage import lineage
@@ -20,7 +22,7 @@ def cli() -> None:
     """Commands of cdm-kedro, which Kedro adds to its own."""
 
 
-for command in (run, dvc_yaml, lineage, model_sizes, parent_run, replay_runs, slurm):
+for command in (run, accept, code_digests, dvc_yaml, lineage, model_sizes, parent_run, replay_runs, slurm):
     cli.add_command(command)
 for command in (evaluate_samples, reference_statistics, sample_class):
     cli.add_command(command)

@@ -23,7 +23,8 @@ from cdm_kedro.params.files import Parameters, read_globals, read_parameters
 from cdm_kedro.params.sampling import SEARCHES, asked_searches
 
 KEYS = (
-    *("cascade", "embedded", "preprocess", "sample", "evaluate", "report", "cas", "likelihood", "claim", "slurm"),
+    *("cascade", "embedded", "preprocess", "sample", "grids", "evaluate", "report", "cas", "likelihood", "claim"),
+    "slurm",
     *SEARCHES,
 )
 """Top-level keys, besides the names of the models."""

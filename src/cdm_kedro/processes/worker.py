@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -10,6 +9,8 @@ import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
+
+from cdm_kedro.processes.parent import end_with_parent
 
 if TYPE_CHECKING:
     import torch
@@ -39,9 +40,8 @@ class Stoppable(Protocol):
 
 
 def begin() -> Place:
-    """Have the kernel end this process when its parent ends (Linux only), and find its place."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    """Have this process end with its parent, and find its place."""
+    end_with_parent()
     return Place(*(int(os.environ.get(k, d)) for k, d in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))))
 
 

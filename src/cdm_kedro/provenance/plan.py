@@ -13,9 +13,6 @@ from cdm_kedro.provenance.stages import by_stage
 from cdm_kedro.provenance.staleness import Staleness
 from cdm_kedro.tracking.recorder import Recorder
 
-PARENT = "MLFLOW_RUN_ID"
-"""Environment variable with the id of the parent run, where a scheduler made one for the stages that it starts."""
-
 
 @dataclass(frozen=True)
 class Job:
@@ -55,7 +52,8 @@ def plan(root: Path, env: str | None, name: str, queued: Iterable[str] = ()) -> 
     from kedro.framework.session import KedroSession
 
     from cdm_kedro.pipeline_registry import extra_of_stages
-    from cdm_kedro.provenance.dvcfile import out_of_date, refresh
+    from cdm_kedro.provenance.code import Code
+    from cdm_kedro.provenance.dvcfile import code_stage, out_of_date, refresh
     from cdm_kedro.provenance.session import _refuse_unknown
 
     with KedroSession.create(root, env=env) as session:
@@ -66,8 +64,13 @@ def plan(root: Path, env: str | None, name: str, queued: Iterable[str] = ()) -> 
         staleness = Staleness(root, env, extra_of)
         extras = {extra_of[stage] for stage in stages if stage in extra_of}
         if out_of_date(root, env, extras):
-            with staleness.locked():
-                refresh(pipelines, extra_of, context.catalog, root, env, extras)
+            staleness.alone(lambda: refresh(pipelines, extra_of, context.catalog, root, env, extras))
+        code = Code(root)
+        try:
+            code.take()
+            code.record(staleness, [code_stage(extra) for extra in (None, *sorted(extras))])
+        finally:
+            code.discard()
         return stale_jobs(staleness, pipelines[name], queued), stages
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.params.slurm import SlurmParams
-from cdm_kedro.provenance.plan import PARENT, Job
+from cdm_kedro.provenance.plan import Job
+from cdm_kedro.tracking.runs import PARENT
 
 FOLDER = Path(".scratch/slurm")
 """Holds the scripts, the jobs' output, and a file for each environment that says which job runs which stage."""

@@ -18,12 +18,14 @@ from cdm_kedro.tracking.recorder import Recorder
 from cdm_kedro.tracking.registry import EXPERIMENT
 from cdm_kedro.tracking.system import SystemMetrics
 
+PARENT = "MLFLOW_RUN_ID"
+"""Environment variable with the id of the parent run, where a scheduler made one for the stages that it starts."""
 PARENT_FILE = Path(".dvc/tmp/cdm_parent.json")
 """Which parent run belongs to the `dvc repro` in progress; each of its stages is a process of its own."""
 _REPORTS, _LARGEST_REPORT = (".png", ".csv", ".json", ".html"), 20_000_000  # suffixes; bytes
 
 
-def _dvc_ancestor() -> dict[str, Any] | None:
+def dvc_above() -> dict[str, Any] | None:
     """The `dvc` process that this one runs below: its number, when it began, and its command line."""
     import psutil
 
@@ -62,11 +64,17 @@ class Tracking:
         }
         self._parent: str | None = None
         self._from_dvc = False
+        self._given = False
 
     def parent(self) -> str:
-        """Our name of the parent run, which is created on first use; the stages of one `dvc repro` share theirs."""
+        """Our name of the parent run, which is created on first use; the stages of one `dvc repro` share theirs.
+
+        Where the environment names one (``PARENT``), it is that one, and whoever made it ends it.
+        """
+        if self._parent is None and PARENT in os.environ:
+            self._parent, self._given = os.environ[PARENT], True
         if self._parent is None:
-            dvc = _dvc_ancestor() if "DVC_STAGE" in os.environ else None
+            dvc = dvc_above() if "DVC_STAGE" in os.environ else None
             file = self.root / PARENT_FILE
             if dvc is not None:
                 self._from_dvc = True
@@ -138,7 +146,7 @@ class Tracking:
             enter(LiveRun())
             system.stop()
             self.recorder.submit(op="end", run=run, status=status)
-            if status != "FINISHED" or self._from_dvc:
+            if not self._given and (status != "FINISHED" or self._from_dvc):
                 self.recorder.submit(op="end", run=parent, status=status)
             self.recorder.flush()
 
@@ -186,9 +194,13 @@ class Tracking:
             score=None,
         )
 
+    def tags(self, run: str, values: Mapping[str, str]) -> None:
+        """Give a run more tags."""
+        self.recorder.submit(op="tags", run=run, values=dict(values))
+
     def close(self, status: str) -> None:
         """End the parent run, if there is one; under `dvc repro` it stays as the last stage left it."""
-        if self._parent is not None and not self._from_dvc:
+        if self._parent is not None and not self._from_dvc and not self._given:
             self.recorder.submit(op="end", run=self._parent, status=status)
         self.recorder.flush()
 

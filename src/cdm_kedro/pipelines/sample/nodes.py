@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from cdm_kedro.params.sampling import SampleParams
@@ -40,25 +39,3 @@ def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Any]:
     facts = {"mlflow_run": live().run_id, "git_commit": commit(), "params": job.params.model_dump(mode="json")}
     samples = {f"samples_{resolution}": path for resolution, path in result.files.items()}
     return {**samples, "card": {**result.summary, **facts}}
-
-
-def draw_grids(classes: list[str], params: SampleParams, **samples: Path) -> dict[str, Path]:
-    """Draw one PNG for each ``samples_<resolution>``, with a row for each class.
-
-    Returns:
-        ``grid_<resolution>``: the picture's path.
-    """
-    import numpy as np
-
-    from cdm_kedro.files.npz import map_npz_array
-    from cdm_kedro.sampling.grids import draw_grid
-    from cdm_kedro.tracking.scratch import scratch_dir
-
-    grids = {}
-    for name, path in samples.items():
-        resolution = name.removeprefix("samples_")
-        images, labels = map_npz_array(path, "arr_0"), np.asarray(map_npz_array(path, "arr_1"))
-        out = scratch_dir("sample") / f"grid_{resolution}.png"
-        draw_grid(images, labels, classes, params.grid_columns, out)
-        grids[f"grid_{resolution}"] = out
-    return grids
