@@ -77,7 +77,12 @@ class Recorder:
     def _work(self) -> None:
         while True:
             operation, answer = self._queue.get()
-            answer.set_result(self._deliver(operation))
+            found = None
+            try:
+                found = self._deliver(operation)
+            except Exception as error:  # the journal cannot be written either, for example on a full disk
+                log.warning("%s of a run is lost: %s", operation["op"], error)
+            answer.set_result(found)
             self._queue.task_done()
 
     def _deliver(self, operation: Operation) -> Any:
