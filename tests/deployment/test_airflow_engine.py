@@ -107,7 +107,7 @@ def executed(airflow: Airflow) -> Iterator[Airflow]:
             airflow("dags", "reserialize")
             wait_for_port(airflow.port, engine)
             airflow("dags", "trigger", DAG)
-            killed, deadline = False, time.monotonic() + 540
+            killed, deadline = False, time.monotonic() + 1500
             while airflow.run_state() not in ("success", "failed"):
                 assert time.monotonic() < deadline, Path(log.name).read_text()[-5000:]
                 killed = killed or kill_training(airflow.project, "base32")
