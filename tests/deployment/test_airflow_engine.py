@@ -52,7 +52,7 @@ class Airflow:
         # Airflow's tasks have Airflow's environment; kedro needs the project's.
         path = project.env["PATH"]
         variables = f"PYTHONPATH='{project.root}/src' PATH='{path}' OMP_NUM_THREADS=1"
-        (home / "kedro").write_text(f'#!/bin/sh\n{variables} exec nice kedro "$@"\n')
+        (home / "kedro").write_text(f'#!/bin/sh\n{variables} exec kedro "$@"\n')
         (home / "kedro").chmod(0o755)
         project(
             *("kedro", "airflow", "create", "--pipelines=cascade", "--env=test", "--group-by=namespace"),

@@ -38,7 +38,7 @@ class Cluster:
         self.project = project
 
     def submit(self, *more: str, **env: str) -> str:
-        return self.project("nice", "kedro", "slurm", "--env=test", *more, **env)
+        return self.project("kedro", "slurm", "--env=test", *more, **env)
 
     def jobs(self) -> dict[str, str]:
         """Job to state, of the jobs that have not ended."""
