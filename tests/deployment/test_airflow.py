@@ -88,10 +88,11 @@ def test_the_cascade_becomes_one_task_a_stage_in_the_stages_order(
         "sr128": {"preprocess"},
         "sr256": {"preprocess"},
         "sample": {"preprocess", "base32", "sr64", "sr128", "sr256"},
+        "grids": {"preprocess", "sample"},
         "reference": {"preprocess"},
         "evaluate": {"preprocess", "sample", "reference"},
         "register": {"base32", "sr64", "sr128", "sr256", "sample", "evaluate", "preprocess"},
-        "report": {"base32", "sr64", "sr128", "sr256", "sample", "evaluate", "register", "preprocess"},
+        "report": {"base32", "sr64", "sr128", "sr256", "sample", "grids", "evaluate", "register", "preprocess"},
     }
     assert airflow["dag"]["dag_id"] == "cdm-kedro-cascade-test" and airflow["dag"]["schedule"] is None
     assert tasks["close_run"].after == set(stages) and tasks["close_run"].setup == "open_run"

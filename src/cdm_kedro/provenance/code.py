@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +24,9 @@ class Code:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.copy = root / ".scratch" / "code" / str(os.getpid())
+        self.copy = (
+            root / ".scratch" / "code" / socket.gethostname() / str(os.getpid())
+        )  # machines may share the folder
         self._path = os.environ.get("PYTHONPATH")
         self._began = self._times()
 
@@ -51,12 +54,13 @@ class Code:
             if (name == PACKAGE or name.startswith(f"{PACKAGE}.")) and hasattr(module, "__path__"):
                 module.__path__ = [str(self.copy.joinpath(*name.split(".")))]
 
-    def record(self, staleness: Staleness, stages: Iterable[str]) -> None:
+    def record(self, staleness: Staleness, stages: Iterable[str], source: Path | None = None) -> None:
         """Bring the digest files up to date, as `dvc repro` does by running these stages.
 
         Args:
             staleness: of the environment.
             stages: DVC's names of the stages that write digest files.
+            source: folder of the code; the copy by default.
 
         Raises:
             ProvenanceError: the code is being edited at this very moment.
@@ -66,7 +70,7 @@ class Code:
             try:
                 if run.state == "due":
                     folder, *modules = run.stage.cmd.split()[2:]
-                    write_digests(Path(folder), [NODES + module for module in modules], self.copy)
+                    write_digests(Path(folder), [NODES + module for module in modules], source or self.copy)
                     if self.edited():
                         raise ProvenanceError("the code was edited while this run began; run again")
                 if run.state != "fresh":

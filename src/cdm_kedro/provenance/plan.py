@@ -34,7 +34,7 @@ class Job:
 
 
 def plan(root: Path, env: str | None, name: str, queued: Iterable[str] = ()) -> tuple[list[Job], list[str]]:
-    """Look at a pipeline, after bringing dvc.yaml up to date.
+    """Look at a pipeline, after bringing dvc.yaml and the digests of the code up to date.
 
     Args:
         root: project folder.
@@ -54,23 +54,18 @@ def plan(root: Path, env: str | None, name: str, queued: Iterable[str] = ()) -> 
     from cdm_kedro.pipeline_registry import extra_of_stages
     from cdm_kedro.provenance.code import Code
     from cdm_kedro.provenance.dvcfile import code_stage, out_of_date, refresh
-    from cdm_kedro.provenance.session import _refuse_unknown
+    from cdm_kedro.provenance.session import refuse_unknown
 
     with KedroSession.create(root, env=env) as session:
         context = session.load_context()  # type: ignore[attr-defined]
-        _refuse_unknown(name, root, env)
+        refuse_unknown(name, root, env)
         stages = [stage for stage, _ in by_stage(pipelines[name])]
-        extra_of = extra_of_stages()
-        staleness = Staleness(root, env, extra_of)
+        extra_of, code = extra_of_stages(), Code(root)
+        staleness = Staleness(root, env, extra_of | {code_stage(extra): extra for extra in extra_of.values()})
         extras = {extra_of[stage] for stage in stages if stage in extra_of}
         if out_of_date(root, env, extras):
             staleness.alone(lambda: refresh(pipelines, extra_of, context.catalog, root, env, extras))
-        code = Code(root)
-        try:
-            code.take()
-            code.record(staleness, [code_stage(extra) for extra in (None, *sorted(extras))])
-        finally:
-            code.discard()
+        code.record(staleness, [code_stage(extra) for extra in (None, *sorted(extras))], root / "src")
         return stale_jobs(staleness, pipelines[name], queued), stages
 
 

@@ -62,7 +62,12 @@ class UnknownPipelineError(CdmError, ValueError):
     """A pipeline that the environment does not have; the message says which environment has it."""
 
 
-def _refuse_unknown(name: str, root: Path, env: str | None) -> None:
+def refuse_unknown(name: str, root: Path, env: str | None) -> None:
+    """Refuse a pipeline that the environment does not have.
+
+    Raises:
+        UnknownPipelineError: it does not have it.
+    """
     from kedro.framework.project import pipelines
 
     from cdm_kedro.params.cascade import read_cascade
@@ -125,7 +130,7 @@ class CascadeSession(KedroSession):
         staleness = Staleness(root, env, extra_of)
         _close_killed_runs(root)
         for name in names:
-            _refuse_unknown(name, root, env)
+            refuse_unknown(name, root, env)
         refuse_unseen(pipelines, names, self._get_config_loader()["globals"].get("images"))
         extras = {extra_of.get(name, name) for name in names if name in extra_of or name in extra_of.values()}
         if not stage_of_dvc() and out_of_date(root, env, extras):
