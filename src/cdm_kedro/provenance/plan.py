@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,9 @@ from kedro.pipeline import Pipeline
 
 from cdm_kedro.provenance.stages import by_stage
 from cdm_kedro.provenance.staleness import Staleness
-from cdm_kedro.tracking.recorder import Recorder
+from cdm_kedro.tracking.delivery import Deliverer, default_tracking_uri
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,16 @@ def stale_jobs(staleness: Staleness, pipeline: Pipeline, queued: Iterable[str] =
 
 def open_run(root: Path, title: str, env: str | None) -> str | None:
     """Make the MLflow run below which the stages' runs will be; None where MLflow does not answer."""
-    recorder, run = Recorder(root), uuid.uuid4().hex
     tags = {"cdm.env": env or "base", "cdm.door": "scheduler", "cdm.role": "cascade"}  # no process owns it
-    recorder.submit(op="create", run=run, parent=None, name=title, tags=tags)
-    recorder.flush()
-    return recorder.run_id(run)
+    try:
+        deliverer = Deliverer(default_tracking_uri(root), root / "mlruns")
+        run = deliverer.client.create_run(deliverer.experiment, run_name=title, tags=tags)
+    except Exception as error:  # whatever the server does, the work goes on
+        log.warning("MLflow does not answer (%s): every stage will be a run of its own", str(error).splitlines()[0])
+        return None
+    return str(run.info.run_id)
 
 
 def close_run(root: Path, run: str, status: str) -> None:
     """End a run that :func:`open_run` made."""
-    recorder = Recorder(root)
-    recorder.submit(op="end", run=run, status=status)
-    recorder.flush()
+    Deliverer(default_tracking_uri(root), root / "mlruns").client.set_terminated(run, status)
