@@ -101,8 +101,6 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         labels = rng.permutation(np.repeat(np.arange(CLASSES), count))
         images = rng.integers(0, 256, (len(labels), 16, 16, 3), dtype=np.uint8)
         for side in (8, 16):
-            smaller = images[:, :side, :side]
             files[f"{split}_{side}"] = folder / f"{split}_{side}.beton"
-            source = [(np.ascontiguousarray(x), int(y)) for x, y in zip(smaller, labels, strict=True)]
-            write_beton(source, files[f"{split}_{side}"], "test")
+            write_beton(files[f"{split}_{side}"], labels, side, images[:, :side, :side])
     return files

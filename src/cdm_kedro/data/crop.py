@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 STORED_SIDE = 256
+_KINDS = {"1": "greyscale", "L": "greyscale", "CMYK": "cmyk", "P": "palette"}
 _STRIP = 128  # rows at once, so that they stay in the processor's cache
 
 
@@ -55,10 +56,6 @@ def decode(path: Path, apply_exif_rotation: bool) -> Decoded:
                 return Decoded(simplejpeg.decode_jpeg(data, colorspace="RGB"))
         except ValueError:
             pass
-    return _decode_carefully(data, apply_exif_rotation)
-
-
-def _decode_carefully(data: bytes, apply_exif_rotation: bool) -> Decoded:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     notes: list[str] = []
@@ -80,17 +77,13 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
     from PIL import Image
 
     mode = image.mode
-    if mode in ("I", "F") or mode.startswith("I;16"):
-        notes.append("greyscale")
+    wide = mode in ("I", "F") or mode.startswith("I;16")
+    if wide or mode in _KINDS:
+        notes.append("greyscale" if wide else _KINDS[mode])
+    if wide:
         values = np.asarray(image.convert("F"))
         values = values / 257 if values.max(initial=0) > 255 else values
         return np.repeat(values.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
-    if mode in ("1", "L"):
-        notes.append("greyscale")
-    elif mode == "CMYK":
-        notes.append("cmyk")
-    elif mode == "P":
-        notes.append("palette")
     if mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         notes.append("alpha")
         over = image.convert("RGBA")
