@@ -128,8 +128,8 @@ class BetonLoader:
             )
         if batch_size % world_size:
             raise ValueError(f"training.batch_size {batch_size} is not divisible by {world_size} processes")
-        self.device, local = torch.device(device), batch_size // world_size
-        self._ring = _PinnedRing(self.device) if self.device.type == "cuda" else None
+        device, local = torch.device(device), batch_size // world_size
+        self._ring = _PinnedRing(device) if device.type == "cuda" else None
         threads = torch.get_num_threads()
         _import_ffcv()
         torch.set_num_threads(threads)  # the import has set it to one
@@ -157,14 +157,14 @@ class BetonLoader:
         # FFCV refuses orders of other classes in its constructor but takes any object here.
         self._loader.traversal_order = SimpleNamespace(sample_order=sample_order)
         self._loader.first_traversal_order = sample_order(0)
-        self._iterator: Any = iter(())
+        self._iterator: Any = None
 
     def __iter__(self) -> BetonLoader:
         return self
 
     def __next__(self) -> tuple[Tensor, Tensor]:
         """Return (b, 3, H, W) uint8 images, in channels_last memory, and (b,) int64 labels, on the device."""
-        while (batch := next(self._iterator, None)) is None:
+        while self._iterator is None or (batch := next(self._iterator, None)) is None:
             self._iterator = iter(self._loader)
         images, labels = batch
         if self._ring is not None:
@@ -173,7 +173,7 @@ class BetonLoader:
 
     def close(self) -> None:
         """Stop FFCV's thread; safe to call twice."""
-        if isinstance(self._iterator, threading.Thread):
+        if self._iterator is not None:
             self._iterator.close()
             self._iterator.join(timeout=10)
-            self._iterator = iter(())
+            self._iterator = None
