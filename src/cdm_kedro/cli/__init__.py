@@ -22,7 +22,18 @@ def cli() -> None:
     """Commands of cdm-kedro, which Kedro adds to its own."""
 
 
-for command in (run, accept, code_digests, dvc_yaml, lineage, model_sizes, parent_run, replay_runs, slurm):
-    cli.add_command(command)
-for command in (evaluate_samples, reference_statistics, sample_class):
+for command in (
+    run,
+    accept,
+    code_digests,
+    dvc_yaml,
+    evaluate_samples,
+    lineage,
+    model_sizes,
+    parent_run,
+    reference_statistics,
+    replay_runs,
+    sample_class,
+    slurm,
+):
     cli.add_command(command)
