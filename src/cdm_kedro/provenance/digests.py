@@ -19,7 +19,8 @@ from cdm_kedro.files.atomic import write_text
 PACKAGE = "cdm_kedro"
 NODES = f"{PACKAGE}.pipelines."
 NO_EFFECT = tuple(
-    f"{PACKAGE}.{name}" for name in ("cli", "errors", "processes", "provenance", "tracking", "training.progress")
+    f"{PACKAGE}.{name}"
+    for name in ("cli", "errors", "processes", "provenance", "tracking", "training.progress", "training.speed")
 )
 """Modules and folders that cannot change the bytes of an output: they start, watch, record, name and display."""
 _TYPING = ("typing", "collections.abc", "__future__")
