@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cdm_kedro.model.build import build_unet
-from cdm_kedro.model.sizes import network_inputs, training_side
+from cdm_kedro.model.build import build_unet, network_inputs
+from cdm_kedro.model.sizes import training_side
 from cdm_kedro.training import memory
 from training_jobs import make_job
 

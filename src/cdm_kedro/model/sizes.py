@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.build import build_unet, network_inputs
 from cdm_kedro.model.unet import UNet
 from cdm_kedro.params.model import ModelParams, TrainedModelParams
 
@@ -26,25 +26,6 @@ class ModelSize:
     parameters: int
     forward_flops: float
     training_flops: float
-
-
-def network_inputs(params: ModelParams, batch: int, side: int) -> list[torch.Tensor | None]:
-    """Make zeros of the shapes that a model's network takes, on torch's default device.
-
-    Args:
-        params: of the model.
-        batch: number of images.
-        side: of the images in pixels; a model trained on crops sees smaller ones than it makes.
-
-    Returns:
-        Arguments of the network's ``forward``, in order.
-    """
-    inputs: list[torch.Tensor | None] = [torch.zeros(batch, 3, side, side), torch.zeros(batch)]
-    inputs.append(torch.zeros(batch, dtype=torch.int64) if params.unet.class_cond else None)
-    if params.low_resolution is not None:
-        low, augmented = side * params.low_resolution // params.resolution, params.augmentation.kind == "gaussian"
-        inputs += [torch.zeros(batch, 3, low, low), torch.zeros(batch) if augmented else None]
-    return inputs
 
 
 def forward_flops(net: UNet, params: ModelParams) -> float:

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from cdm_kedro.model.sizes import network_inputs
+from cdm_kedro.model.build import network_inputs
 from cdm_kedro.sampling.model import LoadedModel
 
 CPU_BATCH = 64

@@ -15,8 +15,8 @@ from pydantic import Field
 from tqdm import tqdm
 
 from cdm_kedro.errors import CdmError
-from cdm_kedro.files.atomic import write_text, written_whole
-from cdm_kedro.files.npz import write_npz
+from cdm_kedro.files.atomic import write_text
+from cdm_kedro.files.npz import write_arrays, write_npz
 from cdm_kedro.model.load import read_description
 from cdm_kedro.params.base import Params
 from cdm_kedro.params.sampling import SamplingParams
@@ -174,8 +174,7 @@ def make_shards(job: SamplingJob, cascade: Cascade, progress: JobProgress, rank:
             job.params.seed,
             lambda name, images: progress(name, images * share[name]),
         )
-        with written_whole(path) as part, part.open("wb") as file:
-            np.savez(file, **_arrays(job, batch))
+        write_arrays(path, _arrays(job, batch))
         made += stop - start
     return made
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cdm_kedro.model.build import build_unet
-from cdm_kedro.model.sizes import network_inputs, training_side
+from cdm_kedro.model.build import build_unet, network_inputs
+from cdm_kedro.model.sizes import training_side
 from cdm_kedro.params.model import TrainedModelParams
 
 STATE_BYTES = 22

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from cdm_kedro.params.sampling import SEARCHES
 from cdm_kedro.params.search import SearchParams, SearchScheduleParams, SearchStepsParams, SearchTruncationParams
 
 if TYPE_CHECKING:
+    from cdm_kedro.files.table import Row
     from cdm_kedro.studies.search.points import Point
 
 
@@ -28,9 +30,14 @@ def search_truncation(
     Returns:
         ``table`` (CSV, with the paper's Table 3 beside) and ``best`` (s and truncated).
     """
+    from cdm_kedro.evaluation.paper import TABLE_3
     from cdm_kedro.studies.search.points import truncation_points
 
-    return _search("search_truncation", truncation_points(params), params, evaluate, reference, inputs)
+    points = truncation_points(params)
+    columns = ("paper_fid_train", "paper_fid_val", "paper_inception_score")
+    published = [TABLE_3.get(point.axes["conditioning"], {}).get(point.axes["s"], ()) for point in points]
+    beside = [dict(zip(columns, numbers, strict=False)) for numbers in published]
+    return _search("search_truncation", points, params, evaluate, reference, inputs, beside)
 
 
 def search_steps(
@@ -66,7 +73,9 @@ def _search(
     evaluate: EvaluateParams,
     reference: Path,
     inputs: dict[str, Path],
+    beside: Sequence[Row] = (),
 ) -> dict[str, Any]:
+    """Sweep the points; ``beside`` holds further columns of each one's row."""
     from cdm_kedro.evaluation.extractors.make import make_extractor
     from cdm_kedro.evaluation.scoring import make_scorer, metric_names
     from cdm_kedro.files.hashes import sha256
@@ -95,7 +104,7 @@ def _search(
     best = best_of(rows, metric)
     chosen = points[rows.index(best)].sampling.model_dump()
     return {
-        "table": to_csv([{**row, **point.published} for point, row in zip(points, rows, strict=True)]),
+        "table": to_csv([{**row, **more} for row, more in zip(rows, beside or [{}] * len(rows), strict=True)]),
         "best": {
             "stage": params.stage,
             "values": {key: chosen[key] for key in SEARCHES[name]},

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from cdm_kedro.evaluation.paper import TABLE_3
 from cdm_kedro.files.table import Row
 from cdm_kedro.params.sampling import ModelSamplingParams
 from cdm_kedro.params.search import SearchScheduleParams, SearchStepsParams, SearchTruncationParams
@@ -19,13 +18,11 @@ class Point:
         name: of its run and its files.
         axes: what the search varies; the first columns of its table.
         sampling: how the model is sampled.
-        published: the paper's numbers for the same setting; the last columns of the table.
     """
 
     name: str
     axes: Row
     sampling: ModelSamplingParams
-    published: Row = field(default_factory=dict)
 
 
 def _changed(sampling: ModelSamplingParams, **values: Any) -> ModelSamplingParams:
@@ -33,7 +30,7 @@ def _changed(sampling: ModelSamplingParams, **values: Any) -> ModelSamplingParam
 
 
 def truncation_points(params: SearchTruncationParams) -> list[Point]:
-    """Every way of conditioning at every s, beside Tables 3a and 3b; s = 0 of generated inputs is one point, "none"."""
+    """Every way of conditioning at every s (Tables 3a and 3b); s = 0 of generated inputs is one point, "none"."""
     points: dict[str, Point] = {}
     for mode in params.modes:
         for s in sorted(params.s):
@@ -45,10 +42,8 @@ def truncation_points(params: SearchTruncationParams) -> list[Point]:
                 truncated=mode == "truncated" and s > 0,
                 conditioning="generated" if generated else mode,
             )
-            columns = ("paper_fid_train", "paper_fid_val", "paper_inception_score")
-            published = dict(zip(columns, TABLE_3.get(conditioning, {}).get(s, ()), strict=False))
             name = f"{conditioning}_s{s}"
-            points.setdefault(name, Point(name, {"conditioning": conditioning, "s": s}, settings, published))
+            points.setdefault(name, Point(name, {"conditioning": conditioning, "s": s}, settings))
     return list(points.values())
 
 
