@@ -19,9 +19,10 @@ import torch
 from safetensors.torch import load_file
 
 from cdm_kedro.model.build import build_unet
+from cdm_kedro.processes.training import TrainingError, TrainingInterrupted
 from cdm_kedro.training.checkpoint import Checkpoints
 from cdm_kedro.training.draws import mix_seed
-from cdm_kedro.training.launch import TrainingError, TrainingInterrupted, launch
+from cdm_kedro.training.launch import launch
 from training_jobs import make_job
 
 
@@ -182,7 +183,8 @@ PARENT = """
 import sys
 from pathlib import Path
 from cdm_kedro.training.job import TrainingJob
-from cdm_kedro.training.launch import TrainingInterrupted, launch
+from cdm_kedro.processes.training import TrainingInterrupted
+from cdm_kedro.training.launch import launch
 try:
     launch(TrainingJob.model_validate_json(Path(sys.argv[1]).read_text()), lambda e: print(e["event"], flush=True))
 except TrainingInterrupted as stop:

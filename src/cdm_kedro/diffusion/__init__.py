@@ -1,1 +1,1 @@
-"""Pure tensor mathematics of diffusion: schedules, process, losses, conditioning augmentation, samplers."""
+"""The paper's mathematics on tensors: process, training algorithm, conditioning augmentation, samplers, likelihood."""

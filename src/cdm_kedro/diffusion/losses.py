@@ -16,8 +16,9 @@ def _mean(x: Tensor) -> Tensor:
 
 def normal_kl(mean1: Tensor, log_variance1: Tensor, mean2: Tensor, log_variance2: Tensor) -> Tensor:
     """KL divergence of two diagonal Gaussians, elementwise, in nats."""
-    ratio = torch.exp(log_variance1 - log_variance2)
-    return 0.5 * (log_variance2 - log_variance1 - 1 + ratio + (mean1 - mean2) ** 2 * torch.exp(-log_variance2))
+    # Autograd sums gradients in the order of the terms, so another order changes weights in their last bits.
+    of_variances = log_variance2 - log_variance1 - 1 + torch.exp(log_variance1 - log_variance2)
+    return 0.5 * (of_variances + (mean1 - mean2) ** 2 * torch.exp(-log_variance2))
 
 
 def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

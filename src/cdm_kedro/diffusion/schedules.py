@@ -53,11 +53,11 @@ def inference_alphas_cumprod(schedule: str, steps: int, beta_start: float = 1e-4
     """Noise levels of an inference schedule chosen after training (section 4.4; WaveGrad, SR3).
 
     Args:
-        schedule: how the betas run from ``beta_start`` to ``beta_end``: "linear", "quadratic" (linear square roots) or
-            "log" (geometric); or "cosine", which needs no end points.
+        schedule: how the betas run from ``beta_start`` to ``beta_end``, which are taken as they are for any number of
+            steps: "linear", "quadratic" (linear square roots) or "log" (geometric); "cosine" needs no end points.
         steps: number of reverse steps.
         beta_start: first beta.
-        beta_end: last beta; taken as it is, for any number of steps.
+        beta_end: last beta.
 
     Returns:
         (steps,) float64 alphas_cumprod, decreasing.

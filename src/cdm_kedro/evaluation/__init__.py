@@ -1,1 +1,1 @@
-"""Compares samples with real images: feature extractors, statistics, metrics, and the page that shows them."""
+"""Judging images: feature extractors, statistics, distances, the report."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,8 @@ def cascade_bits(cascade: Cascade, images: Mapping[int, Path], params: Likelihoo
         for (name, first), number in terms.items():
             bar.set_postfix_str(name, refresh=False)
             draw = sum(other == name for other, _ in own) << 24  # the model's bounds share no noise
-            found = [
-                _batch_bits(models[name], images, r, params.seed, first, number, draw, bar.update) for r in batches
-            ]
-            own[name, first] = torch.cat(found)
+            bits = partial(_batch_bits, models[name], images, params.seed, first, number, draw, bar.update)
+            own[name, first] = torch.cat([bits(rows) for rows in batches])
 
     def total(model: LoadedModel, first: int) -> Tensor:
         if model.params.low is None:
@@ -103,12 +102,12 @@ def _mean(name: str, values: Tensor) -> dict[str, float]:
 def _batch_bits(
     model: LoadedModel,
     images: Mapping[int, Path],
-    rows: range,
     seed: int,
     first: int,
     terms: int,
     draw: int,
     progress: Callable[[int], Any],
+    rows: range,
 ) -> Tensor:
     """Bits per dimension of some images under one model, from index ``first`` up: (B,) float64 on the CPU."""
     indices = torch.arange(rows.start, rows.stop, device=model.device)

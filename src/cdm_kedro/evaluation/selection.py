@@ -89,15 +89,13 @@ class Selector:
     def sample(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Samples (n, H, W, 3) with these numbers; their classes take turns."""
         indices, seed = torch.from_numpy(numbers).to(self.world.device), self.job.training.seed
-        labels, condition = indices % self.job.num_classes, (None, None)
+        labels = indices % self.job.num_classes
+        condition: tuple[Tensor | None, Tensor | None] = (None, None)
         if self.job.params.low_resolution is not None:
             chosen = numbers * self.count // self.wanted.num_samples % self.count  # spread over the file
             images, stored = read_beton(Path(self.job.beton), chosen.tolist())
             pixels = torch.from_numpy(images).to(self.world.device).permute(0, 3, 1, 2)
-            low = downsample(pixels, self.job.params.low_resolution)
-            labels, condition = (
-                torch.from_numpy(stored).to(self.world.device),
-                self.model.condition(low, None, indices, seed),
-            )
+            labels = torch.from_numpy(stored).to(self.world.device)
+            condition = self.model.condition(downsample(pixels, self.job.params.low_resolution), None, indices, seed)
         x, _ = self.model.sample(labels, indices, seed, *condition)
         return to_uint8(x).permute(0, 2, 3, 1).cpu().numpy()

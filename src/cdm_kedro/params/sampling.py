@@ -100,8 +100,4 @@ class SamplingParams(Params):
 class SampleParams(SamplingParams):
     """How the whole cascade is sampled."""
 
-
-class GridsParams(Params):
-    """Pictures of the samples."""
-
-    columns: int = Field(8, ge=1, description="images a class in the PNG grids")
+    grid_columns: int = Field(8, ge=1, description="images a class in the PNG grids")

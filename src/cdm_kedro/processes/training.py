@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cdm_kedro.errors import CdmError, CdmInterrupted
-from cdm_kedro.processes.launch import processes_wanted, run_module, slurm_nodes
+from cdm_kedro.processes.launch import processes_wanted, run_module
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +34,12 @@ def has_gpu() -> bool:
 
 
 def nodes_wanted() -> int:
-    """Number of machines that train together: what torchrun's PET_NNODES says, else the nodes of the Slurm job.
+    """Number of machines that train together, from torchrun's variable PET_NNODES (see docs/training.md).
 
     Raises:
         TrainingError: a range of nodes, or no meeting point.
     """
-    nodes = os.environ.get("PET_NNODES")
-    if nodes is None:
-        return slurm_nodes()
+    nodes = os.environ.get("PET_NNODES", "1")
     if not nodes.isdecimal() or nodes == "0":
         raise TrainingError(
             f"PET_NNODES is {nodes!r}; give the number of nodes, for the batch is shared by all of them"

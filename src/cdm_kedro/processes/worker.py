@@ -1,23 +1,18 @@
-"""What every worker process does: find its place under torchrun, print events, open a device, obey signals, end."""
+"""What every worker process does: find its place under torchrun, print events, open a device, end."""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
-
-from cdm_kedro.processes.parent import end_with_parent
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     import torch
-
-
-FOLLOWER = "CDM_FOLLOWER"
-"""Set in the processes of nodes that Kedro does not run on, where all nodes read the same job."""
 
 
 class Place(NamedTuple):
@@ -27,21 +22,11 @@ class Place(NamedTuple):
     size: int
     local: int
 
-    @property
-    def leads(self) -> bool:
-        """Whether it is the first process of the node that Kedro runs on, as far as the environment says."""
-        return self.local == 0 and FOLLOWER not in os.environ
-
-
-class Stoppable(Protocol):
-    """A trainer that saves its state and ends after the step in which ``stop_requested`` is set."""
-
-    stop_requested: bool
-
 
 def begin() -> Place:
-    """Have this process end with its parent, and find its place."""
-    end_with_parent()
+    """Have the kernel end this process when its parent ends (Linux only), and find its place."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     return Place(*(int(os.environ.get(k, d)) for k, d in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))))
 
 
@@ -74,45 +59,6 @@ def open_device(place: Place) -> torch.device:
     device = torch.device("cuda", place.local)
     torch.cuda.set_device(device)
     return device
-
-
-def join_training(place: Place) -> tuple[torch.device, int]:
-    """Open the device and meet the other processes, if any. Returns the device and the number of CPU threads."""
-    import torch
-    import torch.distributed as dist
-
-    threads = int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads())
-    torch.set_num_threads(threads)  # set explicitly, because results depend on it to the last bit
-    device = open_device(place)
-    cuda = device.type == "cuda"
-    if cuda:
-        torch.backends.cudnn.benchmark = True
-    if place.size > 1:
-        dist.init_process_group("nccl" if cuda else "gloo")
-    return device, threads
-
-
-def leave_training(place: Place) -> None:
-    """Wait for the other processes and leave their group."""
-    import torch.distributed as dist
-
-    if place.size > 1:
-        dist.barrier()
-        dist.destroy_process_group()
-
-
-def stop_on_signals(trainer: Stoppable, decides: bool) -> list[int]:
-    """Let SIGINT and SIGTERM stop the trainer of the process that ``decides`` for all; return the signals received."""
-    received: list[int] = []
-
-    def on_signal(number: int, _: Any) -> None:
-        received.append(number)
-        if decides:  # torchrun ends the others, which hold the same state
-            trainer.stop_requested = True
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    return received
 
 
 def run(main: Callable[[str], int]) -> NoReturn:

@@ -12,11 +12,11 @@ log = logging.getLogger(__name__)
 
 
 def compiled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """Compile a function when it is first called; from the first failure on, call it plainly.
+    """The compiled function; the plain one from the first failure on.
 
     Args:
         function: a function or module.
-        name: what the warning calls it.
+        name: for the warning.
     """
     active: list[Callable[..., Any]] = [torch.compile(function)]
 

@@ -1,1 +1,1 @@
-"""Training: the job's description, the trainer, resume checkpoints, and the process that runs it."""
+"""Training: the loop and its steps, the jobs, resume checkpoints, and the processes that run them."""

@@ -1,4 +1,4 @@
-"""Selection of weights: the best of a training's averages by the score of its samples (section 4)."""
+"""Selection of weights: which of a training's averages makes the best samples (section 4)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.loop import World
 
 Scores = list[tuple[int, float]]
-"""Step and score of every average so far; the lower, the better."""
+"""Step and score of each average that was scored. Low scores are good."""
 
 
 def best(scores: Scores) -> tuple[int, float]:
-    """Step and score of the best average, the earliest of equals."""
+    """Return step and score of the best average, which is the earliest of equals."""
     return min(scores, key=lambda pair: (pair[1], pair[0]))
 
 
 class Selection:
-    """The selector that a job names, and the best averages on disk.
+    """Holds the selector that a job names, and keeps the best averages on disk.
 
-    A selector has a ``name``, and ``score(weights)`` that is the same on every process.
+    A selector has a ``name``, and a method ``score(weights)`` that returns the same on every process.
     """
 
     def __init__(self, job: TrainingJob, world: World) -> None:
@@ -35,7 +35,7 @@ class Selection:
         self.every, self.patience, self.folder = wanted.every, wanted.patience, Path(job.workdir)
 
     def out_of_patience(self, scores: Scores) -> bool:
-        """Whether as many scores as ``patience`` have come after the best one."""
+        """Tell whether as many scores as ``patience`` have come after the best one."""
         return bool(self.patience and scores and sum(step > best(scores)[0] for step, _ in scores) >= self.patience)
 
     def keep(self, step: int, weights: dict[str, Tensor]) -> None:
@@ -43,12 +43,12 @@ class Selection:
         write_weights(self._file(step), weights, {})
 
     def prune(self) -> None:
-        """Delete all averages but two; the checkpoint before the last one, a fallback, knows the best one before."""
+        """Delete all averages but the last two. The checkpoint before the newest one may name the older of them."""
         for old in sorted(self.folder.glob("best_*.safetensors"))[:-2]:
             old.unlink()
 
     def best_file(self, scores: Scores) -> Path:
-        """Where the best average lies; raises FileNotFoundError if it is gone."""
+        """Return the file of the best average. Raise FileNotFoundError if it is gone."""
         file = self._file(best(scores)[0])
         if not file.exists():
             raise FileNotFoundError(

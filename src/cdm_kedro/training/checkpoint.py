@@ -1,4 +1,4 @@
-"""Resume checkpoints: written whole in the background, the last two kept, verified before use."""
+"""Resume checkpoints on disk: written in the background, two kept, verified before use."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Checkpoints:
     hash of the tensors, so a file without its JSON, or with another hash, is not a checkpoint.
 
     Args:
-        folder: where they lie; created.
-        identity: of the job; a checkpoint of another identity is refused.
-        on_saved: called by the writing thread with the step once that step's checkpoint is on disk.
+        folder: folder of the checkpoints; it is created.
+        identity: identity of the job; a checkpoint of another one is refused.
+        on_saved: called by the writing thread with the step as soon as its checkpoint is on disk.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Checkpoints:
         """Copy the tensors to the host and write them in the background; see :meth:`before_change`.
 
         Args:
-            step: optimizer steps done.
-            tensors: what to store.
+            step: number of optimizer steps done.
+            tensors: tensors by name.
             state: everything else, as JSON takes it.
-            wait: block until it is on disk.
+            wait: block until the checkpoint is on disk.
 
         Returns:
-            False when the one before is still being written; nothing was saved then.
+            False, with nothing saved, if the checkpoint before is still being written.
         """
         if self._thread is not None and self._thread.is_alive():
             if not wait:
@@ -74,7 +74,7 @@ class Checkpoints:
         return True
 
     def _snapshot(self, tensors: dict[str, Tensor]) -> None:
-        """Copy into host memory kept for it; from a GPU on a stream of its own, beside the next step's gradients."""
+        """Copy to pinned host memory, from a GPU on a stream of its own while the next step computes its gradients."""
         for name, tensor in tensors.items():
             if name not in self._host:
                 self._host[name] = torch.empty_like(
@@ -94,7 +94,7 @@ class Checkpoints:
             self._copied.record(stream)
 
     def before_change(self) -> None:
-        """Call before changing the tensors last saved: the GPU finishes copying them first, and the host goes on."""
+        """Have the GPU finish copying the saved tensors before they change. The host does not wait."""
         if self._copied is not None:
             self._copied.wait()
             self._copied = None
@@ -129,10 +129,10 @@ class Checkpoints:
             self._thread.join()
 
     def load(self, device: torch.device) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
-        """The newest sound checkpoint, or None.
+        """Return the newest sound checkpoint, or None.
 
         Raises:
-            CheckpointMismatch: it belongs to another job.
+            CheckpointMismatch: the checkpoint belongs to another job.
         """
         for meta in sorted(self.folder.glob("step_*.json"), reverse=True):
             data = meta.with_suffix(".safetensors")

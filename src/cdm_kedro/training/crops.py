@@ -7,14 +7,16 @@ from torch import Tensor
 
 
 def crop_and_flip(images: Tensor, side: int, corner: Tensor | None, grid: int, flip: Tensor | None) -> Tensor:
-    """One square of each image at a multiple of ``grid``, so that downsampling and cropping commute; some mirrored.
+    """Cut one square out of each image, and mirror some.
+
+    Squares begin at multiples of ``grid``, so that downsampling before cropping gives the same as after it.
 
     Args:
         images: (B, C, H, H), best in channels_last memory.
-        side: of the squares.
-        corner: (B, 2) in [0, 1), where the square lies between top and bottom, left and right; None for the top left.
-        grid: divides H and ``side``.
-        flip: (B,) bool, which are mirrored left to right; None for none.
+        side: side of the squares in pixels.
+        corner: (B, 2) in [0, 1), place of the square from top to bottom and from left to right; None is the top left.
+        grid: a divisor of H and ``side``.
+        flip: (B,) bool, which images are mirrored left to right; None mirrors none.
 
     Returns:
         (B, C, side, side) in channels_last memory.

@@ -1,4 +1,4 @@
-"""Random numbers of a training step as functions of seed, step and position in the batch."""
+"""The random numbers of a training step, which depend on seed, step and position in the batch alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _UNIFORMS = 8  # t, level, flip, augmentation (2), class dropout, crop (2)
 
 
 def mix_seed(*parts: int) -> int:
-    """Well-spread 63-bit seed of several integers (SplitMix64's finalizer over a running sum)."""
+    """Mix several integers to a 63-bit seed (SplitMix64's finalizer over a running sum)."""
     state = 0
     for part in parts:
         state = (state + part + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
@@ -20,9 +20,10 @@ def mix_seed(*parts: int) -> int:
 
 
 class Draws:
-    """Random numbers of a step, a function of (seed, step, position in the global batch) alone.
+    """Draws a function of (seed, step, position in the global batch).
 
-    Drawn in blocks, so that a share of the batch costs few launches and equals that share of the whole.
+    It draws in blocks of positions, so that a process's share of the batch needs few launches and holds the same
+    numbers as that share of the whole.
     """
 
     def __init__(self, seed: int, batch_size: int, device: torch.device) -> None:
@@ -31,7 +32,7 @@ class Draws:
         self._generator = torch.Generator(device)
 
     def __call__(self, step: int, first: int, count: int, *shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
-        """Uniforms (count, 8), then one normal tensor (count, *shape) for each shape."""
+        """Draw (count, 8) uniforms and a standard normal (count, *shape) for each shape, from position ``first`` on."""
         if first % self.block or count % self.block:
             self.block = 1
         uniforms = torch.empty(count, _UNIFORMS, device=self.device)

@@ -1,4 +1,4 @@
-"""What a training process is told. Imports no torch."""
+"""The jobs of training processes. It imports no torch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Job(Params):
         raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the trained weights; a checkpoint of another identity is not resumed."""
+        """Return everything that decides the trained weights. A checkpoint of another identity is not resumed."""
         return self.model_dump(mode="json", exclude={"beton": True, "workdir": True, **self.no_identity})
 
 

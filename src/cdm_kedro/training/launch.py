@@ -1,4 +1,4 @@
-"""Trains a model of the cascade in its own process and makes its result. Imports no torch."""
+"""Trains a model of the cascade in processes of its own. It imports no torch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.processes.training import TrainingError, TrainingInterrupted, nodes_wanted, run_worker
+from cdm_kedro.processes.training import nodes_wanted, run_worker
 from cdm_kedro.training.job import TrainingJob
-from cdm_kedro.training.progress import progress
-
-__all__ = ["TrainingError", "TrainingInterrupted", "launch"]
 
 RUNS_MODULES = ("cdm_kedro.training.worker",)
 """Modules that this one starts as processes."""
@@ -19,12 +16,22 @@ RUNS_MODULES = ("cdm_kedro.training.worker",)
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The safetensors with float32 EMA weights, the model card, one row a log point, and the final metrics."""
+    """The safetensors file of float32 EMA weights, the model card, a row for each log point, and the final metrics."""
 
     weights: Path
     card: dict[str, Any]
     curve: list[dict[str, float]]
     summary: dict[str, float]
+
+
+def progress(metrics: dict[str, float]) -> dict[str, str]:
+    """Choose what the progress bar shows beside the images per second."""
+    shown = {"loss": f"{metrics.get('loss', float('nan')):.4f}", "TFLOP/s": f"{metrics['tflops']:.3g}"}
+    if "peak_share" in metrics:
+        shown["of peak"] = f"{metrics['peak_share']:.0%}"
+    shown |= {"wait": f"{metrics['loader_wait_share']:.0%}", "GiB": f"{metrics['memory_gib']:.1f}"}
+    minutes = metrics["eta_seconds"] / 60
+    return shown | {"left": f"{minutes / 60:.1f} h" if minutes >= 90 else f"{minutes:.0f} min"}
 
 
 def launch(job: TrainingJob, on_event: Callable[[dict[str, Any]], None]) -> TrainingResult:
@@ -36,7 +43,7 @@ def launch(job: TrainingJob, on_event: Callable[[dict[str, Any]], None]) -> Trai
 
     Raises:
         TrainingError: the process failed.
-        TrainingInterrupted: it was stopped after saving.
+        TrainingInterrupted: a signal stopped it after it saved its state.
     """
     done = run_worker(RUNS_MODULES[0], job, on_event, nodes_wanted(), progress)
     facts, curve = done["facts"], done["curve"]

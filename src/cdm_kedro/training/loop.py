@@ -1,4 +1,4 @@
-"""The training loop: what every training does around its steps, whatever network it trains."""
+"""The training loop, which is the same whatever network is trained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Emit = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class World:
-    """Where this process stands: its rank among ``size``, its device, and the leader's rank, who owns the files."""
+    """A process's rank among ``size``, its device, and the rank of the leader, which reports and owns the files."""
 
     rank: int
     size: int
@@ -40,7 +40,7 @@ class World:
         return self.device.type == "cuda"
 
     def share(self, net: nn.Module) -> nn.Module:
-        """The network with its gradients averaged over all processes."""
+        """Wrap a network so that its gradients are averaged over all processes."""
         if self.size == 1:
             return net
         ids = [self.device.index] if self.cuda else None
@@ -48,26 +48,26 @@ class World:
 
 
 class Loop(ABC):
-    """Trains a network to its last step, or until a stop is requested, from wherever an earlier process was cut off.
+    """Trains a network from where an earlier process was cut off to the last step, or until a stop is requested.
 
-    A subclass sets the first three attributes. ``emit`` takes the events ``log``, ``checkpoint``, ``resumed`` and
+    A subclass sets the first three attributes. ``emit`` receives the events ``log``, ``checkpoint``, ``resumed`` and
     ``warning``.
 
     Attributes:
         net: the network.
-        optimizer: its optimizer.
-        kept: every tensor that a resumed run needs, except the optimizer's.
-        step: optimizer steps done.
-        curve: one row a log point.
-        scores: step and score of every selection so far.
-        stop_requested: set it, and the loop saves and ends after the step under way.
+        optimizer: the network's optimizer.
+        kept: all tensors that a resumed run needs, except the optimizer's.
+        step: number of optimizer steps done.
+        curve: one row for each log point.
+        scores: step and score of each selection.
+        stop_requested: when set, the loop ends after the present step and saves.
     """
 
     net: nn.Module
     optimizer: torch.optim.Optimizer
     kept: dict[str, Tensor]
     saves_finished = False
-    """Whether a finished training saves a checkpoint too, because more work follows that may be killed."""
+    """Whether a finished training saves a checkpoint too, because work that may be killed follows."""
 
     def __init__(self, job: Job, world: World, emit: Emit) -> None:
         self.job, self.world, self.emit = job, world, emit
@@ -83,30 +83,30 @@ class Loop(ABC):
 
     @abstractmethod
     def train_step(self, images: Tensor, labels: Tensor) -> None:
-        """One optimizer step on this process's share of the batch, (b, 3, H, H) uint8 and (b,) int64."""
+        """Take one optimizer step on this process's share of the batch, (b, 3, H, H) uint8 and (b,) int64."""
 
     @abstractmethod
     def measure(self) -> dict[str, float]:
-        """Means since the last call, for the log; nothing else between two log points waits for the device."""
+        """Return the means since the last call. Nothing else between two log points waits for the device."""
 
     def speeds(self, images_per_second: float, wait_share: float) -> dict[str, float]:
-        """More columns of a log row; ``wait_share`` is the share of time without a batch from the loader."""
+        """Return more columns of a log row. ``wait_share`` is the share of time spent waiting for the loader."""
         return {}
 
     def after_step(self) -> None:  # noqa: B027 (most trainings have nothing to do there)
-        """Whatever else is due after a step; its time does not count as the training's."""
+        """Do whatever else is due after a step. Its time does not count in the speed of training."""
 
     @abstractmethod
     def finish(self) -> dict[str, Any]:
-        """Write the result, in the leader; returns what the ``done`` event says of it."""
+        """Write the result, in the leader only. Return what the ``done`` event says of it."""
 
     @property
     def finished(self) -> bool:
-        """Whether training has come to its end."""
+        """Whether training has reached its end."""
         return self.step >= self.job.training.steps
 
     def run(self) -> None:
-        """Train, and save where a stop is requested."""
+        """Train; save if a stop is requested."""
         self.resume()
         if self.finished:
             return
@@ -148,7 +148,7 @@ class Loop(ABC):
             self.checkpoints.join()
 
     def log(self, means: dict[str, float], images: int, seconds: float, waited: float) -> None:
-        """Add a row to the curve and report it: ``images`` were trained on in ``seconds``, some of them ``waited``."""
+        """Add a row to the curve and report it. The images took ``seconds``, of which the loader was ``waited`` for."""
         rate = images / seconds
         values = means | {"learning_rate": self.optimizer.param_groups[0]["lr"], "images_per_second": rate}
         values |= self.speeds(rate, waited / seconds)
@@ -156,13 +156,13 @@ class Loop(ABC):
         self.emit({"event": "log", "step": self.step, "metrics": values})
 
     def save(self, wait: bool = False) -> None:
-        """Write a resume checkpoint, in the leader only; ``wait`` blocks until it is on disk."""
+        """Write a resume checkpoint, in the leader only. With ``wait``, block until it is on disk."""
         if self.world.leads:
             state = {"curve": list(self.curve), "scores": list(self.scores), "threads": torch.get_num_threads()}
             self.checkpoints.save(self.step, self.kept | moments(self.net, self.optimizer), state, wait)
 
     def resume(self) -> None:
-        """Continue from the newest sound checkpoint, if there is one; the leader reads it and shares it."""
+        """Continue from the newest sound checkpoint, if there is one. The leader reads it and shares it."""
         found = self.checkpoints.load(self.world.device) if self.world.leads else None
         if self.world.size > 1:
             found = share(found, self.world.leader, self.world.device)

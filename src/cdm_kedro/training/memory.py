@@ -1,30 +1,28 @@
-"""How much GPU memory a training step needs, estimated on the meta device, so that checkpointing can be chosen."""
+"""Estimates the GPU memory of a training step on the meta device, to decide whether activations are recomputed."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from cdm_kedro.model.build import build_unet, network_inputs
-from cdm_kedro.model.sizes import training_side
+from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.sizes import network_inputs
 from cdm_kedro.params.model import TrainedModelParams
 
 STATE_BYTES = 22
-"""A parameter's: float32 weight, gradient, two Adam moments and EMA (20), and autocast's bfloat16 copy (2)."""
-_BF16_SHARE = (
-    0.85  # of float32's activations: in autocast GroupNorm and SiLU keep float32 inputs, convolutions bfloat16
-)
-_USABLE = 0.9  # of the device: the rest is workspaces, fragments and communication
+"""Bytes of one parameter: float32 weight, gradient, two Adam moments and EMA (20), autocast's bfloat16 copy (2)."""
+_BF16_SHARE = 0.85  # of float32's activations: in autocast, GroupNorm and SiLU keep float32 inputs
+_USABLE = 0.9  # of the device's memory; workspaces, fragments and communication take the rest
 
 
 def saved_bytes(net: torch.nn.Module, inputs: list[Tensor | None]) -> int:
-    """Bytes that a forward pass keeps for its backward pass, parameters apart; each storage counts once."""
+    """Count the bytes that a forward pass keeps for its backward pass, without the parameters."""
     own = {p.untyped_storage()._cdata for p in net.parameters()}
     kept: dict[int, Tensor] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         if tensor.untyped_storage()._cdata not in own:
-            kept[tensor.untyped_storage()._cdata] = tensor  # held, so that no other storage takes its address
+            kept[tensor.untyped_storage()._cdata] = tensor  # kept alive, so that no other storage takes its address
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -34,16 +32,16 @@ def saved_bytes(net: torch.nn.Module, inputs: list[Tensor | None]) -> int:
 
 
 def step_bytes(params: TrainedModelParams, num_classes: int, microbatch: int) -> int:
-    """Estimate of the memory of one training step without activation checkpointing, in bytes."""
+    """Estimate the bytes of one training step that keeps all its activations."""
     with torch.device("meta"):
         net = build_unet(params, num_classes).to("meta")
-        one = saved_bytes(net, network_inputs(params, 1, training_side(params)))
+        one = saved_bytes(net, network_inputs(params, 1, net.aug_emb is not None))
     activations = one * (_BF16_SHARE if params.training.precision == "bf16" else 1)
     return int(STATE_BYTES * sum(p.numel() for p in net.parameters()) + activations * microbatch)
 
 
 def needs_checkpointing(params: TrainedModelParams, num_classes: int, microbatch: int, memory: int | None) -> bool:
-    """Whether activations must be recomputed to fit.
+    """Decide whether activations must be recomputed, so that a step fits into memory.
 
     Args:
         params: the model's parameters; an explicit ``unet.checkpointing`` is obeyed.

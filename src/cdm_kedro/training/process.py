@@ -1,22 +1,23 @@
-"""What the training process does around its trainer: take the job, obey signals, and report."""
+"""A training process: it takes the job, obeys signals, and reports."""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdm_kedro.processes.worker import begin, emitter, join_training, leave_training, stop_on_signals
+from cdm_kedro.processes.worker import begin, emitter, open_device
 
 if TYPE_CHECKING:
     from cdm_kedro.training.loop import Emit, Loop, World
 
 
 class _Warnings(logging.Handler):
-    """Turns logged warnings into events, which the pipeline's process logs."""
+    """Sends logged warnings as events to the process that runs the pipeline."""
 
     def __init__(self, send: Emit) -> None:
         super().__init__(logging.WARNING)
@@ -27,7 +28,7 @@ class _Warnings(logging.Handler):
 
 
 def _share_job(text: str | None, size: int) -> tuple[str, int]:
-    """The job and the rank of the process that has it; ``text`` is None in the ``size`` - 1 others."""
+    """Return the job, and the rank of the process that has it. The other processes pass None."""
     import torch.distributed as dist
 
     texts: list[str | None] = [text] * size
@@ -43,7 +44,7 @@ def _share_job(text: str | None, size: int) -> tuple[str, int]:
 
 
 def train(path: str, make: Callable[[str, World, Emit], Loop]) -> int:
-    """Train what a job describes, and let the leader write and report the result.
+    """Train what a job describes. The leader writes and reports the result.
 
     Args:
         path: file of the job; "-" takes it from the leader.
@@ -53,7 +54,7 @@ def train(path: str, make: Callable[[str, World, Emit], Loop]) -> int:
         The exit code: 0 when done; 130 and 143 when SIGINT and SIGTERM interrupted it and the state is saved.
     """
     place = begin()
-    leads = path != "-" and place.leads
+    leads = path != "-" and place.local == 0
     emit = emitter(leads)
     if leads:
         logging.getLogger("cdm_kedro").addHandler(_Warnings(emit))
@@ -63,22 +64,36 @@ def train(path: str, make: Callable[[str, World, Emit], Loop]) -> int:
     preload()
 
     import torch
+    import torch.distributed as dist
 
     from cdm_kedro.training.loop import World
 
-    device, threads = join_training(place)
+    threads = int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads())
+    torch.set_num_threads(threads)  # set explicitly, because results depend on it to the last bit
+    device = open_device(place)
+    cuda = device.type == "cuda"
+    torch.backends.cudnn.benchmark = cuda
+    if place.size > 1:
+        dist.init_process_group("nccl" if cuda else "gloo")
     text, leader = _share_job(Path(path).read_text(encoding="utf-8") if leads else None, place.size)
     trainer = make(text, World(place.rank, place.size, device, leader), emit)
-    received = stop_on_signals(trainer, leads)
+    received: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        received.append(number)
+        trainer.stop_requested = leads  # torchrun ends the others, which hold the same state
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     started, first = time.monotonic(), trainer.step
     trainer.run()
     if trainer.stop_requested and not trainer.finished:
         emit({"event": "stopped", "step": trainer.step})
-        return 128 + (received or [signal.SIGTERM])[0]
+        return 128 + received[0]
     if leads:
         facts = {
             "parameters": sum(p.numel() for p in trainer.net.parameters()),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "device": torch.cuda.get_device_name(device) if cuda else "cpu",
             "processes": place.size,
             "threads": threads,
             "torch": str(torch.__version__),
@@ -87,5 +102,7 @@ def train(path: str, make: Callable[[str, World, Emit], Loop]) -> int:
         }
         result = trainer.finish()
         emit({"event": "done", "curve": trainer.curve, **result, "facts": facts | result.get("facts", {})})
-    leave_training(place)
+    if place.size > 1:
+        dist.barrier()
+        dist.destroy_process_group()
     return 0

@@ -1,4 +1,4 @@
-"""What a resume checkpoint holds of a training, and how every process takes it up again."""
+"""The tensors of a resume checkpoint: collected from a training, restored to it, shared among processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def moments(net: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's tensors, named ``optimizer/<what>/<parameter>``; none before its first step."""
+    """Collect the optimizer's tensors as ``optimizer/<what>/<parameter>``. Before the first step there are none."""
     return {
         f"optimizer/{key}/{name}": value
         for name, parameter in net.named_parameters()
@@ -31,7 +31,7 @@ def moments(net: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tenso
 def restore(
     tensors: dict[str, Tensor], kept: dict[str, Tensor], net: nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Copy a checkpoint's tensors into those of a training: ``kept`` by the same names, the rest as :func:`moments`."""
+    """Copy a checkpoint's tensors into ``kept`` by their names, and those of :func:`moments` into the optimizer."""
     for name, tensor in kept.items():
         tensor.copy_(tensors[name])
     parameters = dict(net.named_parameters())
@@ -44,7 +44,7 @@ def restore(
 
 
 def share(found: Checkpoint | None, leader: int, device: torch.device) -> Checkpoint | None:
-    """Give every process the checkpoint that the leader found; others pass None."""
+    """Give every process the checkpoint that the leader found. The others pass None."""
     head: list[Any] = [found and (found[0], {name: (t.shape, t.dtype) for name, t in found[1].items()}, found[2])]
     dist.broadcast_object_list(head, leader, device=device)
     if head[0] is None:

@@ -1,4 +1,4 @@
-"""What one training step of a model of the cascade is, on any device and with any number of processes."""
+"""The training step of a model of the cascade, on any device and any number of processes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ from cdm_kedro.training.draws import Draws, mix_seed
 from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.loop import Emit, Loop, World
 from cdm_kedro.training.memory import needs_checkpointing
-from cdm_kedro.training.meter import Meter
-from cdm_kedro.training.speed import achieved, memory_gib, peak_tflops
+from cdm_kedro.training.meter import Meter, achieved, memory_gib, peak_tflops
 from cdm_kedro.training.state import named
 
 
@@ -38,9 +37,10 @@ class NonFiniteError(CdmError, RuntimeError):
 
 
 class Trainer(Loop):
-    """Trains one model; every random number is a function of (seed, step, position), so resuming needs no RNG state.
+    """Trains one model of the cascade.
 
-    Besides the events of :class:`Loop` there is ``selection`` with the score of an average.
+    Every random number is a function of (seed, step, position in the batch), so that a checkpoint needs no generator's
+    state. In addition to the events of :class:`Loop`, ``selection`` reports the score of an average.
     """
 
     def __init__(self, job: TrainingJob, world: World, emit: Emit) -> None:
@@ -92,7 +92,7 @@ class Trainer(Loop):
             return self.forward(x_t, *conditions)
 
     def losses(self, images: Tensor, labels: Tensor, first: int) -> Tensor:
-        """Losses (b,) of a microbatch that begins at ``first`` in the global batch; also feeds the meter."""
+        """Return the losses (b,) of a microbatch that begins at ``first`` in the global batch, and feed the meter."""
         crop, resolution, low_resolution = self.training.crop, self.params.resolution, self.params.low_resolution
         side, ratio = crop or resolution, resolution // (low_resolution or resolution)
         sides = [side] if low_resolution is None else [side, side // ratio]
@@ -108,7 +108,7 @@ class Trainer(Loop):
         return losses.total
 
     def accumulate(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Gradients of this process's share of the batch; returns its mean loss ()."""
+        """Accumulate the gradients of this process's share of the batch. Return its mean loss ()."""
         local = len(images)
         micro = min(self.training.microbatch or local, local)
         self.dropout_generator.manual_seed(mix_seed(self.training.seed, 2, self.step, self.world.rank))
@@ -124,7 +124,7 @@ class Trainer(Loop):
         return total
 
     def first_accumulate(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The same in the first step: where compiling fails, forward or backward, training goes on without it."""
+        """Do the same in the first step. If compiling fails, forward or backward, go on without it."""
         self.untried_compilation = False
         try:
             return self.accumulate(images, labels)
@@ -139,7 +139,7 @@ class Trainer(Loop):
         return self.accumulate(images, labels)
 
     def train_step(self, images: Tensor, labels: Tensor) -> None:
-        """One optimizer step on this process's share of the batch, skipped where the loss or a gradient overflows."""
+        """Take one optimizer step on this process's share of the batch; skip it if loss or gradients are not finite."""
         total = (self.first_accumulate if self.untried_compilation else self.accumulate)(images, labels)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
@@ -163,7 +163,7 @@ class Trainer(Loop):
         self.step += 1
 
     def learning_rate(self) -> float:
-        """Of the step about to be taken."""
+        """Return the learning rate of the next step."""
         warmup = self.training.warmup_steps
         return self.training.lr * (min(1.0, (self.step + 1) / warmup) if warmup else 1.0)
 
@@ -171,16 +171,16 @@ class Trainer(Loop):
 
     @property
     def finished(self) -> bool:
-        """Whether the last step is done, or selection has lost patience."""
+        """Whether the last step is done or selection has run out of patience."""
         return super().finished or (self.selection is not None and self.selection.out_of_patience(self.scores))
 
     def measure(self) -> dict[str, float]:
-        """Mean loss and gradient norm, and the loss by quartile of t; keeps the counts of skipped steps."""
+        """Return the mean loss, also by quartile of t, and gradient norm; read the counts of skipped steps too."""
         means, self.skipped = self.meter.read(), self.nonfinite.tolist()
         return means
 
     def speeds(self, images_per_second: float, wait_share: float) -> dict[str, float]:
-        """Columns about speed and memory; docs/training.md explains them."""
+        """Return speed and memory; docs/training.md explains the columns."""
         return {
             **achieved(self.forward_flops, images_per_second, self.world.size, self.peak),
             "loader_wait_share": wait_share,
@@ -190,10 +190,10 @@ class Trainer(Loop):
         }
 
     def after_step(self) -> None:
-        """Give up where too many steps were skipped; score the average where that is due.
+        """Give up after too many skipped steps, and score the average when that is due.
 
         Raises:
-            NonFiniteError: too many skipped steps in a row; the state is saved.
+            NonFiniteError: too many steps in a row were skipped; the state is saved.
         """
         if self.skipped[0] >= self.training.max_nonfinite:
             self.save(wait=True)
@@ -206,7 +206,7 @@ class Trainer(Loop):
             self.select(self.selection)
 
     def select(self, selection: Selection) -> None:
-        """Score the average; where it is the best so far, keep it, and a checkpoint that knows of it."""
+        """Score the average. If it is the best so far, keep it, and save a checkpoint that names it."""
         score = float(selection.selector.score(self.ema.state_dict()))
         self.scores.append((self.step, score if math.isfinite(score) else math.inf))
         self.emit({"event": "selection", "step": self.step, "metrics": {selection.selector.name: score}})
@@ -216,14 +216,14 @@ class Trainer(Loop):
             selection.prune()
 
     def resume(self) -> None:
-        """See :class:`Loop`; the best average so far must be there too."""
+        """Continue as :class:`Loop` does, if the best average is there too."""
         super().resume()
         self.ema.updates = self.step
         if self.selection and self.scores and self.world.leads:
             self.selection.best_file(self.scores)
 
     def finish(self) -> dict[str, Any]:
-        """Write the model: the last average, or the best one."""
+        """Write the model: the best average, or the last one if none was scored."""
         weights, facts = self.ema.state_dict(), {}
         if self.selection and self.scores:
             weights = load_file(self.selection.best_file(self.scores))

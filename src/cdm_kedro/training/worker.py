@@ -1,8 +1,8 @@
 """The process that trains one model: ``python -m cdm_kedro.training.worker job.json``, alone or under torchrun.
 
-One process, the leader, has the job, prints one JSON object a line on standard output and writes the files; nodes that
+One process, the leader, has the job, prints one JSON object a line on standard output and writes the files. Nodes that
 run ``python -m cdm_kedro.training.worker -`` receive the job from it. Exit codes: 0 done; 130 and 143 interrupted by
-SIGINT and SIGTERM with the state saved; 1 failed.
+SIGINT and SIGTERM, with the state saved; 1 failed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def make(job: str, world: World, emit: Emit) -> Loop:
-    """The trainer of a job."""
+    """Build the trainer of a job."""
     import torch
 
     from cdm_kedro.training.job import TrainingJob

@@ -11,12 +11,12 @@ _USED = ("s", "truncated", "clip_x_start")
 
 
 def likelihood(params: LikelihoodParams, stages: dict[str, Any], **files: Path) -> dict[str, Any]:
-    """Bound the bits per dimension of real images under every stage and under the cascade.
+    """Bound the bits per dimension of real images under every model and under the cascade.
 
     Args:
         params: how many images and terms.
         stages: ``sample.stages``; the s, truncation and clipping with which the cascade is sampled.
-        files: ``<stage>_model``, lowest first, and ``<split>_<resolution>`` FFCV files.
+        files: ``<model>_model``, lowest first, and ``<split>_<resolution>`` FFCV files.
 
     Returns:
         See :func:`cdm_kedro.evaluation.likelihood.cascade_bits`.

@@ -1,4 +1,4 @@
-"""Nodes that draw a search, in a stage of their own, so that another look at the numbers samples nothing."""
+"""Node that draws a search: a stage of its own, so that another look at the numbers costs no sampling."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 
 def make_draw(search: str) -> Callable[[str, dict[str, Any]], Path]:
-    """Make the drawing node of a search."""
+    """The drawing node of a search."""
 
     def draw(table: str, best: dict[str, Any]) -> Path:
-        """Draw the table of a search.
+        """Draw the table.
 
         Args:
             table: CSV of the search.
-            best: what it found, of which the metric that decided is needed.
+            best: what it found, for the metric that decided.
 
         Returns:
             PNG.

@@ -1,4 +1,4 @@
-"""Training node: builds the job, launches it, hands its events to the run."""
+"""The node that trains a model: it builds the job, launches it, and passes its events to the run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cdm_kedro.params.model import TrainedModelParams
 
 
 def make_train(stage: str, selector: str | None = None) -> Callable[..., dict[str, Any]]:
-    """The training node of a stage; ``selector`` names the module that scores weights, where that is asked for."""
+    """Make the node that trains the model of a stage. ``selector`` is the module that scores weights, if any does."""
 
     def train(
         images: Path, classes: list[str], data_card: dict[str, Any], params: TrainedModelParams
@@ -18,10 +18,10 @@ def make_train(stage: str, selector: str | None = None) -> Callable[..., dict[st
         """Train one model of the cascade.
 
         Args:
-            images: FFCV file of the training images at the stage's resolution.
+            images: FFCV file of the training images at the model's resolution.
             classes: class names in index order.
             data_card: what preprocessing recorded; its hash of ``images`` becomes part of the job.
-            params: the stage's parameters.
+            params: the model's parameters.
 
         Returns:
             ``model`` (safetensors with the EMA weights, float32), ``card`` and ``curve``.

@@ -1,4 +1,4 @@
-"""The training node of a stage that selects weights: its lineage counts sampling and evaluation too."""
+"""The node that trains a model and selects its weights; its code includes sampling and evaluation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RUNS_MODULES = ("cdm_kedro.evaluation.selection",)
 
 
 def make_selecting_train(stage: str) -> Callable[..., dict[str, Any]]:
-    """The training node of a stage with ``training.selection``."""
+    """Make the node that trains the model of a stage with ``training.selection``."""
     train = make_train(stage, selector=RUNS_MODULES[0])
     train.__module__ = __name__  # where provenance begins to look for a node's code
     return train

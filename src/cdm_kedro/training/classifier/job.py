@@ -1,4 +1,4 @@
-"""What a classifier's training process is told. Imports no torch."""
+"""The job of a classifier's training process. It imports no torch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from cdm_kedro.training.job import Job
 
 
 class ClassifierJob(Job):
-    """One classifier to train, and to test on the FFCV file ``validation``; both hold images of ``resolution`` pixels.
+    """One classifier to train, and to test on the FFCV file ``validation``, on images of ``resolution`` pixels.
 
-    ``weights`` is the file to write the network to; None where its scores are all that is wanted.
+    The network is written to the file ``weights``; None if only its scores are wanted.
     """
 
     params: ClassifierParams

@@ -1,4 +1,4 @@
-"""Trains and tests a classifier in its own process and makes its scores. Imports no torch."""
+"""Trains and tests a classifier in processes of its own. It imports no torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def launch(
 
     Args:
         job: what to train.
-        train_images: how many images it is trained on, for the record.
+        train_images: number of training images, for the record.
         on_event: called with every event of the training process.
 
     Returns:

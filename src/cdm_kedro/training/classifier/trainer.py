@@ -1,4 +1,4 @@
-"""What one training step of a classifier is, and its test."""
+"""The training step of a classifier, and its test."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class DivergedError(CdmError, RuntimeError):
 
 
 def augment(images: Tensor, min_crop: float, flip: bool, generator: torch.Generator) -> Tensor:
-    """Random crops resized to the whole, each flipped half of the time.
+    """Crop the images at random, resize the crops to the whole, and mirror half of them.
 
-    Crops keep a uniform share of ``min_crop`` .. 1 of the area at a log-uniform aspect ratio of 3/4 .. 4/3, as is usual
-    on ImageNet; they only enlarge, so bilinear interpolation needs no antialiasing.
+    A crop keeps a uniform share of ``min_crop`` .. 1 of the area at a log-uniform aspect ratio of 3/4 .. 4/3, as is
+    usual on ImageNet. Crops are only enlarged, so bilinear interpolation needs no antialiasing.
 
     Args:
         images: (B, C, H, H) float.
-        min_crop: 1 for none.
-        flip: whether to flip.
-        generator: on the images' device.
+        min_crop: smallest share of the area; 1 does not crop.
+        flip: whether to mirror.
+        generator: source of the random numbers, on the images' device.
 
     Returns:
         (B, C, H, H).
@@ -59,7 +59,7 @@ def augment(images: Tensor, min_crop: float, flip: bool, generator: torch.Genera
 
 
 class ClassifierTrainer(Loop):
-    """Trains and tests one classifier; every random number is a function of (seed, step, rank)."""
+    """Trains and tests one classifier. Every random number is a function of (seed, step, rank)."""
 
     saves_finished = True
 
@@ -87,14 +87,14 @@ class ClassifierTrainer(Loop):
         self.forward: Callable[[Tensor], Tensor] = torch.compile(shared) if compiles else shared
 
     def learning_rate(self, step: int) -> float:
-        """Of a step: a linear warm-up, then half a cosine to 0."""
+        """Return the learning rate of a step: a linear warm-up, then half a cosine to 0."""
         warmup, steps = self.params.warmup_steps, self.params.steps
         if step < warmup:
             return self.params.lr * (step + 1) / warmup
         return self.params.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
     def train_step(self, images: Tensor, labels: Tensor) -> None:
-        """One optimizer step on this process's share of the batch."""
+        """Take one optimizer step on this process's share of the batch."""
         seed = np.random.SeedSequence([self.params.seed, self.step, self.world.rank]).generate_state(1, np.uint64)[0]
         self.generator.manual_seed(int(seed) >> 1)
         x = augment(to_range(images), self.params.min_crop, self.params.random_flip, self.generator)
@@ -112,10 +112,10 @@ class ClassifierTrainer(Loop):
         self.step += 1
 
     def measure(self) -> dict[str, float]:
-        """Mean loss.
+        """Return the mean loss since the last call.
 
         Raises:
-            DivergedError: it is not finite.
+            DivergedError: the loss is not finite.
         """
         if self.world.size > 1:
             dist.all_reduce(self.total)
@@ -127,14 +127,14 @@ class ClassifierTrainer(Loop):
         return {"loss": loss}
 
     def finish(self) -> dict[str, Any]:
-        """Write the network, where that is asked for, as safetensors that say how to build it; test it."""
+        """Test the network, and write it if that is wanted, as safetensors that say how to build it."""
         if self.weights is not None:
             write_weights(Path(self.weights), self.net.state_dict(), self.description)
         return {"counts": self.test()}
 
     @torch.no_grad()
     def test(self) -> dict[str, list[int]]:
-        """Counts by class over the validation images: ``images``, ``top1`` and ``top5`` right ones."""
+        """Count, for each class, the validation ``images`` and those that are right in ``top1`` and ``top5``."""
         self.net.eval()
         count, num_classes = check_beton(self.validation).num_samples, self.job.num_classes
         counts = torch.zeros(3, num_classes, dtype=torch.int64)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def make(job: str, world: World, emit: Emit) -> Loop:
-    """The trainer of a job."""
+    """Build the trainer of a job."""
     from cdm_kedro.training.classifier.job import ClassifierJob
     from cdm_kedro.training.classifier.trainer import ClassifierTrainer
 

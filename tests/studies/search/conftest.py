@@ -1,3 +1,0 @@
-from tiny_cascade import models, one_thread, real
-
-__all__ = ["models", "one_thread", "real"]
