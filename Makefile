@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo test check docs viz ui clean bench benchgpu
+.PHONY: help setup demo test test-accidents check docs viz ui clean bench benchgpu
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
 
 $(VENV)/.ready: constraints.txt pyproject.toml packaging/setup.sh packaging/build-requirements.txt
 	VENV=$(VENV) packaging/setup.sh
@@ -22,6 +22,21 @@ demo: $(VENV)/.ready ## train the four demo models, sample the cascade, score it
 
 test: $(VENV)/.ready ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slurm: $(VENV)/.ready ## run the tests of `kedro slurm` on a real Slurm cluster of two nodes on this machine (installs Slurm)
+	packaging/slurm/with-cluster $(BIN)/python -m pytest -x tests/deployment/test_slurm_cluster.py
+
+test-airflow: $(VENV)/.ready ## run the generated DAG on Airflow 3, which goes into an environment of its own
+	[ -x .venv-airflow/bin/airflow ] || { $(BIN)/python -m venv .venv-airflow && .venv-airflow/bin/pip install -q apache-airflow==3.3.2; }
+	AIRFLOW=$(CURDIR)/.venv-airflow/bin/airflow $(BIN)/python -m pytest -x tests/deployment/test_airflow_engine.py
+
+test-s3: $(VENV)/.ready ## run two clones that share git, an S3 bucket and an MLflow server; moto's server goes into an environment of its own
+	[ -x .venv-moto/bin/moto_server ] || { $(BIN)/python -m venv .venv-moto && .venv-moto/bin/pip install -q 'moto[server]==5.2.5'; }
+	$(BIN)/python -m pip install -q -c constraints.txt dvc-s3
+	MOTO_SERVER=$(CURDIR)/.venv-moto/bin/moto_server $(BIN)/python -m pytest -x tests/deployment/test_no_shared_folder.py
+
+test-accidents: $(VENV)/.ready ## kill, edit, lock and fill from both doors; writes the table of docs/staleness.md (an hour)
+	$(BIN)/python tests/accidents/accidents.py --table accidents.md
 
 check: $(VENV)/.ready ## lint, types, directions of imports, and dvc.yaml against the pipeline
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ from cdm_kedro.model.sizes import model_size
 from cdm_kedro.params.model import TrainedModelParams
 from cdm_kedro.training.loop import World
 from cdm_kedro.training.memory import needs_checkpointing
-from cdm_kedro.training.meter import achieved, peak_tflops
+from cdm_kedro.training.speed import achieved, peak_tflops
 from cdm_kedro.training.trainer import Trainer
 from results import record
 

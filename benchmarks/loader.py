@@ -62,21 +62,6 @@ class Folder(Dataset[tuple[NDArray[np.uint8], int]]):
         return np.array(rgb), 0
 
 
-class Stored:
-    """Images drawn from a few squares, for a file large enough that its images do not all lie in the CPU's cache."""
-
-    def __init__(self, squares: list[NDArray[np.uint8]], count: int) -> None:
-        self.squares, self.count = squares, count
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return self.count
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        """One of the squares, moved a little, so that no two images are alike."""
-        return np.roll(self.squares[index % len(self.squares)], index, axis=1), index % 10
-
-
 def measure(side: int, files: int, stored: int, batch: int, rounds: int, device: torch.device) -> dict[str, Any]:
     """Images a second of each contender at one size, and ratios of ours over theirs (median over rounds)."""
     rng = np.random.default_rng(0)
@@ -90,7 +75,9 @@ def measure(side: int, files: int, stored: int, batch: int, rounds: int, device:
             bytes_ += len(buffer.getvalue())
         paths = sorted(folder.glob("*.jpg"))
         squares = [Folder(paths, side)[i][0] for i in range(min(files, 64))]
-        write_beton(Stored(squares, stored), folder / "train.beton", f"{side} px")
+        # Enough images that they do not all lie in the CPU's cache: a few squares, each time moved a little.
+        images = (np.roll(squares[i % len(squares)], i, axis=1) for i in range(stored))
+        write_beton(folder / "train.beton", np.arange(stored) % 10, side, images)
 
         workers = 2
         folder_loader = DataLoader(

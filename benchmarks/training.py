@@ -232,7 +232,7 @@ def real_job(params: TrainedModelParams, folder: Path, steps: int, batch: int, l
     """A job of the real trainer on images of noise."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (max(256, batch), params.resolution, params.resolution, 3), dtype=np.uint8)
-    write_beton([(image, i % CLASSES) for i, image in enumerate(images)], folder / "train.beton", "noise")
+    write_beton(folder / "train.beton", np.arange(len(images)) % CLASSES, params.resolution, images)
     changed = {
         "steps": steps,
         "batch_size": batch,

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from project import COPIED, ROOT, Project
+from project import ROOT, Project, new_project
 
 sys.path += [str(room) for room in sorted((ROOT / "tests").iterdir()) if room.is_dir()]  # for what their tests share
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # FFCV's compilation costs seconds a process and changes no result
@@ -71,24 +70,6 @@ def betons(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny cascade of conf/test, run once from end to end with `kedro run`."""
-    root = tmp_path_factory.mktemp("project") / "cdm"
-    for name in COPIED:
-        source, target = ROOT / name, root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(
-                source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "dvc.lock", "local")
-            )
-        elif source.exists():
-            shutil.copy(source, target)
-    project = Project(root)
-    for command in (
-        ("git", "init", "-q"),
-        ("git", "config", "user.email", "a@b"),
-        ("git", "config", "user.name", "t"),
-        ("git", "add", "-A"),
-        ("git", "commit", "-qm", "start"),
-    ):
-        project(*command)
-    (root / "first.log").write_text(project.kedro())
+    project = new_project(tmp_path_factory.mktemp("project") / "cdm")
+    (project.root / "first.log").write_text(project.kedro())
     return project

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ class Project:
     """A copy of the project, used through its command lines as a user would."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root, self.seconds = root, 400
         self.env = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -37,7 +38,7 @@ class Project:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=400,
+            timeout=self.seconds,
         )
         assert (done.returncode != 0) == fails, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
         return done.stdout
@@ -49,6 +50,13 @@ class Project:
         """Stages that `dvc status` calls stale, upstream or not."""
         found = json.loads(self("dvc", "status", "--json", "dvc/test/dvc.yaml"))
         return {name.split(":")[-1]: why for name, why in found.items()}
+
+    def stages(self) -> list[str]:
+        """Names of the cascade's stages, in an order in which they can run."""
+        import yaml
+
+        known = yaml.safe_load((self.root / "dvc/test/dvc.yaml").read_text())["stages"]
+        return [name for name in known if not name.startswith("code")]
 
     def edit(self, path: str, old: str, new: str) -> None:
         file = self.root / path
@@ -63,3 +71,26 @@ class Project:
         client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{self.root}/mlflow.db")
         experiment = client.get_experiment_by_name("cdm-kedro")
         return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"]))
+
+
+def new_project(root: Path) -> Project:
+    """A copy of the project in a new folder, under git, in which nothing has run."""
+    for name in COPIED:
+        source, target = ROOT / name, root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(
+                source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "dvc.lock", "local")
+            )
+        elif source.exists():
+            shutil.copy(source, target)
+    project = Project(root)
+    for command in (
+        ("git", "init", "-q"),
+        ("git", "config", "user.email", "a@b"),
+        ("git", "config", "user.name", "t"),
+        ("git", "add", "-A"),
+        ("git", "commit", "-qm", "start"),
+    ):
+        project(*command)
+    return project

@@ -2,7 +2,7 @@
 
 python benchmarks/peers/compare_inception.py --checkout PATH   (of https://github.com/toshas/torch-fidelity)
 
-With --write FILE its answers for fixed weights and images become the vector that tests/evaluation compares with.
+With --write FILE its answers for fixed weights and images become the vector that tests/evaluation/extractors reads.
 """
 
 from __future__ import annotations

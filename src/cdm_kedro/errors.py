@@ -21,4 +21,4 @@ class CdmInterrupted(BaseException):
 
 
 class SourceError(CdmError, ValueError):
-    """A file that does not hold judgeable images; the message names it."""
+    """Images cannot be used as they are; the message names their file and the remedy."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from kedro.config import OmegaConfigLoader
 
-from cdm_kedro.provenance.session import CascadeSession
+from cdm_kedro.provenance.session import CascadeSession, OtherDoors
 
 
 class RegistryConfigLoader(OmegaConfigLoader):
@@ -24,6 +24,7 @@ class RegistryConfigLoader(OmegaConfigLoader):
         super().__init__(conf_source, env, **kwargs)
 
 
+HOOKS = (OtherDoors(),)
 SESSION_CLASS = CascadeSession
 CONFIG_LOADER_CLASS = RegistryConfigLoader
 DISABLE_HOOKS_FOR_PLUGINS: tuple[str, ...] = ("kedro-telemetry",)

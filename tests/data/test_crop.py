@@ -110,6 +110,15 @@ def test_centre_crop_is_the_area_mean_of_the_centre_square() -> None:
     assert got.shape == (256, 256, 3) and np.abs(got - mean).max() <= 0.51
 
 
+@pytest.mark.parametrize("short", [257, 300, 375, 500, 511, 1023])
+def test_the_fast_area_mean_has_opencvs_bytes(short: int) -> None:
+    pixels = np.random.default_rng(short).integers(0, 256, (short, short + 31, 3)).astype(np.uint8)
+    square = np.ascontiguousarray(pixels[:, 16 : 16 + short])  # round(15.5) is 16
+    assert np.array_equal(
+        centre_crop(Decoded(pixels), "area"), cv2.resize(square, (256, 256), interpolation=cv2.INTER_AREA)
+    )
+
+
 def test_small_images_are_enlarged_and_counted() -> None:
     image = Decoded(photo(100, 120))
     assert centre_crop(image, "area").shape == (256, 256, 3) and image.notes == ["upsampled"]

@@ -22,6 +22,14 @@ class Task:
         other.after.add(self.name)
         return other
 
+    def __rrshift__(self, others: list[Task]) -> Task:
+        self.after |= {other.name for other in others}
+        return self
+
+    def as_teardown(self, setups: Task) -> Task:
+        self.setup = setups.name
+        return self
+
 
 @pytest.fixture
 def airflow(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -35,7 +43,8 @@ def airflow(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def task(task_id: str) -> Any:
         def decorate(function: Any) -> Any:
             def called(*arguments: Any) -> Task:
-                found["tasks"][task_id] = Task(task_id, lambda: function(*arguments))
+                values = ["parent" if isinstance(argument, Task) else argument for argument in arguments]
+                found["tasks"][task_id] = Task(task_id, lambda: function(*values))
                 return found["tasks"][task_id]
 
             return called
@@ -64,27 +73,37 @@ def test_the_cascade_becomes_one_task_a_stage_in_the_stages_order(
     assert made.returncode == 0, made.stdout + made.stderr
     (file,) = tmp_path.glob("*.py")
     kedro = tmp_path / "kedro"
-    kedro.write_text('#!/bin/sh\necho "$PWD $@" >> calls\n')
+    kedro.write_text('#!/bin/sh\necho "$MLFLOW_RUN_ID $PWD $@" >> calls\necho parent\n')
     kedro.chmod(0o755)
     monkeypatch.setenv("CDM_PROJECT", str(tmp_path))
     monkeypatch.setenv("CDM_KEDRO", str(kedro))
     runpy.run_path(str(file))
     tasks = airflow["tasks"]
-    assert {name: task.after for name, task in tasks.items()} == {
+    stages = {name: task.after for name, task in tasks.items() if not name.endswith("_run")}
+    assert stages == {
         "embedded": set(),
         "preprocess": {"embedded"},
         "base32": {"preprocess"},
         "sr64": {"preprocess"},
         "sr128": {"preprocess"},
         "sr256": {"preprocess"},
-        "sample": {"preprocess", "base32", "sr64", "sr128", "sr256"},
+        "sample": {"base32", "sr64", "sr128", "sr256"},
+        "grids": {"preprocess", "sample"},
         "reference": {"preprocess"},
         "evaluate": {"preprocess", "sample", "reference"},
-        "report": {"base32", "sr64", "sr128", "sr256", "sample", "evaluate", "preprocess"},
+        "register": {"base32", "sr64", "sr128", "sr256", "sample", "evaluate", "preprocess"},
+        "report": {"base32", "sr64", "sr128", "sr256", "sample", "grids", "evaluate", "register", "preprocess"},
     }
     assert airflow["dag"]["dag_id"] == "cdm-kedro-cascade-test" and airflow["dag"]["schedule"] is None
+    assert tasks["close_run"].after == set(stages) and tasks["close_run"].setup == "open_run"
+    assert tasks["open_run"].run() == "parent"
     tasks["sr64"].run()
-    assert (tmp_path / "calls").read_text() == f"{tmp_path} run --pipelines=sr64 --env=test\n"
+    tasks["close_run"].run()
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        f" {tmp_path} parent-run --pipelines=cascade --env=test",
+        f"parent {tmp_path} run --pipelines=sr64 --env=test",
+        f" {tmp_path} parent-run --pipelines=cascade --env=test --close=parent",
+    ]
     kedro.write_text("#!/bin/sh\nexit 143\n")
     with pytest.raises(subprocess.CalledProcessError) as failed:
         tasks["sr64"].run()

@@ -59,13 +59,12 @@ def test_kernel_distance_is_unbiased_and_its_error_is_the_spread_of_repetitions(
 
 
 def class_score(logits: np.ndarray, splits: int, parts: int = 3) -> tuple[float, float]:
-    """The score, streamed in parts through two merged accumulators."""
-    scores = InceptionScore(splits), InceptionScore(splits)
+    """The score, streamed in parts."""
+    score = InceptionScore(splits)
     numbers = split_numbers(len(logits), splits, 0)
-    for i, rows in enumerate(np.array_split(np.arange(len(logits)), parts)):
-        scores[i % 2].add(logits[rows], numbers[rows])
-    scores[0].merge(scores[1])
-    return scores[0].result()
+    for rows in np.array_split(np.arange(len(logits)), parts):
+        score.add(logits[rows], numbers[rows])
+    return score.result()
 
 
 def test_class_score_of_known_distributions() -> None:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from cdm_kedro.evaluation.pictures import save_png
 from cdm_kedro.evaluation.report import render, training_cost
+from cdm_kedro.params.evaluation import ReportParams
 
 NAME = "efficientnet_lite0"
 CARD = {
@@ -48,9 +49,10 @@ def test_report_shows_everything_and_loads_nothing(tmp_path: Path) -> None:
     save_png(Image.new("RGB", (32, 32), "blue"), figure, "Caption, Kynkäänniemi & <b>")
     data = {"classes": 2, "source": {"images": {"train": 10, "val": 4}}}
     curve = [{"step": float(i), "loss": 1.0 / i, "loss_q1": 0.5 / i} for i in range(1, 6)]
-    base = ("My <cascade>", metrics(), data, SAMPLING, {"base32": CARD}, {"base32": curve}, {"32": grid})
+    params = ReportParams(title="My <cascade>", price_per_device_hour=2.5, currency="EUR")
+    base = (params, metrics(), data, SAMPLING, {"base32": CARD}, {"base32": curve}, {"32": grid})
     bits = {"base32": {"n": 8, "terms": 50, "s": 0, "bits_per_dim": 3.456, "cascade_bits_per_dim": 3.456}}
-    html = render(*base, {"neighbours": figure, "search_s": grid}, None, bits, 2.5, "EUR")
+    html = render(*base, {"neighbours": figure, "search_s": grid}, likelihood=bits)
     assert "3.46" in html and "Looked at one by one" in html and 'alt="search_s"' in html
     assert "My &lt;cascade&gt;" in html and "<script" not in html
     assert "1.11" in html and "26.01" in html  # the paper's Table 1a
@@ -75,5 +77,5 @@ def test_converted_model_is_reported_without_training(tmp_path: Path) -> None:
     Image.new("RGB", (32, 32), "red").save(grid)
     converted = {"source": "published.pt", "parameters": 2e6, "num_classes": 2, "params": CARD["params"]}
     data = {"classes": 2, "source": {"images": {"train": 10, "val": 4}}}
-    html = render("t", metrics(), data, SAMPLING, {"a": converted, "b": CARD}, {}, {"32": grid})
+    html = render(ReportParams(), metrics(), data, SAMPLING, {"a": converted, "b": CARD}, {}, {"32": grid})
     assert "converted from published.pt" in html and "1.00 device hours in all" in html

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import socket
 import subprocess
 import time
@@ -23,7 +24,10 @@ from browser import browser, find
 pytestmark = pytest.mark.skipif(
     find() is None and not os.environ.get("CI"), reason="no Chromium or Chrome is installed"
 )
-STAGES = ("embedded", "preprocess", "base32", "sr64", "sr128", "sr256", "sample", "reference", "evaluate", "report")
+STAGES = (
+    *("embedded", "preprocess", "base32", "sr64", "sr128", "sr256", "sample", "reference", "evaluate"),
+    *("register", "report"),
+)
 
 
 def pictures(tmp_path: Path) -> Path:
@@ -86,19 +90,36 @@ def test_kedro_viz_follows_the_environment(project: Any) -> None:
     assert shown["layers"] == ["raw", "model_input", "models", "feature", "model_output", "reporting"]
 
 
+CELLS = """Object.fromEntries([...document.querySelectorAll('[role=row][row-id]')].flatMap(row =>
+[...row.querySelectorAll('[col-id]')].map(cell => [row.getAttribute('row-id') + ' ' + cell.getAttribute('col-id'),
+cell.innerText])))"""
+
+
 def test_mlflow_ui_shows_a_run_for_every_stage(project: Any, tmp_path: Path) -> None:
     runs = project.runs()
     assert len(runs) >= len(STAGES) + 1
     experiment = runs[0].info.experiment_id
-    sr64 = next(r for r in runs if r.info.run_name == "sr64")
+    ids = {run.info.run_name: run.info.run_id for run in reversed(runs)}
     command = ("mlflow", "ui", "--backend-store-uri", "sqlite:///mlflow.db", "--port={port}")
-    with served(project, *command) as url, browser(tmp_path / "profile") as page:
+    with served(project, *command) as url, browser(tmp_path / "profile", 1900) as page:
         page.open(f"{url}/#/experiments/{experiment}/runs")
         page.wait_for("cascade --env=test")
+        page.evaluate('document.querySelector(\'[aria-label="Close assistant"], [aria-label="Close"]\')?.click()')
         page.evaluate("document.querySelector('.ag-pinned-left-cols-container [col-id*=\"Run Name\"] button').click()")
         page.wait_for(*STAGES)
+        time.sleep(2)  # columns find their widths
         page.picture(pictures(tmp_path) / "mlflow_runs.png")
-        page.open(f"{url}/#/experiments/{experiment}/runs/{sr64.info.run_id}")
+        cells = page.evaluate(CELLS)
+        for model in STAGES[2:6]:
+            data = cells[f"{ids[model]} attributes.`Dataset`"]
+            assert re.match(rf"train_{model.lstrip('baser')} \([0-9a-f]{{32}}\)\s+Training", data), data
+            assert cells[f"{ids[model]} attributes.`Models`"] == f"cdm-kedro-{model}"
+        evaluated = cells[f"{ids['evaluate']} attributes.`Dataset`"]
+        assert all(f"{split}_{side} (" in evaluated for split in ("train", "val") for side in (32, 64, 128, 256))
+        assert cells[f"{ids['register']} attributes.`Models`"] == "cdm-kedro-cascade"
+        source = cells[f"{ids['sr64']} attributes.`Source`"]
+        assert source.startswith("kedro run --pipelines=") and "--env=test" in source
+        page.open(f"{url}/#/experiments/{experiment}/runs/{ids['sr64']}")
         page.wait_for("sr64.training.lr", "grad_norm", "git.commit", "Finished")
         page.picture(pictures(tmp_path) / "mlflow_run.png")
 

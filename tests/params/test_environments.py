@@ -28,7 +28,7 @@ from cdm_kedro.pipelines.claim.budget import match_compute
 from cdm_kedro.sampling.cascade import Cascade
 from cdm_kedro.sampling.checks import check_cascade
 from cdm_kedro.studies.search.points import schedule_points, steps_points, truncation_points
-from cdm_kedro.studies.search.sweep import _job
+from cdm_kedro.studies.search.sweep import point_job
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ENVIRONMENTS = sorted(p.name for p in CONF.iterdir() if any(p.glob("parameters*.yml")))
@@ -76,7 +76,7 @@ def test_every_environment_builds(env: str, tmp_path: Path) -> None:
             "search_schedule": schedule_points,
         }[search]
         for point in make(params):  # type: ignore[operator]
-            check_cascade(some, _job(params, point, some, Path()).params, real)  # type: ignore[arg-type]
+            check_cascade(some, point_job(params, point, some, Path()).params, real)  # type: ignore[arg-type]
     if cascade.claim is not None:
         claim = values["claim"]
         sweep, baseline = (
@@ -88,7 +88,7 @@ def test_every_environment_builds(env: str, tmp_path: Path) -> None:
         some = {s.name: models[s.name] for s in chain}
         for point in truncation_points(sweep):
             real = {f"{split}_{chain[-1].low_resolution}": Path() for split in ("train", "val")}
-            check_cascade(some, _job(sweep, point, some, Path()).params, real)
+            check_cascade(some, point_job(sweep, point, some, Path()).params, real)
         budget = match_compute(["x"] * 10, baseline, sweep, **{s.name: values[s.name] for s in chain})
         rounding = 0.5 / budget["steps"]
         assert budget["ratio"] == pytest.approx(1, abs=rounding)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from servers import mlflow_serving
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +44,21 @@ def runs(root: Path) -> Callable[[], dict[str, Any]]:
         return {run.info.run_name: run for run in found}
 
     return read
+
+
+@pytest.fixture(scope="session")
+def server_folder(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """Where the server stores; its artifacts are in ``store``."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_store, folder / "server.db")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(server_folder: Path) -> Iterator[str]:
+    """Address of an `mlflow server` that stores artifacts itself, and the rest in SQLite or in CDM_MLFLOW_STORE."""
+    store = os.environ.get("CDM_MLFLOW_STORE", "sqlite:///server.db")
+    words = ("server", "--workers", "1", "--backend-store-uri", store, "--artifacts-destination", "store")
+    env = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    with mlflow_serving(server_folder, *words, answers="/health", env=env) as address:
+        yield address

@@ -81,6 +81,22 @@ def test_a_server_that_hangs_costs_the_stated_seconds(
     assert [line.count('"metrics"') for line in journal.read_text().splitlines()] == [1, 1]
 
 
+def test_a_journal_that_cannot_be_written_stops_no_work(
+    root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr(module.Journal, "append", fails)
+    recorder = Recorder(root)
+    recorder.submit(op="create", run="r", parent=None, name="a", tags={})
+    assert recorder.run_id("r") is None
+    recorder.submit(op="end", run="r", status="FINISHED")
+    recorder.flush()
+    assert "create of a run is lost: no space left" in caplog.text and "end of a run is lost" in caplog.text
+
+
 def test_runs_whose_process_is_gone_are_ended(root: Path, runs: Runs) -> None:
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     here, first = socket.gethostname(), Recorder(root)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cdm_kedro.model.build import build_unet
-from cdm_kedro.model.sizes import network_inputs
+from cdm_kedro.model.build import build_unet, network_inputs
+from cdm_kedro.model.sizes import training_side
 from cdm_kedro.training import memory
 from training_jobs import make_job
 
@@ -17,7 +17,7 @@ def test_memory_is_what_a_real_forward_pass_keeps(betons: dict[str, Path], tmp_p
     params = make_job(betons["train_64"], tmp_path, precision="fp32").params
     net = build_unet(params, 3)
     real = memory.saved_bytes(
-        net, [torch.ones_like(i) if i is not None else None for i in network_inputs(params, 4, True)]
+        net, [torch.ones_like(i) if i is not None else None for i in network_inputs(params, 4, training_side(params))]
     )
     state = memory.STATE_BYTES * sum(p.numel() for p in net.parameters())
     assert memory.step_bytes(params, 3, 4) - state == pytest.approx(real, rel=0.01)
@@ -27,7 +27,7 @@ def test_memory_is_what_a_real_forward_pass_keeps(betons: dict[str, Path], tmp_p
     assert memory.saved_bytes(conv, [x]) == x.numel() * 4
     # recomputation keeps a fraction
     net.checkpointing = True
-    inputs = [torch.ones_like(i) if i is not None else None for i in network_inputs(params, 4, True)]
+    inputs = [torch.ones_like(i) if i is not None else None for i in network_inputs(params, 4, training_side(params))]
     assert memory.saved_bytes(net, inputs) < 0.4 * real
 
 

@@ -16,10 +16,16 @@ def replay_runs(metadata: Any) -> None:
     from cdm_kedro.tracking.delivery import default_tracking_uri
     from cdm_kedro.tracking.journal import UNLOGGED, replay
 
+    uri = default_tracking_uri(metadata.project_path)
     try:
-        click.echo(f"delivered {replay(metadata.project_path)} operations")
+        delivered, refused = replay(metadata.project_path)
     except Exception as error:  # whatever a server does
+        said = str(error).splitlines()[0][:200]
         raise click.ClickException(
-            f"MLflow at {default_tracking_uri(metadata.project_path)} does not take them "
-            f"({str(error).splitlines()[0][:200]}); what is left stays in {UNLOGGED}"
+            f"MLflow at {uri} does not take them ({said}); what is left stays in {UNLOGGED}"
         ) from error
+    click.echo(f"delivered {delivered} operations")
+    if refused:
+        raise click.ClickException(
+            "\n  ".join([f"MLflow at {uri} refused these, which are in {UNLOGGED}/*.refused now:", *refused])
+        )

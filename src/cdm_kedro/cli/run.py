@@ -12,7 +12,10 @@ from kedro.framework.cli.project import run as kedro_run
 from cdm_kedro.cli.command import Command
 
 
-def _run(force: bool, **options: Any) -> Any:
+def _run(force: bool, wait: float | None, **options: Any) -> Any:
+    os.environ["CDM_RESTARTS"] = "1"
+    if wait is not None:
+        os.environ["CDM_WAIT"] = str(wait)
     if force:
         os.environ["CDM_FORCE"] = "1"
     assert kedro_run.callback is not None
@@ -35,6 +38,7 @@ run = Command(
     params=[
         *kedro_run.params,
         click.Option(["--force"], is_flag=True, help="Run fresh stages too, and record them anew."),
+        click.Option(["--wait"], type=float, help="Seconds to wait at most for another run; the default is no limit."),
     ],
     help="Run the stale stages of a pipeline and record them in dvc.lock; fresh ones are skipped.",
 )

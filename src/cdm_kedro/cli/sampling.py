@@ -22,13 +22,14 @@ def sample_class(metadata: Any, name: str, env: str | None, number: int, seed: i
     from cdm_kedro.params.cascade import read_cascade
     from cdm_kedro.params.files import read_parameters
     from cdm_kedro.params.sampling import SampleParams
+    from cdm_kedro.sampling.inputs import sort_inputs
 
     conf = metadata.project_path / "conf"
     shape = read_cascade(conf, env)
     with open_catalog(metadata.project_path, env) as catalog:
-        models = {model: Path(catalog.load(f"{model}_model")) for model in shape.names}
+        names = [*(f"{model}_model" for model in shape.names), *shape.sample_inputs]
         classes = catalog.load("classes" if shape.images else "class_names")
-        inputs = {key: catalog.load(key) for key in shape.sample_inputs}
+        models, real, best = sort_inputs({name: catalog.load(name) for name in names})
     label = class_index(name, classes)
     from PIL import Image
     from tqdm import tqdm
@@ -37,8 +38,6 @@ def sample_class(metadata: Any, name: str, env: str | None, number: int, seed: i
     from cdm_kedro.sampling.cascade import Cascade
 
     params = read_parameters(conf, env).read("sample", SampleParams)
-    best = {key.removesuffix("_best"): value for key, value in inputs.items() if key.endswith("_best")}
-    real = {key: Path(value) for key, value in inputs.items() if not key.endswith("_best")}
     cascade = Cascade.from_files(models, resolve_best(params, best, models), real=real)
     work = cascade.work()
     with tqdm(total=number * sum(work.values()), desc=classes[label], bar_format="{l_bar}{bar}| {elapsed}") as bar:

@@ -8,9 +8,8 @@ that importing ffcv takes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,16 +18,8 @@ from cdm_kedro.errors import CdmError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HEADER = np.dtype(
-    [
-        ("version", "<u2"),
-        ("num_fields", "<u2"),
-        ("page_size", "<u4"),
-        ("num_samples", "<u8"),
-        ("alloc_table_ptr", "<u8"),
-    ],
-    align=True,
-)
+_HEADER_FIELDS = ["version", "num_fields", "page_size", "num_samples", "alloc_table_ptr"]
+HEADER = np.dtype({"names": _HEADER_FIELDS, "formats": ["<u2", "<u2", "<u4", "<u8", "<u8"]})
 FIELD = np.dtype([("type_id", "<u1"), ("name", "S16"), ("arguments", "V1024")])
 _IMAGE = np.dtype([("mode", "<u1"), ("width", "<u2"), ("height", "<u2"), ("data_ptr", "<u8")])
 SAMPLE = np.dtype([("image", _IMAGE), ("label", "<i8")], align=True)
@@ -44,16 +35,15 @@ class BetonError(CdmError, ValueError):
     """Not a finished file of raw square images; the message names the file."""
 
 
-@dataclass(frozen=True)
-class BetonInfo:
+class BetonInfo(NamedTuple):
     """What a file holds."""
 
-    path: Path
     num_samples: int
     resolution: int
 
 
-def _metadata(path: Path) -> tuple[Any, NDArray[Any]]:
+def _read_table(path: Path) -> tuple[BetonInfo, NDArray[Any]]:
+    """Check a file and return its table of samples."""
     size = path.stat().st_size if path.is_file() else -1
     if size < 0:
         raise BetonError(f"{path}: no such file; run the preprocess stage")
@@ -64,7 +54,16 @@ def _metadata(path: Path) -> tuple[Any, NDArray[Any]]:
         raise BetonError(f"{path}: not an FFCV file of image and label")
     if header["alloc_table_ptr"] == 0 or header["alloc_table_ptr"] > size:
         raise BetonError(f"{path}: unfinished or truncated FFCV file; delete it and run preprocess again")
-    return header, np.fromfile(path, SAMPLE, count=int(header["num_samples"]), offset=TABLE)
+    samples = np.fromfile(path, SAMPLE, count=int(header["num_samples"]), offset=TABLE)
+    if len(samples) != header["num_samples"] or len(samples) == 0:
+        raise BetonError(f"{path}: holds {len(samples)} samples, its header says {header['num_samples']}")
+    images = samples["image"]
+    side = int(images["width"][0])
+    if (images["mode"] != RAW).any() or (images["width"] != side).any() or (images["height"] != side).any():
+        raise BetonError(f"{path}: images are not all raw and {side} pixels square")
+    if int(images["data_ptr"].max()) + side * side * 3 > size:
+        raise BetonError(f"{path}: truncated; delete it and run preprocess again")
+    return BetonInfo(len(samples), side), samples
 
 
 def check_beton(path: Path) -> BetonInfo:
@@ -73,29 +72,16 @@ def check_beton(path: Path) -> BetonInfo:
     Raises:
         BetonError: missing, unfinished, truncated, empty, or not raw square images of one size.
     """
-    header, samples = _metadata(path)
-    if len(samples) != header["num_samples"] or len(samples) == 0:
-        raise BetonError(f"{path}: holds {len(samples)} samples, its header says {header['num_samples']}")
-    images = samples["image"]
-    side = int(images["width"][0])
-    if (images["mode"] != RAW).any() or (images["width"] != side).any() or (images["height"] != side).any():
-        raise BetonError(f"{path}: images are not all raw and {side} pixels square")
-    if int(images["data_ptr"].max()) + side * side * 3 > path.stat().st_size:
-        raise BetonError(f"{path}: truncated; delete it and run preprocess again")
-    return BetonInfo(path, len(samples), side)
+    return _read_table(path)[0]
 
 
 def read_labels(path: Path) -> NDArray[np.int64]:
     """(N,) int64 labels."""
-    return _metadata(path)[1]["label"].copy()
+    return _read_table(path)[1]["label"].copy()
 
 
 def read_beton(path: Path, indices: Sequence[int] | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read images into memory.
-
-    Args:
-        path: FFCV file.
-        indices: which; None reads all.
+    """Read the images of these numbers, or all of them, into memory.
 
     Returns:
         (N, H, W, 3) uint8 and (N,) int64 labels.
@@ -104,21 +90,19 @@ def read_beton(path: Path, indices: Sequence[int] | None = None) -> tuple[NDArra
         BetonError: the file is not sound.
         IndexError: an index is out of range.
     """
-    info = check_beton(path)
-    samples = _metadata(path)[1]
-    wanted = np.arange(info.num_samples) if indices is None else np.asarray(indices, dtype=np.int64)
-    if len(wanted) and (wanted.min() < 0 or wanted.max() >= info.num_samples):
-        raise IndexError(f"{path}: indices must lie in 0 .. {info.num_samples - 1}")
+    (count, side), samples = _read_table(path)
+    wanted = np.arange(count) if indices is None else np.asarray(indices, dtype=np.int64)
+    if len(wanted) and (wanted.min() < 0 or wanted.max() >= count):
+        raise IndexError(f"{path}: indices must lie in 0 .. {count - 1}")
     data = np.memmap(path, np.uint8, mode="r")
-    size = info.resolution**2 * 3
-    images = np.empty((len(wanted), info.resolution, info.resolution, 3), np.uint8)
-    for row, pointer in enumerate(samples["image"]["data_ptr"][wanted]):
-        images[row] = data[int(pointer) : int(pointer) + size].reshape(images.shape[1:])
+    images = np.empty((len(wanted), side, side, 3), np.uint8)
+    for image, pointer in zip(images, samples["image"]["data_ptr"][wanted].tolist(), strict=True):
+        image[:] = data[pointer : pointer + image.size].reshape(image.shape)
     return images, samples["label"][wanted].astype(np.int64)
 
 
 def iterate_beton(path: Path, batch_size: int, limit: int | None = None) -> Iterator[NDArray[np.uint8]]:
     """Yield (B, H, W, 3) uint8 batches in file order."""
-    count = check_beton(path).num_samples if limit is None else min(limit, check_beton(path).num_samples)
-    for start in range(0, count, batch_size):
-        yield read_beton(path, range(start, min(count, start + batch_size)))[0]
+    numbers = range(check_beton(path).num_samples)[:limit]
+    for start in range(0, len(numbers), batch_size):
+        yield read_beton(path, numbers[start : start + batch_size])[0]

@@ -7,18 +7,16 @@ those of FFCV's ``DatasetWriter`` with one worker, which tests compare.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from cdm_kedro.data.beton import FIELD, HEADER, PAGE, PLACE, RAW, SAMPLE, TABLE, VERSION, check_beton, read_labels
 from cdm_kedro.files.atomic import written_whole
-from cdm_kedro.files.space import disk_full_explained, reserve
+from cdm_kedro.files.space import disk_full_explained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,8 +24,7 @@ if TYPE_CHECKING:
 _INT, _RGB_IMAGE = 1, 2
 
 
-@dataclass(frozen=True)
-class BetonLayout:
+class BetonLayout(NamedTuple):
     """Where everything lies in a file of ``num_samples`` images of ``side`` pixels."""
 
     num_samples: int
@@ -38,7 +35,7 @@ class BetonLayout:
         """Bytes of an image."""
         return self.side * self.side * 3
 
-    @cached_property
+    @property
     def pixels(self) -> int:
         """Where the first page begins: after the table of samples, at a multiple of the page's size."""
         return -(-(TABLE + self.num_samples * SAMPLE.itemsize) // PAGE) * PAGE
@@ -91,15 +88,10 @@ def write_at(descriptor: int, data: Any, offset: int) -> None:
 
 @contextmanager
 def new_beton(path: Path, labels: NDArray[np.int64], side: int) -> Iterator[tuple[Path, BetonLayout]]:
-    """Make a file whose images the block writes to their places; it takes its name after the block.
-
-    Args:
-        path: to write.
-        labels: (N,) of the images.
-        side: of the images, in pixels.
+    """Make a file of (side, side, 3) images with (N,) labels, which the block writes to their places.
 
     Yields:
-        The unfinished file, its room on the disk taken, and its layout.
+        The unfinished file, its room on the disk taken, and its layout. It takes its name after the block.
 
     Raises:
         OSError: for example, no room.
@@ -107,7 +99,9 @@ def new_beton(path: Path, labels: NDArray[np.int64], side: int) -> Iterator[tupl
     layout = BetonLayout(len(labels), side)
     with written_whole(path) as part:
         with part.open("wb") as file:
-            reserve(file.fileno(), layout.size)
+            file.truncate(layout.size)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, layout.size)
         yield part, layout
         with part.open("r+b") as file:
             write_at(file.fileno(), layout.tail(), layout.places)
@@ -115,36 +109,21 @@ def new_beton(path: Path, labels: NDArray[np.int64], side: int) -> Iterator[tupl
         check_beton(part)
 
 
-class ImageSource(Protocol):
-    """Images (side, side, 3) uint8 with labels, by number."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]: ...
-
-
-def write_beton(source: ImageSource, path: Path, description: str) -> None:
-    """Write images one after another.
-
-    Args:
-        source: of at least one image.
-        path: to write.
-        description: for the progress bar.
+def write_beton(path: Path, labels: NDArray[np.int64], side: int, images: Iterable[NDArray[np.uint8]]) -> None:
+    """Write (side, side, 3) images one after another, as many as there are labels.
 
     Raises:
         DiskFullError: no room for the file.
     """
     from tqdm import tqdm
 
-    labels, side = np.zeros(len(source), np.int64), len(source[0][0])
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         disk_full_explained(path.parent, BetonLayout(len(labels), side).size),
         new_beton(path, labels, side) as (part, layout),
         part.open("r+b") as file,
     ):
-        for index in tqdm(range(len(source)), desc=description, unit="img"):
-            image, labels[index] = source[index]  # labels are written after the block
+        for index, image in zip(tqdm(range(len(labels)), desc=f"write {path.name}", unit="img"), images, strict=True):
             write_at(file.fileno(), np.ascontiguousarray(image), layout.pointer(index))
 
 
@@ -154,7 +133,7 @@ def keep_images(path: Path, kept: NDArray[np.int64]) -> None:
     Raises:
         OSError: no room for both for a while; the file is then as it was.
     """
-    labels, old = read_labels(path), BetonLayout((info := check_beton(path)).num_samples, info.resolution)
+    labels, old = read_labels(path), BetonLayout(*check_beton(path))
     with new_beton(path, labels[kept], old.side) as (part, new), part.open("r+b") as target, path.open("rb") as source:
         for index, number in enumerate(kept.tolist()):
             image = os.pread(source.fileno(), new.image_bytes, old.pointer(number))

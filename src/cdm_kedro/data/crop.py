@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 STORED_SIDE = 256
+_KINDS = {"1": "greyscale", "L": "greyscale", "CMYK": "cmyk", "P": "palette"}
+_STRIP = 128  # rows at once, so that they stay in the processor's cache
 
 
 class BadImage(CdmError, ValueError):
@@ -54,10 +56,6 @@ def decode(path: Path, apply_exif_rotation: bool) -> Decoded:
                 return Decoded(simplejpeg.decode_jpeg(data, colorspace="RGB"))
         except ValueError:
             pass
-    return _decode_carefully(data, apply_exif_rotation)
-
-
-def _decode_carefully(data: bytes, apply_exif_rotation: bool) -> Decoded:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     notes: list[str] = []
@@ -79,17 +77,13 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
     from PIL import Image
 
     mode = image.mode
-    if mode in ("I", "F") or mode.startswith("I;16"):
-        notes.append("greyscale")
+    wide = mode in ("I", "F") or mode.startswith("I;16")
+    if wide or mode in _KINDS:
+        notes.append("greyscale" if wide else _KINDS[mode])
+    if wide:
         values = np.asarray(image.convert("F"))
         values = values / 257 if values.max(initial=0) > 255 else values
         return np.repeat(values.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
-    if mode in ("1", "L"):
-        notes.append("greyscale")
-    elif mode == "CMYK":
-        notes.append("cmyk")
-    elif mode == "P":
-        notes.append("palette")
     if mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         notes.append("alpha")
         over = image.convert("RGBA")
@@ -157,9 +151,12 @@ def _area_mean(square: NDArray[np.uint8]) -> NDArray[np.float32]:
     import cv2
 
     side, weights = len(square), _area_weights(len(square))
-    columns = cv2.transpose(square).astype(np.float32).reshape(side, -1)
-    rows = cv2.transpose((weights @ columns).reshape(STORED_SIDE, side, 3)).reshape(side, -1)
-    return (weights @ rows).reshape(STORED_SIDE, STORED_SIDE, 3)
+    rows = np.empty((side, STORED_SIDE, 3), np.float32)
+    for at in range(0, side, _STRIP):
+        strip = square[at : at + _STRIP]
+        columns = cv2.transpose(strip).astype(np.float32).reshape(side, -1)
+        cv2.transpose((weights @ columns).reshape(STORED_SIDE, len(strip), 3), dst=rows[at : at + _STRIP])
+    return (weights @ rows.reshape(side, -1)).reshape(STORED_SIDE, STORED_SIDE, 3)
 
 
 @lru_cache(maxsize=1)

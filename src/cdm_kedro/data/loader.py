@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,12 @@ from torch import Tensor
 
 from cdm_kedro.data.beton import check_beton
 
-log = logging.getLogger(__name__)
 _CHUNK_STEPS = 256
 
 
-def preload() -> threading.Thread:
-    """Start importing ffcv (about 4 s) in the background; joining is optional."""
-    thread = threading.Thread(target=_import_ffcv, daemon=True, name="import-ffcv")
-    thread.start()
-    return thread
+def preload() -> None:
+    """Start importing ffcv (about 4 s) in the background."""
+    threading.Thread(target=_import_ffcv, daemon=True, name="import-ffcv").start()
 
 
 def _import_ffcv() -> None:
@@ -33,12 +30,8 @@ def _import_ffcv() -> None:
     """
     from ffcv.pipeline import compiler
 
-    class OwnThreads:
-        @staticmethod
-        def set_num_threads(count: int) -> None:
-            return None
-
-    compiler.ch = OwnThreads  # FFCV's name for torch, which it uses for nothing else
+    # FFCV's name for torch, which it uses for nothing else.
+    compiler.ch = SimpleNamespace(set_num_threads=lambda count: None)
 
 
 def sample_positions(num_samples: int, seed: int, first: int, count: int) -> NDArray[np.int64]:
@@ -59,20 +52,6 @@ def sample_positions(num_samples: int, seed: int, first: int, count: int) -> NDA
         out[done : done + take] = permutation[offset : offset + take]
         done += take
     return out
-
-
-class _Order:
-    """The order of samples, in the form that FFCV asks for it: one pass at a time, here 256 steps of one rank."""
-
-    def __init__(self, num_samples: int, batch_size: int, local: int, rank: int, seed: int, start_step: int) -> None:
-        self.num_samples, self.batch_size, self.local = num_samples, batch_size, local
-        self.rank, self.seed, self.start_step = rank, seed, start_step
-
-    def sample_order(self, chunk: int) -> NDArray[np.int64]:
-        first = (self.start_step + chunk * _CHUNK_STEPS) * self.batch_size
-        stream = sample_positions(self.num_samples, self.seed, first, _CHUNK_STEPS * self.batch_size)
-        share = stream.reshape(_CHUNK_STEPS, self.batch_size)[:, self.rank * self.local : (self.rank + 1) * self.local]
-        return np.ascontiguousarray(share).reshape(-1)
 
 
 class _PinnedRing:
@@ -115,7 +94,7 @@ class BetonLoader:
     GPU a batch stays as it is.
 
     Args:
-        path: FFCV file of raw square images.
+        path: FFCV file.
         batch_size: images a step over all ranks.
         seed: of the order.
         rank: of this process.
@@ -141,34 +120,25 @@ class BetonLoader:
         device: torch.device | str = "cpu",
         workers: int = 1,
     ) -> None:
-        info = check_beton(path)
-        if info.num_samples < batch_size:
+        num_samples = check_beton(path).num_samples
+        if num_samples < batch_size:
             raise ValueError(
-                f"{path} holds {info.num_samples} images, fewer than training.batch_size {batch_size}; "
+                f"{path} holds {num_samples} images, fewer than training.batch_size {batch_size}; "
                 "lower the batch size or add images"
             )
         if batch_size % world_size:
             raise ValueError(f"training.batch_size {batch_size} is not divisible by {world_size} processes")
-        self.info, self.device = info, torch.device(device)
-        self._ring = _PinnedRing(self.device) if self.device.type == "cuda" else None
+        device, local = torch.device(device), batch_size // world_size
+        self._ring = _PinnedRing(device) if device.type == "cuda" else None
         threads = torch.get_num_threads()
         _import_ffcv()
         torch.set_num_threads(threads)  # the import has set it to one
-        self._loader = self._build(path, batch_size // world_size, workers)
-        order = _Order(info.num_samples, batch_size, batch_size // world_size, rank, seed, start_step)
-        # FFCV refuses orders of other classes in its constructor but takes any object here.
-        self._loader.traversal_order = order
-        self._loader.first_traversal_order = order.sample_order(0)
-        self._iterator: Any = None
-
-    @staticmethod
-    def _build(path: Path, local: int, workers: int) -> Any:
         from ffcv.fields.basics import IntDecoder
         from ffcv.fields.rgb_image import SimpleRGBImageDecoder
         from ffcv.loader import Loader, OrderOption
         from ffcv.transforms import Squeeze, ToTensor
 
-        return Loader(
+        self._loader = Loader(
             str(path),
             batch_size=local,
             num_workers=workers,
@@ -178,15 +148,24 @@ class BetonLoader:
             pipelines={"image": [SimpleRGBImageDecoder(), ToTensor()], "label": [IntDecoder(), ToTensor(), Squeeze(1)]},
         )
 
+        def sample_order(chunk: int) -> NDArray[np.int64]:
+            """This rank's samples in one pass of FFCV's, which is here so many steps."""
+            first = (start_step + chunk * _CHUNK_STEPS) * batch_size
+            stream = sample_positions(num_samples, seed, first, _CHUNK_STEPS * batch_size)
+            return stream.reshape(_CHUNK_STEPS, world_size, local)[:, rank].flatten()
+
+        # FFCV refuses orders of other classes in its constructor but takes any object here.
+        self._loader.traversal_order = SimpleNamespace(sample_order=sample_order)
+        self._loader.first_traversal_order = sample_order(0)
+        self._iterator: Any = None
+
     def __iter__(self) -> BetonLoader:
         return self
 
     def __next__(self) -> tuple[Tensor, Tensor]:
         """Return (b, 3, H, W) uint8 images, in channels_last memory, and (b,) int64 labels, on the device."""
-        batch = None if self._iterator is None else next(self._iterator, None)
-        while batch is None:
+        while self._iterator is None or (batch := next(self._iterator, None)) is None:
             self._iterator = iter(self._loader)
-            batch = next(self._iterator, None)
         images, labels = batch
         if self._ring is not None:
             images, labels = self._ring(images, labels)

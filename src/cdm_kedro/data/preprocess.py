@@ -9,7 +9,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,23 +37,15 @@ class BadImagesError(CdmError, RuntimeError):
     """Broken images under ``on_bad_image: fail``; the message lists every path."""
 
 
-class _File(NamedTuple):
-    """An unfinished FFCV file."""
-
-    path: Path
-    layout: BetonLayout
-
-
 class _Job(NamedTuple):
-    """Images that lie side by side in all files of a split: their first number there, paths, and the files."""
+    """Images that lie side by side in a split's unfinished files: their first number there, paths, files by side."""
 
     first: int
     paths: list[str]
-    files: dict[int, _File]
+    files: dict[int, tuple[Path, BetonLayout]]
 
 
-@dataclass
-class _Found:
+class _Found(NamedTuple):
     """What became of images: reasons of the broken ones by path, and how often each conversion was made."""
 
     bad: dict[str, str]
@@ -69,7 +60,7 @@ def _convert(root: Path, params: PreprocessParams, job: _Job) -> _Found:
     found = _Found({}, Counter())
     with ExitStack() as stack:
         targets = [
-            (side, stack.enter_context(file.path.open("r+b")).fileno(), file.layout) for side, file in job.files.items()
+            (side, stack.enter_context(path.open("r+b")).fileno(), layout) for side, (path, layout) in job.files.items()
         ]
         for index, path in enumerate(job.paths, job.first):
             try:
@@ -87,25 +78,18 @@ def _convert(root: Path, params: PreprocessParams, job: _Job) -> _Found:
 class _HashAlong:
     """SHA-256 of a file while it is written, so that it need not be read from the disk once more."""
 
-    def __init__(self, file: _File, labels: NDArray[np.int64]) -> None:
-        self.file, self.position = file, len(head := file.layout.head(labels))
-        self.digest = hashlib.sha256(head)
+    def __init__(self, path: Path, layout: BetonLayout, labels: NDArray[np.int64]) -> None:
+        self.path, self.layout, head = path, layout, layout.head(labels)
+        self.digest, self.position = hashlib.sha256(head), len(head)
 
     def upto(self, images: int) -> None:
         """Take in the first so many images, which are written."""
-        layout = self.file.layout
-        end = layout.pointer(images) if images < layout.num_samples else layout.places
-        with self.file.path.open("rb") as file:
-            file.seek(self.position)
-            while self.position < end:
-                block = file.read(min(1 << 20, end - self.position))
-                self.digest.update(block)
-                self.position += len(block)
-
-    def finish(self) -> str:
-        """The hash of the finished file."""
-        self.digest.update(self.file.layout.tail())
-        return self.digest.hexdigest()
+        last = images == self.layout.num_samples
+        end = self.layout.places if last else self.layout.pointer(images)
+        self.digest.update(np.fromfile(self.path, np.uint8, end - self.position, offset=self.position).data)
+        self.position = end
+        if last:
+            self.digest.update(self.layout.tail())
 
 
 class _Split:
@@ -118,15 +102,14 @@ class _Split:
         listed = folder.splits[name]
         order = np.random.Generator(np.random.Philox(key=params.seed)).permutation(len(listed))
         self.samples: list[Sample] = [listed[i] for i in order]
-        self.name, self.params = name, params
-        self.root = folder.root / name
+        self.labels = np.array([sample.label for sample in self.samples], np.int64)
+        self.name, self.params, self.root = name, params, folder.root / name
         # The crops are always stored: every size is made from them, and the data card has their hash.
         sides = sorted({STORED_SIDE, *params.resolutions}, reverse=True)
         self.files = {side: out / f"{name}_{side}.beton" for side in sides}
         self.record = out / f"{name}.json"
         self.found, self.hashes = _Found({}, Counter()), dict[int, str]()
         self.open_files = ExitStack()
-        self.unfinished: dict[int, _File] = {}
         self.kept = self.record.exists() and all(file.exists() for file in self.files.values())
         if self.kept:
             record = json.loads(self.record.read_text(encoding="utf-8"))
@@ -134,60 +117,42 @@ class _Split:
             self.hashes = {side: record["sha256"][str(side)] for side in sides}
 
     @cached_property
-    def labels(self) -> NDArray[np.int64]:
-        """(N,) in the order of the files, with those of broken images."""
-        return np.array([sample.label for sample in self.samples], np.int64)
-
-    @cached_property
     def good(self) -> NDArray[np.int64]:
         """Numbers of the images that are not broken."""
         return np.array([i for i, s in enumerate(self.samples) if s.path not in self.found.bad], np.int64)
 
-    @property
-    def bytes(self) -> int:
-        """Room that the files take."""
-        return sum(BetonLayout(len(self.samples), side).size for side in self.files)
-
     def begin(self) -> list[_Job]:
         """Take the room on the disk; returns what is to be done."""
-        for side, path in self.files.items():
-            self.unfinished[side] = _File(*self.open_files.enter_context(new_beton(path, self.labels, side)))
+        files = {s: self.open_files.enter_context(new_beton(path, self.labels, s)) for s, path in self.files.items()}
+        self.hashed = {side: _HashAlong(*file, self.labels) for side, file in files.items()}
         paths = [sample.path for sample in self.samples]
-        return [_Job(at, paths[at : at + _JOB], self.unfinished) for at in range(0, len(paths), _JOB)]
+        return [_Job(at, paths[at : at + _JOB], files) for at in range(0, len(paths), _JOB)]
 
     def finish(self, results: Iterator[_Found]) -> None:
         """Follow the jobs to their end; then the files take their names, unless broken images forbid it."""
         from tqdm import tqdm
 
-        hashes = {side: _HashAlong(file, self.labels) for side, file in self.unfinished.items()}
         count = len(self.samples)
         with tqdm(total=count, desc=self.name, unit="img") as bar:
-            for end, found in zip(range(_JOB, count + _JOB, _JOB), results, strict=False):
-                self.found.bad |= found.bad
-                self.found.notes += found.notes
-                bar.update(min(end, count) - bar.n)
-                for hash_ in hashes.values() if not self.found.bad else ():
-                    hash_.upto(min(end, count))
-        if len(self.good) == 0 and self.params.on_bad_image == "skip":
+            for end, found in zip([*range(_JOB, count, _JOB), count], results, strict=False):
+                self.found.bad.update(found.bad)
+                self.found.notes.update(found.notes)
+                bar.update(end - bar.n)
+                for hashed in self.hashed.values() if not self.found.bad else ():
+                    hashed.upto(end)
+        if self.found.bad and self.params.on_bad_image == "fail":
+            return  # the other split may have broken images too, and the message lists all
+        if len(self.good) == 0:
             raise BadImagesError(f"{self.root}: every image is broken")
-        if not self.found.bad:
-            self.open_files.close()
-            self.hashes = {side: hash_.finish() for side, hash_ in hashes.items()}
-        elif self.params.on_bad_image == "skip":
-            self.open_files.close()
+        self.open_files.close()
+        if self.found.bad:
             log.warning("%s: leaving out %d broken image(s)", self.name, len(self.found.bad))
-            for side, path in self.files.items():
+            for path in self.files.values():
                 keep_images(path, self.good)
-                self.hashes[side] = sha256(path)
+            self.hashes = {side: sha256(path) for side, path in self.files.items()}
         else:
-            return
-        record = {"bad": self.found.bad, "notes": self.found.notes, "sha256": self.hashes}
-        write_text(self.record, json.dumps(record))
-
-    def remove(self) -> None:
-        """Delete what is finished."""
-        for path in (self.record, *self.files.values()):
-            path.unlink(missing_ok=True)
+            self.hashes = {side: hashed.digest.hexdigest() for side, hashed in self.hashed.items()}
+        write_text(self.record, json.dumps({**self.found._asdict(), "sha256": self.hashes}))
 
 
 def _source_hash(folder: ImageFolder) -> str:
@@ -224,13 +189,14 @@ def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[s
     source_hash = _source_hash(folder)
     splits = [_Split(folder, name, out, params) for name in folder.splits]
     new = [split for split in splits if not split.kept]
-    with disk_full_explained(out, sum(split.bytes for split in new)), ExitStack() as unfinished:
+    needed = sum(BetonLayout(len(split.samples), side).size for split in new for side in split.files)
+    with disk_full_explained(out, needed), ExitStack() as unfinished:
         jobs: list[_Job] = []
         for split in new:
             unfinished.enter_context(split.open_files)
             jobs += split.begin()
-        processes = params.workers or usable_cores()
-        with closing(shared_out(partial(_convert, root, params), jobs, processes, f"preprocessing {root}")) as results:
+        convert, processes = partial(_convert, root, params), params.workers or usable_cores()
+        with closing(shared_out(convert, jobs, processes, f"preprocessing {root}")) as results:
             for split in new:
                 split.finish(results)
         if params.on_bad_image == "fail":
@@ -245,7 +211,8 @@ def _refuse_bad(root: Path, splits: list[_Split]) -> None:
     if not failures:
         return
     for split in splits:
-        split.remove()
+        for path in (split.record, *split.files.values()):
+            path.unlink(missing_ok=True)
     raise BadImagesError(
         f"{len(failures)} broken image(s) in {root}:\n"
         + "\n".join(f"  {path}: {reason}" for path, reason in sorted(failures.items()))

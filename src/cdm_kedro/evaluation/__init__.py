@@ -1,1 +1,1 @@
-"""Judging images: feature extractors, statistics, distances, the report."""
+"""Compares samples with real images: feature extractors, statistics, metrics, and the page that shows them."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import repeat
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from cdm_kedro.errors import SourceError
 from cdm_kedro.evaluation.extractors.extractor import Extractor
+from cdm_kedro.evaluation.features import features_of
 from cdm_kedro.evaluation.metrics import InceptionScore, split_numbers
-from cdm_kedro.evaluation.sources import Images, Source
+from cdm_kedro.evaluation.sources import Source
 from cdm_kedro.evaluation.statistics import Moments, MomentsAccumulator
 from cdm_kedro.params.evaluation import EvaluateParams
 
@@ -66,7 +64,7 @@ class Summary(Reference):
 
 
 class Collector:
-    """Takes the features of a set of known size, in any order of batches and in any number of processes.
+    """Takes the features of a set of known size, in any order of batches.
 
     The seed, the size of the set and an image's index alone decide to which split, quarter and subset it belongs.
 
@@ -90,7 +88,7 @@ class Collector:
         """Add the images ``first`` .. ``first + len(features) - 1``.
 
         Raises:
-            ValueError: The features hold NaN or infinity.
+            FeaturesError: The features hold NaN or infinity.
         """
         span = slice(first, first + len(features))
         for number, accumulator in enumerate(self.moments):
@@ -103,19 +101,11 @@ class Collector:
         if len(chosen):
             self.rows.append((first + chosen, features[chosen]))
 
-    def merge(self, other: Collector) -> None:
-        """Add what the collector of another process has seen."""
-        for mine, theirs in zip(self.moments, other.moments, strict=True):
-            mine.merge(theirs)
-        self.inception_score.merge(other.inception_score)
-        self.has_logits = self.has_logits and other.has_logits
-        self.rows += other.rows
-
     def summary(self) -> Summary:
         """The result.
 
         Raises:
-            ValueError: There are fewer than two images.
+            FeaturesError: There are fewer than two images.
         """
         whole = MomentsAccumulator()
         for part in self.moments:
@@ -149,67 +139,21 @@ def collect(
     Args:
         source: where the images come from.
         extractor: network that makes the features.
-        params: limits, splits, seed and devices. Several devices give the same result as one, up to rounding.
+        params: limits, splits, seed and devices. Several devices and nodes give the same result as one.
         description: text of the progress bar.
-        on_features: called with (first index, (B, D) features) of every batch; one process then does all the work.
+        on_features: called with (first index, (B, D) features) of every batch, in order.
 
     Raises:
-        ValueError: There are fewer than ``MINIMUM`` images, or some cannot be read, or features are not finite.
+        SourceError: There are fewer than ``MINIMUM`` images, or some cannot be read.
+        FeaturesError: Features are not finite.
     """
     count = images_used(source, params)
     if count < MINIMUM:
-        raise ValueError(f"{source.path}: {count} image(s) are too few to score; at least {MINIMUM} are needed")
+        raise SourceError(f"{source.path}: {count} image(s) are too few to score; at least {MINIMUM} are needed")
     spans = [range(start, min(count, start + params.batch_size)) for start in range(0, count, params.batch_size)]
-    devices = params.devices if isinstance(params.devices, int) else max(1, torch.cuda.device_count())
-    processes = min(devices, len(spans))
-    if processes == 1 or on_features is not None or extractor.remake is None:
-        whole = _Share(source, Collector(count, params), spans, description)
-        return whole.collect(extractor, on_features).summary()
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        shares = [
-            _Share(source, Collector(count, params), spans[i::processes], f"{description} ({i})")
-            for i in range(processes)
-        ]
-        first, *others = pool.map(_collect_elsewhere, shares, repeat(extractor.remake), range(processes))
-    for other in others:
-        first.merge(other)
-    return first.summary()
-
-
-@dataclass
-class _Share:
-    """What one process has to do."""
-
-    source: Source
-    collector: Collector
-    spans: Sequence[range]
-    description: str
-
-    def collect(self, extractor: Extractor, on_features: OnFeatures | None = None) -> Collector:
-        from tqdm import tqdm
-
-        with tqdm(total=sum(map(len, self.spans)), desc=self.description, unit="img") as bar:
-            for first, images in _read_ahead(self.source, self.spans):
-                features, logits = extractor(images)
-                self.collector.add(first, features, logits)
-                if on_features is not None:
-                    on_features(first, features)
-                bar.update(len(images))
-        return self.collector
-
-
-def _collect_elsewhere(share: _Share, remake: Callable[[torch.device], Extractor], number: int) -> Collector:
-    """The work of a process of its own; the GPUs take turns."""
-    gpus = torch.cuda.device_count()
-    return share.collect(remake(torch.device("cuda", number % gpus) if gpus else torch.device("cpu")))
-
-
-def _read_ahead(source: Source, spans: Sequence[range]) -> Iterator[tuple[int, Images]]:
-    """Batches with their first index; a thread reads the next one while the current one is worked on."""
-    with ThreadPoolExecutor(1, "read-images") as pool:
-        waiting = [pool.submit(source.read, span) for span in spans[:1]]
-        for number, span in enumerate(spans):
-            images = waiting.pop().result()
-            if number + 1 < len(spans):
-                waiting.append(pool.submit(source.read, spans[number + 1]))
-            yield span.start, images
+    collector = Collector(count, params)
+    for first, features, logits in features_of(source, extractor, spans, params.devices, description):
+        collector.add(first, features, logits)
+        if on_features is not None:
+            on_features(first, features)
+    return collector.summary()

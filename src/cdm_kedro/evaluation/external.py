@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.errors import CdmError
+from cdm_kedro.errors import CdmError, SourceError
 from cdm_kedro.evaluation.collect import Reference, collect
 from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.reference import identity, is_statistics, load_statistics, summary_arrays
@@ -15,23 +13,6 @@ from cdm_kedro.evaluation.scoring import score
 from cdm_kedro.evaluation.sources import FolderSource, Source, open_source
 from cdm_kedro.files.npz import write_arrays
 from cdm_kedro.params.evaluation import EvaluateParams
-
-
-class ExternalError(CdmError, ValueError):
-    """Images, statistics or weights cannot be used; the message names the file and the remedy."""
-
-
-@contextmanager
-def _external_errors(prefix: str = "") -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise ExternalError(f"{prefix}{error}") from None
-
-
-def _open(key: str, path: Path, size: int | None) -> Source:
-    with _external_errors(f"{key}: "):
-        return open_source(path, size if path.is_dir() else None)
 
 
 def score_samples(params: EvaluateParams, samples: Path, reference: Path, size: int | None = None) -> dict[str, Any]:
@@ -49,24 +30,23 @@ def score_samples(params: EvaluateParams, samples: Path, reference: Path, size: 
         makes them doubtful.
 
     Raises:
-        ExternalError: Something cannot be read or compared, or there is a size and no folder.
+        CdmError: Images, statistics or weights cannot be used; the message names the file and the remedy.
     """
-    with _external_errors():
-        if size is not None and not samples.is_dir() and not reference.is_dir():
-            raise ExternalError(f"size {size} is for folders of images; neither {samples} nor {reference} is one")
-        opened = _open("samples", samples, size)
-        real = None if is_statistics(reference) else _open("reference", reference, size)
-        extractor = make_extractor(params)
-        remarks: list[str] = []
-        compared: Reference
-        if real is None:
-            compared, remarks = load_statistics(reference, extractor)
-        else:
-            ours, theirs = ("{1} x {0}".format(*source.read([0]).shape[1:3]) for source in (opened, real))
-            if ours != theirs:
-                remarks.append(f"the samples are {ours} pixels, the reference images {theirs}")
-            compared = collect(real, extractor, params, "reference")
-        metrics = score(collect(opened, extractor, params, "samples"), {"": compared}, extractor.name)
+    if size is not None and not samples.is_dir() and not reference.is_dir():
+        raise SourceError(f"size {size} is for folders of images; neither {samples} nor {reference} is one")
+    opened = _open("samples", samples, size)
+    real = None if is_statistics(reference) else _open("reference", reference, size)
+    extractor = make_extractor(params)
+    remarks: list[str] = []
+    compared: Reference
+    if real is None:
+        compared, remarks = load_statistics(reference, extractor)
+    else:
+        ours, theirs = ("{1} x {0}".format(*source.read([0]).shape[1:3]) for source in (opened, real))
+        if ours != theirs:
+            remarks.append(f"the samples are {ours} pixels, the reference images {theirs}")
+        compared = collect(real, extractor, params, "reference")
+    metrics = score(collect(opened, extractor, params, "samples"), {"": compared}, extractor.name)
     if isinstance(opened, FolderSource) and size is not None:
         remarks.append(f"the samples were cropped and resized to {size} pixels")
     if "note" in metrics:
@@ -78,6 +58,13 @@ def score_samples(params: EvaluateParams, samples: Path, reference: Path, size: 
         **metrics,
         **({"note": ". ".join(remarks)} if remarks else {}),
     }
+
+
+def _open(key: str, path: Path, size: int | None) -> Source:
+    try:
+        return open_source(path, size if path.is_dir() else None)
+    except CdmError as error:
+        raise SourceError(f"{key}: {error}") from None
 
 
 def write_statistics(params: EvaluateParams, source: Path, output: Path, size: int | None = None) -> str:
@@ -93,11 +80,10 @@ def write_statistics(params: EvaluateParams, source: Path, output: Path, size: i
         What the file holds, in words.
 
     Raises:
-        ExternalError: The images or the weights cannot be read.
+        CdmError: The images or the weights cannot be used.
     """
-    with _external_errors():
-        opened, extractor = open_source(source, size), make_extractor(params)
-        summary = collect(opened, extractor, params, "reference")
+    opened, extractor = open_source(source, size), make_extractor(params)
+    summary = collect(opened, extractor, params, "reference")
     write_arrays(output, {**summary_arrays(summary, always_sigma=True), **identity(extractor)})
     few = " (not more images than feature dimensions: sigma is singular)" if summary.n <= extractor.dim else ""
     return f"{summary.n} images, {extractor.name}{few}"

@@ -11,11 +11,12 @@ _SMALL = 1_000_000  # bytes of a PNG that a page holds as it is
 
 
 def fill_template(template: Path, **values: Any) -> str:
-    """Fill in a Jinja template; its text is escaped, and a value that is missing is an error."""
+    """Fill in a Jinja template; text in HTML is escaped, and a value that is missing is an error."""
     import jinja2
 
+    html = template.name.endswith(".html.j2")
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=html, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(template.read_text(encoding="utf-8")).render(**values)
 

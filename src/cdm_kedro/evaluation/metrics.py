@@ -82,13 +82,6 @@ class InceptionScore:
         np.add.at(self.negative_entropy, split, (p * log_p).sum(1))
         np.add.at(self.marginal, split, p)
 
-    def merge(self, other: InceptionScore) -> None:
-        """Add what the score of another process has seen."""
-        self.counts += other.counts
-        self.negative_entropy += other.negative_entropy
-        if other.marginal is not None:
-            self.marginal = other.marginal.copy() if self.marginal is None else self.marginal + other.marginal
-
     def result(self) -> tuple[float, float]:
         """Mean and standard deviation over splits.
 

@@ -12,6 +12,7 @@ from cdm_kedro.evaluation.html import fill_template, image_uri
 from cdm_kedro.evaluation.paper import TABLE_1A
 from cdm_kedro.evaluation.pictures import read_caption
 from cdm_kedro.evaluation.scoring import CANONICAL, metric_names
+from cdm_kedro.params.evaluation import ReportParams
 
 _SINGLE_IMAGES = ("neighbours", "realism")
 _GREY = "#9ca3af"
@@ -55,28 +56,28 @@ def metric_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[dict[str, A
     name = metrics["extractor"]["name"]
     names = metric_names(name)
     titles = ["FID", "KD × 10³", "IS"] if name == CANONICAL else ["FD", "KD × 10³", "score"]
-
-    def pair(ours: Mapping[str, Any], key: str, error: str, scale: float = 1.0) -> tuple[float | None, ...]:
-        return tuple(None if value is None else value * scale for value in (ours.get(key), ours.get(f"{key}_{error}")))
-
+    columns = {
+        "fd_train": (f"{names['fd']}_train", "std", 1.0),
+        "fd_val": (f"{names['fd']}_val", "std", 1.0),
+        "kd": (f"kd_{name}_val", "se", 1e3),
+        "score": (names["score"], "std", 1.0),
+        "precision": (f"{names['precision']}_train", "se", 1.0),
+        "recall": (f"{names['recall']}_train", "se", 1.0),
+    }
     rows = []
     for resolution in sorted(int(key[:-2]) for key in metrics if key.endswith("px")):
         ours = metrics[f"{resolution}px"]
-        rows.append(
-            {
-                "resolution": resolution,
-                "n": ours["n"],
-                "reference_n": (ours.get("reference_n_train"), ours.get("reference_n_val")),
-                "fd_train": pair(ours, f"{names['fd']}_train", "std"),
-                "fd_val": pair(ours, f"{names['fd']}_val", "std"),
-                "kd": pair(ours, f"kd_{name}_val", "se", 1e3),
-                "score": pair(ours, names["score"], "std"),
-                "precision": pair(ours, f"{names['precision']}_train", "se"),
-                "recall": pair(ours, f"{names['recall']}_train", "se"),
-                "note": ours.get("note"),
-                "paper": TABLE_1A.get(resolution),
-            }
-        )
+        row = {
+            "resolution": resolution,
+            "n": ours["n"],
+            "reference_n": (ours.get("reference_n_train"), ours.get("reference_n_val")),
+            "note": ours.get("note"),
+            "paper": TABLE_1A.get(resolution),
+        }
+        for column, (key, error, scale) in columns.items():
+            pair = ours.get(key), ours.get(f"{key}_{error}")
+            row[column] = tuple(None if value is None else value * scale for value in pair)
+        rows.append(row)
     return titles, rows
 
 
@@ -97,7 +98,7 @@ def training_cost(cards: Mapping[str, Mapping[str, Any]], price: float | None) -
 
 
 def render(
-    title: str,
+    params: ReportParams,
     metrics: Mapping[str, Any],
     data_card: Mapping[str, Any],
     sampling: Mapping[str, Any],
@@ -105,15 +106,12 @@ def render(
     curves: Mapping[str, Sequence[Mapping[str, float]]],
     grids: Mapping[str, Path],
     figures: Mapping[str, Path] | None = None,
-    cas: Sequence[Mapping[str, Any]] | None = None,
-    likelihood: Mapping[str, Mapping[str, Any]] | None = None,
-    price: float | None = None,
-    currency: str = "USD",
+    **tables: Any,
 ) -> str:
     """Make the page.
 
     Args:
-        title: heading.
+        params: title, and price of a device hour.
         metrics: what evaluation returned.
         data_card: what preprocessing recorded.
         sampling: the card of sampling, with ``seconds`` and ``num_samples``.
@@ -121,10 +119,8 @@ def render(
         curves: training curve of each model by name.
         grids: PNG of samples by resolution.
         figures: further PNG files by name, each shown with the caption that it holds.
-        cas: rows of the table of the classification accuracy score, as ``cas_table`` gives them.
-        likelihood: bits per dimension by model.
-        price: price of a device hour.
-        currency: currency of the price.
+        tables: what the pipelines ``cas`` and ``likelihood`` made, by these names, and the stage ``register`` as
+            ``registered``, if it is to be shown.
 
     Returns:
         HTML.
@@ -133,7 +129,7 @@ def render(
     pictures = [(name, image_uri(path), read_caption(path)) for name, path in (figures or {}).items()]
     return fill_template(
         Path(__file__).with_name("report.html.j2"),
-        title=title,
+        title=params.title,
         extractor=metrics["extractor"],
         canonical=metrics["extractor"]["name"] == CANONICAL,
         memorization=metrics.get("memorization"),
@@ -143,12 +139,11 @@ def render(
         data=data_card,
         sampling=sampling,
         cards=cards,
-        cost=training_cost(cards, price),
-        currency=currency,
+        cost=training_cost(cards, params.price_per_device_hour),
+        currency=params.currency,
         curves={name: curve_svg(points) for name, points in curves.items()},
         grids={resolution: image_uri(path) for resolution, path in grids.items()},
         single_images=[picture for picture in pictures if picture[0] in _SINGLE_IMAGES],
         figures=[picture for picture in pictures if picture[0] not in _SINGLE_IMAGES],
-        cas=cas,
-        likelihood=likelihood,
+        **{"cas": None, "likelihood": None, "registered": None, **tables},
     )

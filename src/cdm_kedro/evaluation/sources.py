@@ -21,6 +21,8 @@ Images = NDArray[np.uint8]
 class Source(Protocol):
     """Images of one size with random access, which are read from their files only when asked for.
 
+    Another process opens a source from its pickle, and two sources with the same pickle hold the same images.
+
     Attributes:
         path: file or folder.
         count: number of images.

@@ -8,7 +8,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from cdm_kedro.errors import CdmError
+
 Float = NDArray[np.float64]
+
+
+class FeaturesError(CdmError, ValueError):
+    """Features or statistics cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +78,16 @@ class MomentsAccumulator:
         """Add (B, D) features.
 
         Raises:
-            ValueError: The features are not two-dimensional, have another D than before, or are not finite.
+            FeaturesError: The features are not two-dimensional, have another D than before, or are not finite.
         """
         x = np.array(features)
         if x.ndim != 2:
-            raise ValueError(f"features must be (N, D); got {x.shape}")
+            raise FeaturesError(f"features must be (N, D); got {x.shape}")
         dim = self._dim()
         if dim is not None and x.shape[1] != dim:
-            raise ValueError(f"features have {x.shape[1]} dimensions, those before have {dim}")
+            raise FeaturesError(f"features have {x.shape[1]} dimensions, those before have {dim}")
         if not np.isfinite(x).all():
-            raise ValueError("features hold NaN or infinity; the images or the extractor's weights are damaged")
+            raise FeaturesError("features hold NaN or infinity; the images or the extractor's weights are damaged")
         if len(x) == 0:
             return
         self._rows.append(x)
@@ -124,10 +130,10 @@ class MomentsAccumulator:
         """Mean and unbiased covariance.
 
         Raises:
-            ValueError: There are fewer than two samples.
+            FeaturesError: There are fewer than two samples.
         """
         if self.n < 2:
-            raise ValueError(f"{self.n} image(s) have no covariance; at least 2 are needed")
+            raise FeaturesError(f"{self.n} image(s) have no covariance; at least 2 are needed")
         if self._shift is None:
             x = np.concatenate(self._rows).astype(np.float64)
             mu = x.mean(0)
@@ -168,10 +174,10 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     With B = G.T G too, it is the nuclear norm of F G.T. Both are stable if A or B is singular; a root of A B is not.
 
     Raises:
-        ValueError: The dimensions differ, or values are not finite.
+        FeaturesError: The dimensions differ, or values are not finite.
     """
     if a.mu.shape != b.mu.shape:
-        raise ValueError(
+        raise FeaturesError(
             f"the statistics have {len(a.mu)} and {len(b.mu)} dimensions; they come from different extractors"
         )
     if b.factor is None and a.factor is not None:
@@ -187,5 +193,5 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     difference = a.mu - b.mu
     value = float(difference @ difference + a.trace + b.trace - 2 * cross)
     if not np.isfinite(value):
-        raise ValueError("the statistics hold NaN or infinity")
+        raise FeaturesError("the statistics hold NaN or infinity")
     return max(value, 0.0)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 def sha256(path: Path) -> str:
     """Hash of a file's bytes, in hexadecimal."""
+    return _hash(path, "sha256")
+
+
+def md5(path: Path) -> str:
+    """Hash of a file's bytes, in hexadecimal, as DVC has it."""
+    return _hash(path, "md5")
+
+
+def _hash(path: Path, algorithm: str) -> str:
+    digest = hashlib.new(algorithm)
     with path.open("rb") as file:
-        if hasattr(hashlib, "file_digest"):
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256()
         while block := file.read(1 << 20):
             digest.update(block)
-        return digest.hexdigest()
+    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -35,8 +34,7 @@ def write_npz(path: Path, shards: list[Path], key: str, resolution: int, labels:
         resolution: side of the images.
         labels: (N,).
     """
-    part = path.with_name(path.name + ".part")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+    with written_whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         # A fixed date keeps the bytes a function of the samples alone.
         with archive.open(zipfile.ZipInfo("arr_0.npy", (1980, 1, 1, 0, 0, 0)), "w", force_zip64=True) as file:
             shape = (len(labels), resolution, resolution, 3)
@@ -47,7 +45,6 @@ def write_npz(path: Path, shards: list[Path], key: str, resolution: int, labels:
                     file.write(np.ascontiguousarray(arrays[key]).tobytes())
         with archive.open(zipfile.ZipInfo("arr_1.npy", (1980, 1, 1, 0, 0, 0)), "w") as file:
             np.lib.format.write_array(file, labels, allow_pickle=False)
-    os.replace(part, path)
 
 
 _LOCAL_HEADER = 30  # bytes of a zip entry's local header before its name

@@ -1,9 +1,8 @@
-"""Room on a disk: taken before the work, and said in a sentence when it ends."""
+"""Room on a disk: said in a sentence when it ends."""
 
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,15 +37,3 @@ def disk_full_explained(folder: Path, needed: int = 0) -> Iterator[None]:
             f"{folder}: no space left on its file system ({wanted}{free / 1e9:.3g} GB were free at the start). "
             "Nothing unfinished was kept; make room and run again."
         ) from None
-
-
-def reserve(descriptor: int, size: int) -> None:
-    """Give an empty file its final size, and its place on the disk where the system can.
-
-    Raises:
-        OSError: no room.
-    """
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(descriptor, 0, size)
-    else:
-        os.ftruncate(descriptor, size)

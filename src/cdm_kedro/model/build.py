@@ -1,8 +1,9 @@
-"""Objects that a model's parameters describe: its network, its forward process, its conditioning augmentation."""
+"""Objects that a model's parameters describe: its network, its forward process and its augmentation."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from cdm_kedro.diffusion.augmentation import (
     Augmentation,
@@ -33,6 +34,25 @@ def build_unet(params: ModelParams, num_classes: int) -> UNet:
         if isinstance(params.augmentation, GaussianAugmentation):
             aug_levels = build_process(params.augmentation).level_bounds()
     return PreconditionedUNet(params, num_classes, levels, aug_levels)
+
+
+def network_inputs(params: ModelParams, batch: int, side: int) -> list[Tensor | None]:
+    """Make zeros of the shapes that a model's network takes, on torch's default device.
+
+    Args:
+        params: of the model.
+        batch: number of images.
+        side: of the images in pixels; a model trained on crops sees smaller ones than it makes.
+
+    Returns:
+        Arguments of the network's ``forward``, in order.
+    """
+    inputs: list[Tensor | None] = [torch.zeros(batch, 3, side, side), torch.zeros(batch)]
+    inputs.append(torch.zeros(batch, dtype=torch.int64) if params.unet.class_cond else None)
+    if params.low_resolution is not None:
+        low, augmented = side * params.low_resolution // params.resolution, params.augmentation.kind == "gaussian"
+        inputs += [torch.zeros(batch, 3, low, low), torch.zeros(batch) if augmented else None]
+    return inputs
 
 
 def build_process(params: DiffusionParams | GaussianAugmentation) -> DiffusionProcess:

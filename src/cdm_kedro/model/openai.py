@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cdm_kedro.errors import CdmError
-from cdm_kedro.model.layers import Attention, Resample, ResBlock
 from cdm_kedro.model.unet import UNet
 
-_RES = {
+_LAYERS = {
     "norm1": "in_layers.0",
     "conv1": "in_layers.2",
     "emb": "emb_layers.1",
     "norm2": "out_layers.0",
     "conv2": "out_layers.3",
     "skip": "skip_connection",
+    "norm": "norm",
+    "qkv": "qkv",
+    "proj": "proj_out",
+}
+_GROUPS = {"down": ("input_blocks", 1, "op"), "middle": ("middle_block", 0, ""), "up": ("output_blocks", 0, "conv")}
+"""OpenAI's name of a group of blocks, the number of its first block, and its name of a plain resampling convolution."""
+_ENDS = {
+    "conv_in": "input_blocks.0.0",
+    "norm_out": "out.0",
+    "conv_out": "out.2",
+    "noise_emb.fc1": "time_embed.0",
+    "noise_emb.fc2": "time_embed.2",
+    "class_emb": "label_emb",
 }
 
 
@@ -28,34 +40,21 @@ class ConversionError(CdmError, ValueError):
     """A file is no state dict of the network that the parameters describe; the message names tensors and shapes."""
 
 
-def _layers(net: UNet) -> Iterator[tuple[str, str, nn.Module]]:
-    """Yield our name, OpenAI's name and the module of every layer with parameters."""
-    yield "conv_in", "input_blocks.0.0", net.conv_in
-    groups = (("down", "input_blocks", 1), ("middle", "middle_block", 0), ("up", "output_blocks", 0))
-    for ours, theirs, first in groups:
-        for i, entry in enumerate(getattr(net, ours)):
-            if not isinstance(entry, nn.ModuleList):  # the middle is one flat list
-                yield from _inside(f"{ours}.{i}", f"{theirs}.{i}", entry)
-                continue
-            for j, layer in enumerate(entry):
-                yield from _inside(f"{ours}.{i}.{j}", f"{theirs}.{i + first}.{j}", layer)
-    yield "norm_out", "out.0", net.norm_out
-    yield "conv_out", "out.2", net.conv_out
-    yield "noise_emb.fc1", "time_embed.0", net.noise_emb.fc1
-    yield "noise_emb.fc2", "time_embed.2", net.noise_emb.fc2
-    if net.class_emb is not None:
-        yield "class_emb", "label_emb", net.class_emb
+def openai_name(name: str) -> str:
+    """Translate the name of a tensor of ours, such as ``down.3.0.conv1.weight``, to OpenAI's.
 
-
-def _inside(ours: str, theirs: str, layer: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
-    if isinstance(layer, ResBlock):
-        for own, peer in _RES.items():
-            yield f"{ours}.{own}", f"{theirs}.{peer}", layer.get_submodule(own)
-    elif isinstance(layer, Attention):
-        for own, peer in (("norm", "norm"), ("qkv", "qkv"), ("proj", "proj_out")):
-            yield f"{ours}.{own}", f"{theirs}.{peer}", layer.get_submodule(own)
-    elif isinstance(layer, Resample):
-        yield f"{ours}.conv", f"{theirs}.{'conv' if layer.up else 'op'}", layer.conv
+    Raises:
+        ConversionError: their networks have no such tensor.
+    """
+    module, _, kind = name.rpartition(".")
+    if module in _ENDS:
+        return f"{_ENDS[module]}.{kind}"
+    group, *places, layer = module.split(".")
+    if group not in _GROUPS:
+        raise ConversionError(f"published networks have no {module}; take settings that need none")
+    blocks, first, resampling = _GROUPS[group]
+    number = int(places[0]) + first
+    return ".".join([blocks, str(number), *places[1:], resampling if layer == "conv" else _LAYERS[layer], kind])
 
 
 def _reorder_heads(rows: Tensor, heads: int) -> Tensor:
@@ -66,14 +65,9 @@ def _reorder_heads(rows: Tensor, heads: int) -> Tensor:
 
 def openai_shapes(net: UNet) -> dict[str, tuple[int, ...]]:
     """Name the tensors that OpenAI's network of this structure has, with their shapes."""
-    shapes = {}
-    for _, theirs, module in _layers(net):
-        for kind, tensor in module.named_parameters(recurse=False):
-            shape = tuple(tensor.shape)
-            # Their attention uses 1-D convolutions.
-            one_dimensional = theirs.endswith((".qkv", ".proj_out")) and kind == "weight"
-            shapes[f"{theirs}.{kind}"] = shape[:-1] if one_dimensional else shape
-    return shapes
+    shapes = {openai_name(name): tuple(parameter.shape) for name, parameter in net.named_parameters()}
+    # Their attention uses 1-D convolutions.
+    return {k: v[:-1] if k.endswith((".qkv.weight", ".proj_out.weight")) else v for k, v in shapes.items()}
 
 
 def convert_openai(state: Mapping[str, Tensor], net: UNet, new_attention_order: bool = False) -> dict[str, Tensor]:
@@ -103,12 +97,12 @@ def convert_openai(state: Mapping[str, Tensor], net: UNet, new_attention_order: 
     if differences:
         raise ConversionError("its network has another structure than the parameters:\n  " + "\n  ".join(differences))
     out: dict[str, Tensor] = {}
-    for ours, theirs, module in _layers(net):
-        for kind, parameter in module.named_parameters(recurse=False):
-            tensor = state[f"{theirs}.{kind}"].float()
-            if isinstance(module, nn.Conv2d) and ours.endswith(".qkv") and not new_attention_order:
-                tensor = _reorder_heads(tensor, net.get_submodule(ours.removesuffix(".qkv")).num_heads)
-            out[f"{ours}.{kind}"] = tensor.reshape(parameter.shape)
+    for ours, parameter in net.named_parameters():
+        tensor = state[openai_name(ours)].float()
+        attention, is_qkv, _ = ours.partition(".qkv.")
+        if is_qkv and not new_attention_order:
+            tensor = _reorder_heads(tensor, net.get_submodule(attention).num_heads)
+        out[ours] = tensor.reshape(parameter.shape)
     return out
 
 

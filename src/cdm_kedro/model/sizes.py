@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.build import build_unet, network_inputs
 from cdm_kedro.model.unet import UNet
 from cdm_kedro.params.model import ModelParams, TrainedModelParams
 
@@ -28,37 +28,22 @@ class ModelSize:
     training_flops: float
 
 
-def network_inputs(params: ModelParams, batch: int, aug: bool) -> list[torch.Tensor | None]:
-    """Make zeros of the shapes that a model's network sees in training, on the default device.
-
-    Args:
-        params: of the model.
-        batch: number of images.
-        aug: whether the network receives s.
-
-    Returns:
-        Arguments of the network's ``forward``, in order.
-    """
-    training = params.training if isinstance(params, TrainedModelParams) else None
-    side = (training.crop if training else None) or params.resolution
-    inputs: list[torch.Tensor | None] = [torch.zeros(batch, 3, side, side), torch.zeros(batch)]
-    inputs.append(torch.zeros(batch, dtype=torch.int64) if params.unet.class_cond else None)
-    if params.low_resolution is not None:
-        low = side * params.low_resolution // params.resolution
-        inputs += [torch.zeros(batch, 3, low, low), torch.zeros(batch) if aug else None]
-    return inputs
-
-
 def forward_flops(net: UNet, params: ModelParams) -> float:
     """Count the operations of one evaluation on one image, by evaluating ``net`` on its own device."""
     training, device = net.training, next(net.parameters()).device
     with torch.device(device):
-        inputs = network_inputs(params, 1, net.aug_emb is not None)
+        inputs = network_inputs(params, 1, training_side(params))
     net.eval()
     with FlopCounterMode(display=False) as counter:  # with gradients, as in training
         net(*inputs)
     net.train(training)
     return float(counter.get_total_flops())
+
+
+def training_side(params: ModelParams) -> int:
+    """Side in pixels of the images that a model is trained on: of its crops, or of its whole images."""
+    crop = params.training.crop if isinstance(params, TrainedModelParams) else None
+    return crop or params.resolution
 
 
 def model_size(params: ModelParams, num_classes: int) -> ModelSize:

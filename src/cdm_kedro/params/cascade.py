@@ -22,7 +22,11 @@ from cdm_kedro.params.explain import not_a_key
 from cdm_kedro.params.files import Parameters, read_globals, read_parameters
 from cdm_kedro.params.sampling import SEARCHES, asked_searches
 
-KEYS = ("cascade", "embedded", "preprocess", "sample", "evaluate", "report", "cas", "likelihood", "claim", *SEARCHES)
+KEYS = (
+    *("cascade", "embedded", "preprocess", "sample", "grids", "evaluate", "report", "cas", "likelihood", "claim"),
+    "slurm",
+    *SEARCHES,
+)
 """Top-level keys, besides the names of the models."""
 
 

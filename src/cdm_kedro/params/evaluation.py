@@ -32,6 +32,9 @@ class EvaluateParams(Params):
     )
     splits: int = Field(10, ge=1, description="splits of the Inception-style score")
     seed: int = Field(0, ge=0, description="which images are in which split and whose features are kept")
+    champion_metric: Literal["fd_val", "fd_train", "kd_val", "score", "precision_train", "recall_train"] = Field(
+        "fd_val", description="score at the largest size that decides which registered cascade is the champion"
+    )
 
     @model_validator(mode="after")
     def _weights(self) -> EvaluateParams:

@@ -100,4 +100,8 @@ class SamplingParams(Params):
 class SampleParams(SamplingParams):
     """How the whole cascade is sampled."""
 
-    grid_columns: int = Field(8, ge=1, description="images a class in the PNG grids")
+
+class GridsParams(Params):
+    """Pictures of the samples."""
+
+    columns: int = Field(8, ge=1, description="images a class in the PNG grids")

@@ -7,10 +7,12 @@ from cdm_kedro.pipelines.convert.nodes import make_convert
 from cdm_kedro.pipelines.embedded.nodes import generate_embedded
 from cdm_kedro.pipelines.evaluate.nodes import evaluate
 from cdm_kedro.pipelines.extras import CAS_PICTURES
+from cdm_kedro.pipelines.grids.nodes import draw_grids
 from cdm_kedro.pipelines.preprocess.nodes import preprocess
 from cdm_kedro.pipelines.reference.nodes import make_reference
+from cdm_kedro.pipelines.register.nodes import register_cascade
 from cdm_kedro.pipelines.report.nodes import draw_single_images, report
-from cdm_kedro.pipelines.sample.nodes import draw_grids, sample_cascade
+from cdm_kedro.pipelines.sample.nodes import sample_cascade
 from cdm_kedro.pipelines.train.nodes import make_train
 from cdm_kedro.pipelines.train.selecting import make_selecting_train
 from cdm_kedro.pipelines.wiring import Stages, parts, real_images, same
@@ -50,15 +52,15 @@ def _add_models(stages: Stages, cascade: CascadeShape) -> None:
 
 
 def _add_sampling(stages: Stages, cascade: CascadeShape) -> None:
-    """The whole cascade is sampled in one stage; its samples are labelled (ADM's npz)."""
+    """The whole cascade is sampled in one stage; its samples are labelled (ADM's npz). Pictures are another stage."""
     samples = same(*(f"samples_{side}" for side in cascade.resolutions))
     grids = same(*(f"grid_{side}" for side in cascade.resolutions))
     inputs = {"params": "params:sample"}
     models = same(*(f"{name}_model" for name in cascade.names), *cascade.sample_inputs)
     outputs = {**samples, "card": "sample_card"}
     stages.add("sample", "sample_cascade", sample_cascade, inputs | models, outputs, "sample")
-    inputs |= {"classes": "classes" if cascade.images else "class_names", **samples}
-    stages.add("sample", "draw_grids", draw_grids, inputs, grids, "sample", "picture")
+    inputs = {"params": "params:grids", "classes": "classes" if cascade.images else "class_names", **samples}
+    stages.add("grids", "draw_grids", draw_grids, inputs, grids, "picture")
 
 
 def _add_evaluation(stages: Stages, cascade: CascadeShape) -> None:
@@ -69,6 +71,9 @@ def _add_evaluation(stages: Stages, cascade: CascadeShape) -> None:
     )
     inputs = params | made | same("classes", *(f"samples_{side}" for side in cascade.resolutions))
     stages.add("evaluate", "evaluate_samples", evaluate, inputs, same("metrics", "single_images"), "evaluate")
+    networks = same(*(f"{name}_{part}" for name in cascade.names for part in ("model", "card")))
+    inputs = params | {"sampling": "sample_card"} | same("metrics", "data_card", "classes") | networks
+    stages.add("register", "register_cascade", register_cascade, inputs, "registered", "register")
 
 
 def _add_report(stages: Stages, cascade: CascadeShape) -> None:
@@ -79,7 +84,11 @@ def _add_report(stages: Stages, cascade: CascadeShape) -> None:
     shown = [f"{model.name}_card" for model in cascade.models]
     shown += [f"{model.name}_curve" for model in cascade.models if not model.pretrained]
     shown += [f"grid_{side}" for side in cascade.resolutions]
-    inputs = {"sampling": "sample_card", "params": "params:report", **same("metrics", "data_card", *shown)}
+    inputs = {
+        "sampling": "sample_card",
+        "params": "params:report",
+        **same("metrics", "data_card", "registered", *shown),
+    }
     figures = [*drawn]
     for name in cascade.reported:
         if name == "cas":

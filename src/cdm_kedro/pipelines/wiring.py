@@ -1,4 +1,4 @@
-"""Words for wiring: stages by name, and datasets that nodes take and make under names of a pattern."""
+"""Shorthand for wiring: stages that grow node by node, and datasets whose names follow a pattern."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-RUNS_MODULES = ("cdm_kedro.processes.torchrun",)
+RUNS_MODULES = ("cdm_kedro.processes.torchrun", "cdm_kedro.processes.srun")
 """Modules that this one starts as processes."""
 
 
@@ -53,10 +54,32 @@ def threads_wanted(processes: int) -> int:
     return max(1, min(usable, psutil.cpu_count(logical=False) or usable) // processes)
 
 
+def slurm_nodes() -> int:
+    """Number of nodes of the Slurm job whose batch script runs this process; 1 in a step of a job and elsewhere."""
+    if "PET_NNODES" in os.environ or "SLURM_STEP_ID" in os.environ:
+        return 1
+    return int(os.environ.get("SLURM_JOB_NUM_NODES", "1"))
+
+
+def _under_srun(nodes: int) -> bool:
+    return nodes > 1 and "PET_NNODES" not in os.environ
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        return int(listener.getsockname()[1])
+
+
 def _command(module: str, job_file: Path, processes: int, nodes: int) -> list[str]:
     run = ["-m", module, str(job_file)]
     if processes == 1 and nodes == 1:
         return [sys.executable, *run]
+    if _under_srun(nodes):
+        each = int(os.environ.get("SLURM_CPUS_PER_TASK", "1")) // processes
+        place = [f"--nodes={nodes}", f"--ntasks={nodes * processes}", f"--ntasks-per-node={processes}"]
+        srun = ["srun", *place, f"--cpus-per-task={max(1, each)}", "--kill-on-bad-exit=1", "--input=none"]
+        return [*srun, sys.executable, "-m", RUNS_MODULES[1], *run[1:]]
     # On one node the loopback address always works. On several nodes, PET_* variables say where to meet.
     where = ["--standalone", "--local-addr=127.0.0.1"] if nodes == 1 else []
     torchrun = ["-m", RUNS_MODULES[0], *where, f"--nproc-per-node={processes}", "--max-restarts=0"]
@@ -67,20 +90,26 @@ def _environment(processes: int, nodes: int, defaults: Mapping[str, str]) -> dic
     env = {**defaults, **os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(threads_wanted(processes))}
     if nodes == 1:  # otherwise torchrun would read the number of nodes from them
         env = {key: value for key, value in env.items() if not key.startswith("PET_")}
+    if _under_srun(nodes):
+        env["MASTER_PORT"] = str(_free_port())
     if nodes == 1 and processes > 1 and sys.platform == "linux":
         env.setdefault("GLOO_SOCKET_IFNAME", "lo")  # otherwise gloo looks up the host's name, which may fail
     return env
 
 
 @contextlib.contextmanager
-def _forward_signals(process: subprocess.Popen[str]) -> Iterator[list[int]]:
-    """Pass the first SIGINT or SIGTERM on to the process group, which saves its state; a second one kills it."""
+def _forward_signals(process: subprocess.Popen[str], srun: bool) -> Iterator[list[int]]:
+    """Pass the first SIGINT or SIGTERM on to the process group, which saves its state; a second one kills it.
+
+    srun passes USR1 on to processes on all nodes. It kills them when it gets TERM itself.
+    """
     received: list[int] = []
 
     def forward(number: int, _: Any) -> None:
         received.append(number)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number if len(received) == 1 else signal.SIGKILL)
+            first, later = (signal.SIGUSR1, signal.SIGTERM) if srun else (number, signal.SIGKILL)
+            os.killpg(process.pid, first if len(received) == 1 else later)
 
     if threading.current_thread() is not threading.main_thread():
         yield received
@@ -127,7 +156,7 @@ def run_module(
     reader = threading.Thread(target=lambda stream: tail.extend(stream), args=(process.stderr,), daemon=True)
     reader.start()
     try:
-        with _forward_signals(process) as received:
+        with _forward_signals(process, _under_srun(nodes)) as received:
             for line in process.stdout:
                 on_event(json.loads(line))
             code = process.wait()

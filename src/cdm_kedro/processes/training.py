@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cdm_kedro.errors import CdmError, CdmInterrupted
-from cdm_kedro.processes.launch import processes_wanted, run_module
+from cdm_kedro.processes.launch import processes_wanted, run_module, slurm_nodes
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +34,14 @@ def has_gpu() -> bool:
 
 
 def nodes_wanted() -> int:
-    """Number of machines that train together, from torchrun's variable PET_NNODES (see docs/training.md).
+    """Number of machines that train together: what torchrun's PET_NNODES says, else the nodes of the Slurm job.
 
     Raises:
         TrainingError: a range of nodes, or no meeting point.
     """
-    nodes = os.environ.get("PET_NNODES", "1")
+    nodes = os.environ.get("PET_NNODES")
+    if nodes is None:
+        return slurm_nodes()
     if not nodes.isdecimal() or nodes == "0":
         raise TrainingError(
             f"PET_NNODES is {nodes!r}; give the number of nodes, for the batch is shared by all of them"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from cdm_kedro.processes.parent import end_with_parent
+
 if TYPE_CHECKING:
     import torch
+
+
+FOLLOWER = "CDM_FOLLOWER"
+"""Set in the processes of nodes that Kedro does not run on, where all nodes read the same job."""
 
 
 class Place(NamedTuple):
@@ -22,11 +26,15 @@ class Place(NamedTuple):
     size: int
     local: int
 
+    @property
+    def leads(self) -> bool:
+        """Whether it is the first process of the node that Kedro runs on, as far as the environment says."""
+        return self.local == 0 and FOLLOWER not in os.environ
+
 
 def begin() -> Place:
-    """Have the kernel end this process when its parent ends (Linux only), and find its place."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    """Have this process end with its parent, and find its place."""
+    end_with_parent()
     return Place(*(int(os.environ.get(k, d)) for k, d in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))))
 
 

@@ -1,65 +1,101 @@
-"""Which source files a node really depends on: its module and everything of this package that it imports."""
+"""The code that a run works with: a copy of the package, made when the run begins."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-PACKAGE = "cdm_kedro"
-# Changing how runs are tracked or wired changes no output; wiring shows in dvc.yaml itself.
-NOT_LINEAGE = (f"{PACKAGE}.provenance", f"{PACKAGE}.tracking")
+from cdm_kedro.provenance.digests import NODES, PACKAGE, digest, write_digests
+from cdm_kedro.provenance.dvcfile import is_code, sources
+from cdm_kedro.provenance.staleness import ProvenanceError, Staleness
 
 
-def _module_file(module: str, source: Path) -> Path | None:
-    base = source.joinpath(*module.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
-
-
-def _imports(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found.add(node.module)
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id == "RUNS_MODULES" for t in node.targets
-        ):
-            found.update(ast.literal_eval(node.value))  # modules started as processes of their own
-    return {name for name in found if name == PACKAGE or name.startswith(PACKAGE + ".")}
-
-
-def source_files(function: Callable[..., Any], source: Path) -> list[Path]:
-    """Files whose change makes a node's output stale.
-
-    Follows imports statically, inside functions too, and counts the ``__init__`` of every package on the way and
-    templates that lie beside a module under its name.
+class Code:
+    """The code and the parameter files as they were when this process began.
 
     Args:
-        function: the node's function.
-        source: folder that holds the package.
-
-    Returns:
-        Sorted paths.
+        root: project folder.
     """
-    todo, seen, files = [function.__module__], set(), set()
-    while todo:
-        module = todo.pop()
-        if module in seen or module.startswith(NOT_LINEAGE):
-            continue
-        seen.add(module)
-        path = _module_file(module, source)
-        if path is None:  # a name inside a module, or a module of someone else
-            continue
-        files.add(path)
-        files.update(path.parent.glob(f"{path.stem}*.j2"))
-        todo += sorted(_imports(path))
-        if "." in module:
-            todo.append(module.rsplit(".", 1)[0])
-    return sorted(files)
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.copy = (
+            root / ".scratch" / "code" / socket.gethostname() / str(os.getpid())
+        )  # machines may share the folder
+        self._path = os.environ.get("PYTHONPATH")
+        self._began = self._times()
+
+    def _times(self) -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in sources(self.root)}
+
+    def edited(self) -> bool:
+        """Whether code or parameters were edited since this process began."""
+        return self._times() != self._began
+
+    def take(self) -> None:
+        """Import what is not imported yet from a copy, here and in processes that start here.
+
+        A run then works with the code that it began with, whatever is edited meanwhile.
+        """
+        import psutil
+
+        for old in self.copy.parent.glob("*"):
+            if old == self.copy or not psutil.pid_exists(int(old.name)):
+                shutil.rmtree(old, ignore_errors=True)
+        shutil.copytree(self.root / "src" / PACKAGE, self.copy / PACKAGE)
+        sys.path.insert(0, str(self.copy))
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(self.copy), *filter(None, [self._path])])
+        for name, module in list(sys.modules.items()):
+            if (name == PACKAGE or name.startswith(f"{PACKAGE}.")) and hasattr(module, "__path__"):
+                module.__path__ = [str(self.copy.joinpath(*name.split(".")))]
+
+    def record(self, staleness: Staleness, stages: Iterable[str], source: Path | None = None) -> None:
+        """Bring the digest files up to date, as `dvc repro` does by running these stages.
+
+        Args:
+            staleness: of the environment.
+            stages: DVC's names of the stages that write digest files.
+            source: folder of the code; the copy by default.
+
+        Raises:
+            ProvenanceError: the code is being edited at this very moment.
+        """
+        for name in stages:
+            run = staleness.begin(name)
+            try:
+                if run.state == "due":
+                    folder, *modules = run.stage.cmd.split()[2:]
+                    write_digests(Path(folder), [NODES + module for module in modules], source or self.copy)
+                    if self.edited():
+                        raise ProvenanceError("the code was edited while this run began; run again")
+                if run.state != "fresh":
+                    staleness.record(run)
+            finally:
+                staleness.end(run)
+
+    def refuse_other(self, stage: Any) -> None:
+        """Refuse to run a stage for `dvc repro` with code that is not the code that DVC will record.
+
+        Raises:
+            ProvenanceError: the code was edited since DVC's stage ``code`` wrote the digest files.
+        """
+        for dependency in stage.deps:
+            if is_code(dependency.def_path):
+                path = Path(dependency.fs_path)
+                if path.read_text(encoding="utf-8") != digest(NODES + path.stem, self.copy):
+                    raise ProvenanceError(
+                        "the code was edited after this `dvc repro` began, so nothing was run; run it again"
+                    )
+
+    def discard(self) -> None:
+        """Remove the copy; processes that start from here on import the code of the project again."""
+        shutil.rmtree(self.copy, ignore_errors=True)
+        if self._path is None:
+            os.environ.pop("PYTHONPATH", None)
+        else:
+            os.environ["PYTHONPATH"] = self._path

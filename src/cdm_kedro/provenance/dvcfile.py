@@ -11,11 +11,13 @@ from kedro.pipeline import Pipeline
 
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.params.files import read_parameters
-from cdm_kedro.provenance.code import source_files
+from cdm_kedro.provenance.digests import NODES, digest_name
 from cdm_kedro.provenance.stages import by_stage
 
 FILES = ("weights", "training.selection.weights")
 """Keys of parameters that name a file. A stage that reads such a parameter depends on the file's content too."""
+CODE = "code"
+"""Folder of digest files below an environment's ``root``, and DVC's name of the stage that writes them."""
 HEADER = "# Written by `kedro dvc-yaml{option}` from the pipeline, the catalog and the parameters; do not edit.\n"
 
 
@@ -24,6 +26,16 @@ def dvc_file(root: Path, env: str | None, extra: str | None = None) -> Path:
     if env in (None, "base", "local"):
         return root / "dvc.yaml" if extra is None else root / "dvc" / "base" / extra / "dvc.yaml"
     return root / "dvc" / str(env) / (extra or "") / "dvc.yaml"
+
+
+def code_stage(extra: str | None) -> str:
+    """DVC's name of the stage that writes the digest files of the cascade, or of one of its extra pipelines."""
+    return CODE if extra is None else f"{extra}_{CODE}"
+
+
+def is_code(path: str) -> bool:
+    """Whether an input of a stage is a digest of code."""
+    return path.endswith(".txt") and CODE in Path(path).parts
 
 
 def _dvc_metadata(dataset: Any) -> dict[str, Any]:
@@ -55,8 +67,12 @@ def out_of_date(root: Path, env: str | None, extras: Iterable[str]) -> bool:
     if not all(file.exists() for file in files):
         return True
     oldest = min(file.stat().st_mtime_ns for file in files)
-    sources = (*(root / "conf").rglob("*.yml"), *(root / "src").rglob("*.py"), *(root / "src").rglob("*.j2"))
-    return any(path.stat().st_mtime_ns > oldest for path in sources)
+    return any(path.stat().st_mtime_ns > oldest for path in sources(root))
+
+
+def sources(root: Path) -> list[Path]:
+    """Files of code and configuration that a run follows from."""
+    return [*(root / "conf").rglob("*.yml"), *(root / "src").rglob("*.py"), *(root / "src").rglob("*.j2")]
 
 
 def refresh(
@@ -118,7 +134,7 @@ def _forget_stages_with_fewer_inputs(path: Path, text: str) -> None:
 
 
 def _data(stage: dict[str, Any]) -> set[str]:
-    return {path for path in stage["deps"] if not path.startswith("src/")}
+    return {path for path in stage["deps"] if not path.startswith("src/") and not is_code(path)}
 
 
 def rendered(
@@ -166,19 +182,30 @@ def render(
     values, origin = read_parameters(root / "conf", env if other else None)
     globals_env = env if other and (root / "conf" / str(env) / "globals.yml").exists() else "base"
     up = "../" * len(dvc_file(root, env, extra).parent.relative_to(root).parts)
-    document: dict[str, Any] = {"vars": [f"{up}conf/{globals_env}/globals.yml"], "stages": {}}
+    folder = "/".join(("${root}", CODE, *([extra] if extra else [])))
+    modules = {name: sorted({node.func.__module__ for node in pipelines[name].nodes}) for name in stages}
+    needed = sorted({module for some in modules.values() for module in some})
+    code: dict[str, Any] = {
+        "cmd": " ".join(["kedro code-digests", folder, *(module.removeprefix(NODES) for module in needed)]),
+        "deps": ["src/cdm_kedro"],
+        "outs": [f"{folder}/{digest_name(module)}" for module in needed],
+    }
+    if up:
+        code = {"cmd": code["cmd"], "wdir": up.rstrip("/"), **code}
+    document: dict[str, Any] = {
+        "vars": [f"{up}conf/{globals_env}/globals.yml"],
+        "stages": {code_stage(extra): code},
+    }
     plots: list[Any] = []
     for name in stages:
         pipeline = pipelines[name]
         stage: dict[str, Any] = {"cmd": f"kedro run{option} --pipelines={name}"}
         if up:
             stage["wdir"] = up.rstrip("/")
-        code = {
-            f.relative_to(root).as_posix() for node in pipeline.nodes for f in source_files(node.func, root / "src")
-        }
         inputs = {_path(catalog.get(d), root, d) for d in pipeline.inputs() if not d.startswith("params:")}
         parameters = sorted(d.removeprefix("params:") for d in pipeline.inputs() if d.startswith("params:"))
-        stage["deps"] = sorted(inputs | _named_files(parameters, values)) + sorted(code)
+        stage["deps"] = sorted(inputs | _named_files(parameters, values))
+        stage["deps"] += [f"{folder}/{digest_name(module)}" for module in modules[name]]
         params: dict[str, list[str]] = {}
         for parameter in parameters:
             top = parameter.split(".")[0]

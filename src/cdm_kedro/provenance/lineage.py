@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cdm_kedro.errors import CdmError
-from cdm_kedro.tracking.delivery import EXPERIMENT, default_tracking_uri
+from cdm_kedro.provenance.dvcfile import is_code
+from cdm_kedro.tracking.delivery import default_tracking_uri
+from cdm_kedro.tracking.registry import EXPERIMENT
 
 
 class LineageError(CdmError, ValueError):
@@ -24,11 +26,12 @@ class Origin:
         md5: hash of the content that dvc.lock recorded.
         stage: None for a file that came from outside.
         params: the stage's parameters, dotted keys.
-        code: number of source files that the stage depends on.
+        code: number of source files that the stage depends on now.
         inputs: paths of its data inputs.
         run: MLflow's id of the run that made this content, or None where none is known.
         commit: git commit of that run.
         dirty: whether the tree had uncommitted changes then.
+        accepted: later changes of code and parameters that a user accepted for this content, with the reasons.
     """
 
     path: str
@@ -40,6 +43,7 @@ class Origin:
     run: str | None = None
     commit: str | None = None
     dirty: bool = False
+    accepted: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -65,6 +69,14 @@ class Lineage:
             for name, stage in (yaml.load(lock.read_text(encoding="utf-8"), loader).get("stages") or {}).items():
                 for out in stage.get("outs", []):
                     self._made[out["path"]] = (name, stage, str(out.get("md5")))
+
+    def image_files(self, names: Iterable[str]) -> list[str]:
+        """FFCV files among some files, or, where there are none, among the inputs of the stages that made them."""
+        names = list(names)
+        inputs = [dep["path"] for name in names if name in self._made for dep in self._made[name][1]["deps"]]
+        return next(
+            (found for some in (names, inputs) if (found := sorted({n for n in some if n.endswith(".beton")}))), []
+        )
 
     def trace(self, path: Path) -> list[Origin]:
         """Find the origin of a file, then the origins of its inputs, and so on, each once.
@@ -97,36 +109,40 @@ class Lineage:
                 continue
             stage, record, made = self._made[name]
             deps = record.get("deps", [])
-            data = [(d["path"], str(d.get("md5"))) for d in deps if not d["path"].startswith("src/")]
+            data = [(d["path"], str(d.get("md5"))) for d in deps if not is_code(d["path"])]
+            code = [self.root / d["path"] for d in deps if is_code(d["path"])]
             params = {k: v for values in record.get("params", {}).values() for k, v in flatten(values)}
             found[name] = Origin(
                 name,
                 made,
                 stage,
                 params,
-                len(deps) - len(data),
+                len({line for file in code if file.exists() for line in file.read_text(encoding="utf-8").splitlines()}),
                 tuple(dict.fromkeys(p for p, _ in data)),
                 *self._run(stage, name, made),
             )
             waiting += data
         return list(found.values())
 
-    def _run(self, stage: str, path: str, md5: str) -> tuple[str | None, str | None, bool]:
+    def _run(self, stage: str, path: str, md5: str) -> tuple[str | None, str | None, bool, tuple[str, ...]]:
         import mlflow
 
         uri = default_tracking_uri(self.root)
         if uri.startswith("sqlite") and not Path(uri.removeprefix("sqlite:///")).exists():
-            return None, None, False  # a client would create the file
+            return None, None, False, ()  # a client would create the file
         client = mlflow.MlflowClient(tracking_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
-            return None, None, False
+            return None, None, False, ()
         query = f"tags.`cdm.stage` = '{stage}' and tags.`dvc.{path}` = '{md5}' and attributes.status = 'FINISHED'"
         runs = client.search_runs([experiment.experiment_id], query, max_results=1)
         if not runs:
-            return None, None, False
+            return None, None, False, ()
         tags = runs[0].data.tags
-        return runs[0].info.run_id, tags.get("git.commit") or None, tags.get("git.dirty") == "True"
+        query = f"tags.`cdm.stage` = '{stage}' and tags.`accepted.{path}` = '{md5}'"
+        later = [run.data.tags for run in client.search_runs([experiment.experiment_id], query)]
+        accepted = tuple(f"{other['cdm.accepted']} ({other['cdm.why']})" for other in reversed(later))
+        return runs[0].info.run_id, tags.get("git.commit") or None, tags.get("git.dirty") == "True", accepted
 
 
 def describe(origins: list[Origin], changed: set[str], params: bool = True) -> Iterator[str]:
@@ -156,6 +172,7 @@ def describe(origins: list[Origin], changed: set[str], params: bool = True) -> I
         if first.commit:
             yield f"  commit  {first.commit}{' with uncommitted changes' if first.dirty else ''}"
         yield f"  code    {first.code} source files"
+        yield from (f"  accept  {reason}" for reason in first.accepted)
         if params:
             for key, value in first.params.items():
                 yield f"  param   {key} = {value}"

@@ -14,12 +14,19 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
+from cdm_kedro.provenance.code import Code
+from cdm_kedro.provenance.lineage import Lineage
+from cdm_kedro.provenance.locks import only_process
 from cdm_kedro.provenance.stages import by_stage
-from cdm_kedro.provenance.staleness import ProvenanceError, Staleness, stage_of_dvc
+from cdm_kedro.provenance.staleness import ProvenanceError, StageRun, Staleness, stage_of_dvc
 from cdm_kedro.tracking import scratch
 from cdm_kedro.tracking.runs import Tracking
 
 log = logging.getLogger(__name__)
+
+
+class EditedError(ProvenanceError):
+    """Code or parameters were edited between two stages of a run; the rest wants a process that has read them anew."""
 
 
 class FreshRunner(SequentialRunner):
@@ -30,6 +37,7 @@ class FreshRunner(SequentialRunner):
         effective: parameters as this session loaded them.
         whole: names of all nodes of each stage; a stage of which only some are asked for is run but not recorded.
         title: name of the MLflow parent run.
+        code: the code that this run works with.
         force: run fresh stages too.
     """
 
@@ -39,10 +47,12 @@ class FreshRunner(SequentialRunner):
         effective: dict[str, Any],
         whole: dict[str, set[str]],
         title: str,
+        code: Code,
         force: bool = False,
     ) -> None:
         super().__init__()
-        self.staleness, self.effective, self.whole, self.title, self.force = staleness, effective, whole, title, force
+        self.staleness, self.effective, self.whole, self.title = staleness, effective, whole, title
+        self.code, self.force = code, force
         self._tracking: Tracking | None = None
 
     def __repr__(self) -> str:  # kedro-viz recognizes a run by this text
@@ -65,10 +75,14 @@ class FreshRunner(SequentialRunner):
         status, started = "FAILED", time.monotonic()
         skipped: dict[str, str] = {}
         try:
+            self.staleness.sweep()
             for name, nodes in by_stage(pipeline):
                 self._stage(name, nodes, catalog, hook_manager, run_id, skipped)
             status = "FINISHED"
             log.info("done in %.0f s", time.monotonic() - started)
+        except EditedError:
+            status = "FINISHED"
+            raise
         except Exception:
             raise
         except BaseException:
@@ -88,82 +102,63 @@ class FreshRunner(SequentialRunner):
         skipped: dict[str, str],
     ) -> None:
         part = Pipeline(nodes)
-        if name == stage_of_dvc():  # `dvc repro` has decided, and records afterwards
-            self._refuse_invisible(name)
-            key = self.staleness.key(name)
-            self._execute(name, part, key, ["dvc repro"], catalog, hooks, run_id)
-            if self.staleness.key(name) != key:
-                raise ProvenanceError(
-                    f"inputs, parameters or code changed while stage {name} ran. "
-                    "Its outputs are of the old version and are not recorded; run again."
-                )
-            return
         if name not in self.whole or {n.name for n in nodes} != self.whole[name]:
             log.warning(
                 "%s: only some of its nodes were asked for; running them without recording, the stage stays stale", name
             )
             super()._run(part, catalog, hooks, run_id)
             return
-        self._refuse_invisible(name)
-        why = self.staleness.why_stale(name) if not self.force else ["it is forced"]
-        if why == []:
-            log.info("%s: fresh, skipped", name)
-            skipped[name] = self.staleness.recorded_key(name)
-            if self._tracking is not None:
-                self._tracking.skipped(name, skipped.pop(name))
-            return
-        with self.staleness.running(name, restore=not self.force) as run:
-            if run.restored:
-                log.info("%s: restored from DVC's run cache (%s)", name, "; ".join(why))
-            else:
-                log.info("%s: running, because %s", name, "; ".join(why))
-                for other in list(skipped):
-                    self.tracking.skipped(other, skipped.pop(other))
-                self._execute(name, part, run.key, why, catalog, hooks, run_id)
-
-    def _execute(
-        self,
-        name: str,
-        part: Pipeline,
-        key: str,
-        why: list[str],
-        catalog: CatalogProtocol,
-        hooks: Any,
-        run_id: str | None,
-    ) -> None:
-        params = {d.removeprefix("params:"): catalog.load(d) for d in part.inputs() if d.startswith("params:")}
-        work = self.staleness.root / ".scratch" / (self.staleness.env or "base") / name / key[:16]
-        os.environ[scratch.VARIABLE] = str(work.relative_to(self.staleness.root))
+        self._refuse_edited(name, self.staleness.stage(name))  # before outputs are removed to make room for new ones
+        run = self.staleness.begin(name, self.force)
         try:
-            with self.tracking.stage(name, key, why, params) as run:
-                super()._run(part, catalog, hooks, run_id)
-                self._refuse_edited(name)
-                self.tracking.outputs(
-                    run, {o: catalog.get(o) for o in sorted(part.all_outputs())}, self._hashes(part, catalog)
-                )
+            self._refuse_edited(name, run.stage)  # waiting may have taken long
+            if run.state == "fresh":
+                log.info("%s: fresh, skipped", name)
+                skipped[name] = run.key
+                if self._tracking is not None:
+                    self._tracking.skipped(name, skipped.pop(name))
+                return
+            with only_process(run.work.parent.with_suffix(".lock"), f"the unfinished work of stage {name}"):
+                if run.state == "restored":
+                    log.info("%s: restored from DVC's run cache (%s)", name, "; ".join(run.why))
+                    self.staleness.record(run)
+                else:
+                    did = "running, because" if run.state == "due" else "was finished and is recorded now, because"
+                    log.info("%s: %s %s", name, did, "; ".join(run.why))
+                    for other in list(skipped):
+                        self.tracking.skipped(other, skipped.pop(other))
+                    self._execute(run, part, catalog, hooks, run_id)
+                if stage_of_dvc() is None:
+                    shutil.rmtree(run.work.parent, ignore_errors=True)  # of other parameters too
+        finally:
+            self.staleness.end(run)
+
+    def _execute(self, run: StageRun, part: Pipeline, catalog: CatalogProtocol, hooks: Any, run_id: str | None) -> None:
+        params = {d.removeprefix("params:"): catalog.load(d) for d in part.inputs() if d.startswith("params:")}
+        os.environ[scratch.VARIABLE] = str(run.work.relative_to(self.staleness.root))
+        try:
+            with self.tracking.stage(run.name, run.key, run.why, params, self._images(part, catalog)) as tracked:
+                if run.state == "due":
+                    super()._run(part, catalog, hooks, run_id)
+                    self.staleness.keep(run)
+                self.staleness.record(run)
+                outputs = {o: catalog.get(o) for o in sorted(part.all_outputs())}
+                self.tracking.outputs(tracked, outputs, run.hashes())
         finally:
             os.environ.pop(scratch.VARIABLE, None)
-        shutil.rmtree(work, ignore_errors=True)  # outputs are saved
 
-    def _hashes(self, part: Pipeline, catalog: CatalogProtocol) -> dict[str, str]:
-        paths = [
-            Path(os.path.relpath(catalog[d]._filepath, self.staleness.root))
-            for d in sorted(part.datasets())
-            if not d.startswith("params:")
-        ]
-        return self.staleness.file_hashes(paths)
+    def _images(self, part: Pipeline, catalog: CatalogProtocol) -> dict[str, str]:
+        """FFCV files that the stage reads, or whose statistics it reads, with their hashes."""
+        paths = [catalog[d]._filepath for d in part.inputs() if not d.startswith("params:")]
+        names = Lineage(self.staleness.root).image_files(os.path.relpath(path, self.staleness.root) for path in paths)
+        return self.staleness.file_hashes([Path(name) for name in names])
 
-    def _refuse_edited(self, name: str) -> None:
-        edited = self.staleness.invisible(name, self.effective)
-        if edited:
-            changes = ", ".join(f"{key} {value} → {seen} in {file}" for file, key, value, seen in edited)
-            raise ProvenanceError(
-                f"changed while stage {name} ran: {changes}. "
-                "Its outputs are of the old version and are not recorded; run again."
-            )
-
-    def _refuse_invisible(self, name: str) -> None:
-        hidden = self.staleness.invisible(name, self.effective)
+    def _refuse_edited(self, name: str, stage: Any) -> None:
+        if stage_of_dvc():
+            self.code.refuse_other(stage)
+        elif self.code.edited():
+            raise EditedError(f"code or parameters were edited before stage {name} began; run again")
+        hidden = self.staleness.invisible(stage, self.effective)
         if hidden:
             lines = [f"  {key}: this run uses {value!r}, {file} says {seen!r}" for file, key, value, seen in hidden]
             options = " ".join(f"-S {file}:{key}={value}" for file, key, value, _ in hidden)

@@ -9,14 +9,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from kedro.framework.hooks import hook_impl
 from kedro.framework.session import KedroSession
 from kedro.runner import SequentialRunner
 
 from cdm_kedro.errors import CdmError
+from cdm_kedro.processes.parent import end_with
 from cdm_kedro.provenance import external
+from cdm_kedro.provenance.locks import left_by_killed
 
 log = logging.getLogger(__name__)
 FORCE = "CDM_FORCE"
+RESTARTS = "CDM_RESTARTS"
+"""Environment variable of a command that may start itself again, to read edited code and parameters."""
 _SELECTORS = ("tags", "node_names", "from_nodes", "to_nodes", "from_inputs", "to_outputs", "namespaces")
 
 
@@ -24,11 +29,45 @@ def _terminated(*_: Any) -> None:
     sys.exit(143)  # so that finally-blocks run and the MLflow run ends as KILLED
 
 
+def _close_killed_runs(root: Path) -> None:
+    """End the MLflow runs of processes that were killed while they ran a stage."""
+    left = [lock for lock in (root / ".scratch").glob("*/*.lock") if left_by_killed(lock)]
+    if left:
+        from cdm_kedro.tracking.recorder import close_killed
+
+        close_killed(root)
+
+
+class OtherDoorError(CdmError, RuntimeError):
+    """A session that would run pipelines without DVC; the message says which command to use."""
+
+
+class OtherDoors:
+    """Kedro hooks that refuse runs through sessions that record nothing, such as `kedro server`'s POST /run."""
+
+    closed = True
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
+        """Refuse a run that :class:`CascadeSession` does not lead."""
+        if self.closed:
+            names = ",".join(run_params.get("pipeline_names") or ["cascade"])
+            raise OtherDoorError(
+                "this session would run everything and record nothing, so nothing was run; use "
+                f"`kedro run --pipelines={names}`, or cdm_kedro.provenance.session.CascadeSession in Python"
+            )
+
+
 class UnknownPipelineError(CdmError, ValueError):
     """A pipeline that the environment does not have; the message says which environment has it."""
 
 
-def _refuse_unknown(name: str, root: Path, env: str | None) -> None:
+def refuse_unknown(name: str, root: Path, env: str | None) -> None:
+    """Refuse a pipeline that the environment does not have.
+
+    Raises:
+        UnknownPipelineError: it does not have it.
+    """
     from kedro.framework.project import pipelines
 
     from cdm_kedro.params.cascade import read_cascade
@@ -56,6 +95,7 @@ class CascadeSession(KedroSession):
 
     def run(self, *args: Any, runner: Any = None, **kwargs: Any) -> dict[str, Any]:
         """Run pipelines; see KedroSession.run."""
+        OtherDoors.closed = False
         loader = self._get_config_loader()  # from here on the pipeline registry knows the environment
         names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
         if external.KEY in (self.store.get("runtime_params") or {}):
@@ -63,31 +103,51 @@ class CascadeSession(KedroSession):
         if runner is not None and type(runner) is not SequentialRunner:
             return super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
         signal.signal(signal.SIGTERM, _terminated)
+        root, env, force = Path(self._project_path), self.store.get("env"), bool(os.environ.get(FORCE))
+        title = " ".join([*(names or ["cascade"]), *([f"--env={env}"] if env else [])])
+        if not (root / "src/cdm_kedro").is_dir() or Path(self._conf_source).resolve() != (root / "conf").resolve():
+            from cdm_kedro.provenance.oneoff import OneOffRunner
+
+            log.warning("%s has no src, or no conf of its own: everything runs, and dvc.lock records nothing", root)
+            runner = OneOffRunner(root, env, "-".join(names) or "cascade", title)
+            return super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
         from kedro.framework.project import pipelines
 
         from cdm_kedro.pipeline_registry import extra_of_stages
-        from cdm_kedro.provenance.dvcfile import out_of_date, refresh
+        from cdm_kedro.provenance.code import Code
+        from cdm_kedro.provenance.dvcfile import code_stage, out_of_date, refresh
         from cdm_kedro.provenance.images import refuse_unseen
-        from cdm_kedro.provenance.runner import FreshRunner
+        from cdm_kedro.provenance.runner import EditedError, FreshRunner
         from cdm_kedro.provenance.stages import by_stage
         from cdm_kedro.provenance.staleness import Staleness, stage_of_dvc
+        from cdm_kedro.tracking.runs import dvc_above
 
-        root, env, force = Path(self._project_path), self.store.get("env"), bool(os.environ.get(FORCE))
+        dvc = dvc_above() if stage_of_dvc() else None
+        if dvc is not None:
+            end_with(dvc["pid"])
         extra_of = extra_of_stages()
+        code = Code(root)
         staleness = Staleness(root, env, extra_of)
+        _close_killed_runs(root)
         for name in names:
-            _refuse_unknown(name, root, env)
-        refuse_unseen(pipelines, names, root / self._get_config_loader()["globals"].get("images", ""))
+            refuse_unknown(name, root, env)
+        refuse_unseen(pipelines, names, self._get_config_loader()["globals"].get("images"))
         extras = {extra_of.get(name, name) for name in names if name in extra_of or name in extra_of.values()}
         if not stage_of_dvc() and out_of_date(root, env, extras):
             catalog = self.load_context().catalog
-            with staleness.locked():
-                for path in refresh(pipelines, extra_of, catalog, root, env, extras):
-                    log.info("wrote %s", path.relative_to(root))
+            for path in staleness.alone(lambda: refresh(pipelines, extra_of, catalog, root, env, extras)):
+                log.info("wrote %s", path.relative_to(root))
         whole_cascade = names in ([], ["cascade"], ["__default__"]) and not any(kwargs.get(key) for key in _SELECTORS)
         overridden = bool(self.store.get("runtime_params")) or any((root / "conf/local").glob("**/parameters*"))
-        plain = not overridden and not stage_of_dvc() and not force
-        if whole_cascade and plain and staleness.all_fresh():
+        plain = whole_cascade and not overridden and not stage_of_dvc() and not force
+        fresh = plain and staleness.all_fresh()
+        if not fresh:
+            code.take()
+            if not stage_of_dvc():
+                code.record(staleness, [code_stage(extra) for extra in (None, *sorted(extras))])
+        if fresh or (plain and staleness.all_fresh()):
+            staleness.sweep()
+            code.discard()
             log.info("Everything is fresh (dvc.lock): nothing to run.")
             return {}
         effective = dict(loader["parameters"])
@@ -96,8 +156,16 @@ class CascadeSession(KedroSession):
             for pipeline in (pipelines["__default__"], *(pipelines[home] for home in set(extra_of.values())))
             for name, nodes in by_stage(pipeline)
         }
-        title = " ".join([*(names or ["cascade"]), *([f"--env={env}"] if env else [])])
-        return super().run(*args, runner=FreshRunner(staleness, effective, stages, title, force), **kwargs)  # type: ignore[misc]
+        try:
+            return super().run(*args, runner=FreshRunner(staleness, effective, stages, title, code, force), **kwargs)  # type: ignore[misc]
+        except EditedError:
+            if stage_of_dvc() or RESTARTS not in os.environ:
+                raise
+            log.info("code or parameters were edited; what is left runs in a new process that reads them again")
+            code.discard()
+            os.execv(sys.executable, [sys.executable, *sys.argv])
+        finally:
+            code.discard()
 
     def _run_external(self, names: list[str], *args: Any, runner: Any, **kwargs: Any) -> dict[str, Any]:
         """Judge files outside the project: no stage, nothing recorded, no output of the project."""

@@ -6,33 +6,63 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cdm_kedro.errors import CdmError
+from cdm_kedro.files.atomic import written_whole
 from cdm_kedro.params.differences import differences
-from cdm_kedro.provenance.dvcfile import dvc_file
+from cdm_kedro.provenance import finished, lockfile
+from cdm_kedro.provenance.dvcfile import code_stage, dvc_file, is_code
+from cdm_kedro.provenance.locks import patiently, pids_in
+from cdm_kedro.provenance.reasons import reasons
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class ProvenanceError(CdmError, RuntimeError):
     """A run that could not be recorded truthfully, or a project without DVC; the message says what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class StageRun:
     """A stage whose turn has come.
 
     Attributes:
-        key: hash of its command, parameters and inputs.
-        restored: whether its outputs came from DVC's run cache, so that nothing is left to run.
+        name: of the stage.
+        key: hash of its command, parameters, code and data, as they were when it began.
+        why: reasons why it is stale; empty when it is fresh.
+        state: ``fresh``; ``restored`` from DVC's run cache; ``kept`` by a run that ended before it could record; or
+            ``due``, which means that its nodes must run.
+        stage: DVC's stage, with the hashes that it began with.
+        work: folder for its unfinished work.
     """
 
+    name: str
     key: str
-    restored: bool
+    why: list[str]
+    state: str
+    stage: Any
+    work: Path
+    _rwlock: AbstractContextManager[None] | None = field(default=None, repr=False)
+
+    @property
+    def outputs(self) -> list[Path]:
+        """Paths of its outputs."""
+        return [Path(out.fs_path) for out in self.stage.outs]
+
+    def hashes(self) -> dict[str, str]:
+        """DVC's hashes of its inputs and outputs, by path."""
+        files = [
+            d for d in (*self.stage.deps, *self.stage.outs) if d not in self.stage.params and not is_code(d.def_path)
+        ]
+        return {file.def_path: str(file.hash_info.value) for file in files}
 
 
 def stage_of_dvc() -> str | None:
@@ -55,13 +85,14 @@ class Staleness:
 
     def __init__(self, root: Path, env: str | None = None, extra_of: Mapping[str, str] | None = None) -> None:
         os.chdir(root)
-        self.root, self.env, self.extra_of = root, env, extra_of or {}
+        self.root, self.env = root, env
+        self.extra_of = {**(extra_of or {}), **{code_stage(extra): extra for extra in (extra_of or {}).values()}}
         from dvc.exceptions import DvcException
         from dvc.repo import Repo, lock_repo
         from dvc.scm import SCMError
 
         talk = logging.getLogger("dvc")  # importing DVC gave it a handler of its own; the runner says what happens
-        talk.setLevel(logging.WARNING)
+        talk.setLevel(logging.ERROR)
         talk.propagate = False
         try:
             self.repo = Repo(str(root))
@@ -71,23 +102,24 @@ class Staleness:
                 "`git init && dvc init -f`, or `dvc init -f --no-scm` without git."
             ) from None
         self._lock_repo = lock_repo
+        for extra in (None, *dict.fromkeys(self.extra_of.values())):
+            lockfile.mend(dvc_file(root, env, extra).with_name("dvc.lock"), root, _valid)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Within the block no other `kedro run` or `dvc` touches the project's records.
-
-        Raises:
-            ProvenanceError: another one does now.
-        """
+    def alone(self, work: Callable[[], T]) -> T:
+        """Do work while no other `kedro run` or `dvc` changes the project's records; wait until none does."""
         from dvc.lock import LockError
 
-        try:
+        def attempt() -> T:
             with self._lock_repo(self.repo):
-                yield
-        except LockError as error:
-            raise ProvenanceError(
-                f"another `kedro run` or `dvc` is changing this project; try again when it ends ({error})"
-            ) from None
+                return work()
+
+        def holders(error: Exception) -> list[int]:
+            found = pids_in(str(error))
+            with suppress(OSError, ValueError):
+                found = found or [int(Path(self.repo.tmp_dir, "lock").read_text())]
+            return found
+
+        return patiently(attempt, LockError, holders, "this project's records")
 
     def stage(self, name: str) -> Any:
         """DVC's stage, with the hashes of dvc.lock."""
@@ -95,130 +127,240 @@ class Staleness:
 
     def all_fresh(self) -> bool:
         """One look at the whole cascade; unchanged files are not read again (DVC keeps their hashes)."""
-        return not self.repo.status(targets=[str(dvc_file(self.root, self.env))])
+        from dvc.lock import LockError
+
+        try:
+            return not self.repo.status(targets=[str(dvc_file(self.root, self.env))])
+        except LockError:  # somebody is at work, so it is not
+            return False
 
     def why_stale(self, name: str) -> list[str]:
-        """Reasons, empty when fresh."""
-        with self.locked():
+        """Reasons, empty when the stage is fresh."""
+
+        def work() -> list[str]:
             stage = self.stage(name)
             entries: list[Any] = next(iter(stage.status().values()), [])
-            return self._reasons(stage, entries) if entries else []
+            return reasons(stage, entries) if entries else []
+
+        return self.alone(work)
+
+    def begin(self, name: str, forced: bool = False) -> StageRun:
+        """Begin a stage's turn: wait until nobody else runs it, and find out what is to be done.
+
+        Unless it is fresh, its outputs are locked until :meth:`end`, and so are its inputs against changes by DVC.
+
+        Args:
+            name: of the stage.
+            forced: run it even if it is fresh.
+
+        Raises:
+            ProvenanceError: an input does not exist.
+        """
+        if name == stage_of_dvc():  # `dvc repro` has decided and has removed the outputs
+            stage = self.stage(name)
+            stage.save_deps()
+            run = self._run(name, stage, ["dvc repro"], "due")
+            run.state = "kept" if finished.put_back(run.work / "finished", run.outputs) else "due"
+            return run
+        return self.alone(lambda: self._begin(name, forced))
+
+    def _begin(self, name: str, forced: bool) -> StageRun:
+        from dvc.rwlock import RWLockFileCorruptedError, rwlock
+        from dvc.stage.cache import RunCacheNotFoundError
+
+        stage = self.stage(name)
+        try:
+            self.back_to_cache(stage)
+            entries: list[Any] = next(iter(stage.status().values()), [])
+        except RWLockFileCorruptedError:  # a process was killed while it wrote the file
+            Path(self.repo.tmp_dir, "rwlock").unlink(missing_ok=True)
+            return self._begin(name, forced)
+        why = ["it is forced"] if forced else reasons(stage, entries) if entries else []
+        if not why:
+            return self._run(name, stage, [], "fresh")
+        read, written = [d.fs_path for d in stage.deps], [o.fs_path for o in stage.outs]
+        missing = [os.path.relpath(path, self.root) for path in read if not os.path.lexists(path)]
+        if missing:
+            raise ProvenanceError(
+                f"stage {name} reads {', '.join(missing)}, which does not exist; put it there, run the stage that "
+                "makes it, or `dvc pull` (paths of files from outside are set in conf/*/globals.yml)"
+            )
+        lock = rwlock(self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), read, written, False)
+        lock.__enter__()
+        try:
+            now = self.stage(name)
+            now.save_deps()
+            run = self._run(name, now, why, "due", lock)
+            if not forced and finished.put_back(run.work / "finished", run.outputs):
+                run.state = "kept"
+                return run
+            stage.remove_outs(ignore_remove=False)
+            if not forced:
+                with suppress(RunCacheNotFoundError):
+                    self.repo.stage_cache.restore(stage)  # takes the hashes of dvc.lock and looks at the files itself
+                    run.state = "restored"
+            return run
+        except BaseException:
+            lock.__exit__(None, None, None)
+            raise
+
+    def _run(self, name: str, stage: Any, why: list[str], state: str, lock: Any = None) -> StageRun:
+        inputs = {"cmd": stage.cmd, "deps": {str(d): d.hash_info.value for d in stage.deps}}
+        key = hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
+        work = self.root / ".scratch" / (self.env or "base") / name / key[:16]
+        return StageRun(name, key, why, state, stage, work, lock)
 
     @staticmethod
-    def _reasons(stage: Any, entries: list[Any]) -> list[str]:
-        reasons: list[str] = []
-        recorded = {d.def_path: d.hash_info.value or {} for d in stage.params}
-        current = {d.def_path: d.read_params() for d in stage.params}
-        for entry in entries:
-            if not isinstance(entry, dict):
-                reasons.append("command changed" if entry == "changed command" else str(entry))
-                continue
-            for kind, items in entry.items():
-                for item, state in items.items():
-                    if isinstance(state, dict) and item in current:
-                        if recorded[item]:
-                            reasons += [
-                                f"params {k} {old} → {new}"
-                                for k, old, new in differences(recorded[item], current[item])
-                            ]
-                    elif kind == "changed outs":
-                        reasons.append(
-                            "not made yet"
-                            if state == "deleted" and not recorded_outs(stage)
-                            else f"output {state}: {item}"
-                        )
-                    elif recorded_outs(stage):
-                        reasons.append(f"{state}: {item}")
-        return _folded(list(dict.fromkeys(reasons))) or ["never run"]
+    def back_to_cache(stage: Any) -> None:
+        """Put outputs that DVC's cache has lost back into it, where those on disk are the recorded ones."""
+        for out in stage.outs:
+            if out.use_cache and out.hash_info and out.changed_cache() and out.exists and not out.changed_checksum():
+                out.commit()
+                log.info("%s: DVC's cache had lost it; it is the recorded one and was put back", out)
 
-    def invisible(self, name: str, effective: dict[str, Any]) -> list[tuple[str, str, Any, Any]]:
-        """Parameters whose effective value is not the one DVC would record.
+    def all_back_to_cache(self, file: str) -> None:
+        """:meth:`back_to_cache` for all stages of a dvc.yaml, so that `dvc repro` does not remove what it has lost."""
+
+        def work() -> None:
+            for stage in self.repo.stage.load_all(path=file):
+                self.back_to_cache(stage)
+
+        self.alone(work)
+
+    def keep(self, run: StageRun) -> None:
+        """Note that a stage's outputs are complete, so that a kill from now on costs no work.
+
+        Raises:
+            ProvenanceError: its data changed while it ran, so that nobody knows what the outputs were made from.
+        """
+        finished.keep(run.work / "finished", run.outputs)
+        now = self.stage(run.name)
+        before = {str(d): d.hash_info for d in run.stage.deps}
+        data = [d for d in now.deps if d not in now.params and not is_code(d.def_path)]
+        for dependency in data:
+            with suppress(Exception):  # it is gone: then its hash differs
+                dependency.save()
+        changed = [str(d) for d in data if not d.exists or before[str(d)] != d.hash_info]
+        if changed:
+            shutil.rmtree(run.work / "finished")
+            raise ProvenanceError(
+                f"changed while stage {run.name} ran: {', '.join(changed)}. Nobody knows which version its outputs "
+                "are made from, so they are not recorded. Its unfinished work stays for the case that you change the "
+                "data back; run again."
+            )
+
+    def record(self, run: StageRun) -> None:
+        """Put a stage's outputs into DVC's cache and run cache and record them in dvc.lock, with what it began with.
+
+        Under `dvc repro` DVC writes dvc.lock itself, from what the files say at that time. Where they no longer say
+        what the stage began with, it is recorded here, and an error keeps DVC from recording it falsely.
+
+        Raises:
+            ProvenanceError: the latter.
+        """
+        self.alone(lambda: self._record(run))
+
+    def _record(self, run: StageRun) -> None:
+        stage = run.stage
+        for out in stage.outs:
+            out.save()
+            out.commit()
+        if all(o.use_cache for o in stage.outs if not (o.is_metric or o.is_plot)):
+            self.repo.stage_cache.save(stage)
+        edited = []
+        if run.name == stage_of_dvc():
+            now = self.stage(run.name)
+            now.save_deps()
+            before = {str(d): d.hash_info for d in stage.deps}
+            edited = [str(d) for d in now.deps if before.get(str(d)) != d.hash_info]
+            if not edited and now.cmd == stage.cmd:
+                return
+        self._write_lock(stage)
+        if run.name == stage_of_dvc():
+            raise ProvenanceError(
+                f"{', '.join(edited) or 'dvc.yaml'} changed while stage {run.name} ran. Its result is complete and is "
+                "recorded with what it began with, and it comes back at once if you undo the change. `dvc repro` stops "
+                "here, because DVC would record the new values; run it again."
+            )
+
+    def accept(self, name: str) -> tuple[StageRun, str, list[str]]:
+        """Record that a stage's outputs are also what its present code and parameters would make.
+
+        Returns:
+            The stage with its new key, its old key, and what changed; nothing changed where the stage is fresh.
+
+        Raises:
+            ProvenanceError: more than code and parameters changed.
+        """
+        return self.alone(lambda: self._accept(name))
+
+    def _accept(self, name: str) -> tuple[StageRun, str, list[str]]:
+        stage = self.stage(name)
+        self.back_to_cache(stage)
+        allowed = {d.def_path for d in stage.params} | {str(d) for d in stage.deps if is_code(d.def_path)}
+        entries: list[Any] = next(iter(stage.status().values()), [])
+        changes = reasons(stage, entries) if entries else []
+        if not all(o.hash_info for o in stage.outs):
+            raise ProvenanceError(f"stage {name} was never recorded, so that there is nothing to accept; run it")
+        for entry in entries:
+            kinds = entry if isinstance(entry, dict) else {str(entry): {str(entry): ""}}
+            for kind, items in kinds.items():
+                other = [item for item in items if kind != "changed deps" or item not in allowed]
+                if other:
+                    raise ProvenanceError(
+                        f"stage {name} cannot be accepted: {kind}: {', '.join(other)}. Only a change of code or "
+                        "parameters can be; run the stage, or bring back what is recorded with `dvc checkout`"
+                    )
+        old = self._run(name, stage, [], "fresh").key
+        stage.save_deps()
+        if changes:
+            self.repo.stage_cache.save(stage)
+            self._write_lock(stage)
+        return self._run(name, stage, changes, "fresh"), old, changes
+
+    def _write_lock(self, stage: Any) -> None:
+        from dvc.dvcfile import Lockfile
+
+        path = Path(stage.dvcfile._lockfile.path)
+        with written_whole(path) as part:
+            if path.exists():
+                shutil.copyfile(path, part)
+            Lockfile(self.repo, str(part)).dump(stage)
+        lockfile.mend(path, self.root, _valid)
+
+    def sweep(self) -> None:
+        """Remove the unfinished work of stages that are recorded: `dvc repro` records after the process that could."""
+        for folder in (self.root / ".scratch" / (self.env or "base")).glob("*/*/finished"):
+            name, key = folder.parts[-3:-1]
+            with suppress(Exception):  # a stage that is no more
+                if self._run(name, self.stage(name), [], "fresh").key.startswith(key):
+                    shutil.rmtree(folder.parents[1])
+
+    def end(self, run: StageRun) -> None:
+        """End a stage's turn: others may have its files."""
+        if run._rwlock is not None:
+            lock, run._rwlock = run._rwlock, None
+            lock.__exit__(None, None, None)
+
+    @staticmethod
+    def invisible(stage: Any, effective: dict[str, Any]) -> list[tuple[str, str, Any, Any]]:
+        """Parameters whose effective value is not the one that DVC sees.
+
+        Args:
+            stage: DVC's stage.
+            effective: parameters as Kedro loaded them.
 
         Returns:
             (file, key, Kedro's value, DVC's value) for each leaf.
         """
         found = []
-        for dependency in self.stage(name).params:
+        for dependency in stage.params:
             for key, seen in dependency.read_params().items():
                 value: Any = effective
                 for part in key.split("."):
                     value = value.get(part) if isinstance(value, dict) else None
                 found += [(dependency.def_path, *difference) for difference in differences(value, seen, key)]
         return found
-
-    def recorded_key(self, name: str) -> str:
-        """Stage key as dvc.lock has it."""
-        return self._key(self.stage(name))
-
-    def key(self, name: str) -> str:
-        """Stage key of the present inputs; takes no lock."""
-        stage = self.stage(name)
-        stage.save_deps()
-        return self._key(stage)
-
-    @contextmanager
-    def running(self, name: str, restore: bool = True) -> Iterator[StageRun]:
-        """Around a stage's run: restores it from the run cache or lets the body run, then commits it to dvc.lock.
-
-        The repository is unlocked while the body runs; the stage's inputs and outputs are not.
-
-        Raises:
-            ProvenanceError: an input, parameter or source file changed while the body ran; nothing is recorded then.
-        """
-        from dvc.exceptions import DvcException
-        from dvc.rwlock import rwlock
-        from dvc.stage.cache import RunCacheNotFoundError
-
-        repo = self.repo
-        with self.locked():
-            stage = self.stage(name)
-            read, written = [d.fs_path for d in stage.deps], [o.fs_path for o in stage.outs]
-            missing = [os.path.relpath(path, self.root) for path in read if not os.path.lexists(path)]
-            if missing:
-                raise ProvenanceError(
-                    f"stage {name} reads {', '.join(missing)}, which does not exist; put it there, run the stage that "
-                    "makes it, or `dvc pull` (paths of files from outside are set in conf/*/globals.yml)"
-                )
-            try:
-                lock = rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), read, written, False)
-                lock.__enter__()
-            except DvcException as error:
-                raise ProvenanceError(f"stage {name} is in use: {error}") from None
-            try:
-                stage.remove_outs(ignore_remove=False)
-                restored = False
-                if restore:
-                    with suppress(RunCacheNotFoundError):
-                        repo.stage_cache.restore(stage)
-                        restored = True
-                stage.save_deps()
-                run = StageRun(self._key(stage), restored)
-                before = {str(d): d.hash_info for d in stage.deps}
-                if restored:
-                    yield run
-                else:
-                    repo.lock.unlock()
-                    repo._reset()
-                    try:
-                        yield run
-                    finally:
-                        repo.lock.lock()
-                stage.save(run_cache=all(o.use_cache for o in stage.outs if not (o.is_metric or o.is_plot)))
-                changed = [str(d) for d in stage.deps if before[str(d)] != d.hash_info]
-                if changed:
-                    raise ProvenanceError(
-                        f"changed while stage {name} ran: {', '.join(changed)}. "
-                        "Its outputs are of the old version and are not recorded; run again."
-                    )
-                stage.commit()
-                stage.dump(update_pipeline=False)
-            finally:
-                lock.__exit__(None, None, None)
-
-    @staticmethod
-    def _key(stage: Any) -> str:
-        inputs = {"cmd": stage.cmd, "deps": {str(d): d.hash_info.value for d in stage.deps}}
-        return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
 
     def file_hashes(self, paths: list[Path]) -> dict[str, str]:
         """DVC's hashes of files and folders, by path; unchanged ones come from its state without reading."""
@@ -233,18 +375,10 @@ class Staleness:
         return found
 
 
-def _folded(reasons: list[str]) -> list[str]:
-    """Files in the same state as one reason: "modified: a, b and 3 more"."""
-    groups: dict[str, list[str]] = {}
-    for reason in reasons:
-        state, separator, item = reason.partition(": ")
-        groups.setdefault(state if separator else reason, []).append(item)
-    return [
-        state + (": " + ", ".join(items[:3]) if items[0] else "") + (f" and {len(items) - 3} more" if items[3:] else "")
-        for state, items in groups.items()
-    ]
+def _valid(content: object) -> bool:
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
 
-
-def recorded_outs(stage: Any) -> bool:
-    """Whether dvc.lock has this stage."""
-    return any(o.hash_info for o in stage.outs)
+    with suppress(Invalid):
+        return bool(COMPILED_LOCKFILE_SCHEMA(content))
+    return False

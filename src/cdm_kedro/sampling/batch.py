@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 
+from cdm_kedro.model.build import network_inputs
 from cdm_kedro.sampling.model import LoadedModel
 
 CPU_BATCH = 64
@@ -36,16 +37,14 @@ def fitting_batch(models: list[LoadedModel], lowest: int, device: torch.device) 
 
 def sampling_bytes(model: LoadedModel, batch: int) -> int:
     """Measure the CUDA memory, in bytes, that sampling a batch takes beside the weights."""
-    side, low, device = model.params.resolution, model.params.low_resolution, model.device
-    x = torch.zeros(batch, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
-    level = torch.zeros(batch, device=device)
-    y = level.long() if model.params.unet.class_cond else None
-    z = None if low is None else torch.zeros(batch, 3, low, low, device=device)
-    s = level if model.augmentation.conditions_on_level else None
+    device = model.device
+    with torch.device(device):
+        x, *others = network_inputs(model.params, batch, model.params.resolution)
+    assert x is not None
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     with torch.no_grad(), model.autocast():
-        model.net(x, level, y, z, s)
+        model.net(x.contiguous(memory_format=torch.channels_last), *others)
     network = torch.cuda.max_memory_allocated(device) - before
     # Beside the network's activations there are the state, its noise and their 64-bit words: some copies of x.
     return (1 if model.sampling.guidance_scale == 1 else 2) * network + 16 * x.numel() * x.element_size()

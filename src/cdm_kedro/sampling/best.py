@@ -20,20 +20,21 @@ class BestValuesError(CdmError, ValueError):
 
 
 def resolve_best(params: P, found: Mapping[str, Mapping[str, Any]], models: Mapping[str, Path]) -> P:
-    """Replace every ``best`` of the stages.
+    """Replace every ``best`` in the settings of the models.
 
     Args:
         params: sampling parameters.
-        found: search to what it wrote: ``stage``, ``values`` (sampling settings) and ``models`` (name to sha256).
-        models: stage to weights; a search of other weights is warned of.
+        found: search to what it wrote: ``stage`` (the searched model), ``values`` (its sampling settings) and
+            ``models`` (model to SHA-256 of the weights that were searched).
+        models: model to weights. A search of other weights is warned of.
 
     Raises:
-        BestValuesError: a stage asks for a search that did not run, or that searched another stage.
+        BestValuesError: a model asks for a search that did not run, or that searched another model.
     """
-    stages = dict(params.stages)
-    for name, stage in stages.items():
+    filled = dict(params.stages)
+    for name, settings in params.stages.items():
         values: dict[str, Any] = {}
-        for search in stage.searched:
+        for search in settings.searched:
             if search not in found:
                 raise BestValuesError(
                     f"sample.stages.{name} asks for what {search} found; run `kedro run --pipeline={search}`"
@@ -51,5 +52,5 @@ def resolve_best(params: P, found: Mapping[str, Mapping[str, Any]], models: Mapp
                 )
             values |= best["values"]
         if values:
-            stages[name] = ModelSamplingParams.model_validate({**stage.model_dump(), **values})
-    return params.model_copy(update={"stages": stages})
+            filled[name] = ModelSamplingParams.model_validate({**settings.model_dump(), **values})
+    return params.model_copy(update={"stages": filled})

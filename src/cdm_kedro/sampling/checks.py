@@ -178,7 +178,7 @@ def _schedule(key: str, model: ModelParams, sampling: ModelSamplingParams, state
         )
     if states:
         raise CascadeError(
-            f"{key}.schedule is {sampling.schedule}, but a higher stage is truncated at a step of the "
+            f"{key}.schedule is {sampling.schedule}, but a higher model is truncated at a step of the "
             "training schedule; use schedule: train there, or truncated: false above"
         )
     levels = inference_alphas_cumprod(

@@ -12,11 +12,11 @@ log = logging.getLogger(__name__)
 
 
 def compiled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The compiled function; the plain one from the first failure on.
+    """Compile a function when it is first called; from the first failure on, call it plainly.
 
     Args:
         function: a function or module.
-        name: for the warning.
+        name: what the warning calls it.
     """
     active: list[Callable[..., Any]] = [torch.compile(function)]
 

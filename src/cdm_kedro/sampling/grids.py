@@ -1,4 +1,4 @@
-"""Sample grids as PNG: one row a class."""
+"""Grids of samples as PNG, with a row for each class."""
 
 from __future__ import annotations
 
@@ -31,10 +31,14 @@ def draw_grid(
         images: (N, H, W, 3) uint8.
         labels: (N,) class indices.
         classes: class names in index order.
-        columns: images a row; classes with fewer samples leave the rest empty.
+        columns: number of images in a row; a class with fewer samples leaves the rest empty.
         path: PNG to write.
-        max_classes: rows at most; evenly spaced classes when there are more.
-        min_side: smaller images are enlarged by a whole factor with nearest neighbour, so that pixels stay pixels.
+        max_classes: most rows; of more classes evenly spaced ones are shown.
+        min_side: least side of a tile in pixels; smaller images are enlarged by a whole factor, so that pixels stay
+            square.
+
+    Raises:
+        ValueError: a sample's class has no name.
     """
     from PIL import Image, ImageDraw, ImageFont
 

@@ -15,19 +15,22 @@ from pydantic import Field
 from tqdm import tqdm
 
 from cdm_kedro.errors import CdmError
-from cdm_kedro.files.atomic import write_text, written_whole
-from cdm_kedro.files.npz import write_npz
+from cdm_kedro.files.atomic import write_text
+from cdm_kedro.files.npz import write_arrays, write_npz
 from cdm_kedro.model.load import read_description
 from cdm_kedro.params.base import Params
 from cdm_kedro.params.sampling import SamplingParams
-from cdm_kedro.processes.launch import processes_wanted
+from cdm_kedro.processes.launch import processes_wanted, slurm_nodes
+from cdm_kedro.processes.shards import run_workers
 from cdm_kedro.sampling.cascade import Cascade, Samples
 from cdm_kedro.sampling.conditioning import BATCH_FILE, StoredSamples, shard_name, state_key
 from cdm_kedro.sampling.consistency import consistency, consistency_sums
-from cdm_kedro.sampling.launch import run_processes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+RUNS_MODULES = ("cdm_kedro.sampling.worker",)
+"""Modules that this one starts as processes."""
 
 _AGREE_SECONDS = 900.0
 _CONSISTENCY = "consistency/"  # prefix of a model's sums inside a shard
@@ -171,8 +174,7 @@ def make_shards(job: SamplingJob, cascade: Cascade, progress: JobProgress, rank:
             job.params.seed,
             lambda name, images: progress(name, images * share[name]),
         )
-        with written_whole(path) as part, part.open("wb") as file:
-            np.savez(file, **_arrays(job, batch))
+        write_arrays(path, _arrays(job, batch))
         made += stop - start
     return made
 
@@ -206,7 +208,7 @@ def run_job(job: SamplingJob, description: str = "sample") -> SamplingResult:
         ProcessInterrupted: a signal stopped the processes.
     """
     file = prepare(job)
-    processes = processes_wanted(job.params.devices)
+    processes, nodes = processes_wanted(job.params.devices), slurm_nodes()
     total = job.params.num_samples
     started = time.monotonic()
     with tqdm(
@@ -220,10 +222,10 @@ def run_job(job: SamplingJob, description: str = "sample") -> SamplingResult:
             bar.set_postfix_str(name, refresh=False)
             bar.update(min(images, total - bar.n))  # sums of fractions overshoot
 
-        if processes == 1:
+        if processes == nodes == 1:
             made = make_shards(job, open_cascade(job), progress)
         else:
-            made = run_processes(file, processes, progress)
+            made = run_workers(RUNS_MODULES[0], file, "sampling", processes, nodes, progress)
     return merge(job, made, time.monotonic() - started)
 
 

@@ -1,7 +1,7 @@
 """Counter-based Gaussian noise: Philox4x32-10 (Salmon et al., 2011) in tensor operations, on any device.
 
-The noise of sample i at stage k and step t is a pure function of (seed, k, i, t), so neither batch size, number of
-processes, order nor interruption changes it.
+The noise of sample i of model k at step t is a function of (seed, k, i, t) alone. Batch size, number of processes,
+order and interruption do not change it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 
 
 def _half_round(product: Tensor, word: Tensor, key: Tensor | int) -> Tensor:
-    """Upper half of a product, mixed with the lower half of a word and a key; the upper half of the result is 0."""
+    """Mix the upper half of a product with the lower halves of a word and a key; the upper half of the result is 0."""
     high = product >> 32
     # A counter's words start out broadcast, so the first two rounds touch few numbers; the others work in place.
     mixed = high.bitwise_xor_(word) if high.shape == word.shape else high ^ word
@@ -31,7 +31,7 @@ def _half_round(product: Tensor, word: Tensor, key: Tensor | int) -> Tensor:
 def philox4x32(
     counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int] | tuple[Tensor, Tensor]
 ) -> tuple[Tensor, ...]:
-    """Ten rounds of Philox4x32.
+    """Run ten rounds of Philox4x32.
 
     Args:
         counter: four int64 tensors holding unsigned 32-bit words, of one shape or broadcastable to it.
@@ -52,23 +52,23 @@ def philox4x32(
     return c0, c1.bitwise_and_(_MASK), c2, c3.bitwise_and_(_MASK)
 
 
-def normal(seed: int, stage: int, indices: Tensor, step: int, shape: tuple[int, ...]) -> Tensor:
-    """Standard normal noise of several samples.
+def normal(seed: int, model: int, indices: Tensor, step: int, shape: tuple[int, ...]) -> Tensor:
+    """Draw standard normal noise for several samples.
 
     Args:
-        seed: run seed, 0 .. 2^64 - 1.
-        stage: position of the stage in the cascade, 0 .. 2^16 - 1.
-        indices: (B,) int64 global sample numbers, 0 .. 2^48 - 1; the device of the result.
-        step: number of the draw within the stage, 0 .. 2^32 - 1.
-        shape: shape of one sample's noise.
+        seed: of the run, 0 .. 2^64 - 1.
+        model: position of the model in the cascade, 0 .. 2^16 - 1.
+        indices: (B,) int64 sample numbers, 0 .. 2^48 - 1.
+        step: number of the draw within the model, 0 .. 2^32 - 1.
+        shape: of one sample's noise.
 
     Returns:
-        (B, *shape) float32.
+        (B, *shape) float32 on the device of ``indices``.
     """
     size = math.prod(shape)
     block = torch.arange((size + 3) // 4, device=indices.device, dtype=torch.int64)[None, :]
     index = indices.to(torch.int64)[:, None]
-    counter = (block, torch.full_like(index, step), index & _MASK, (index >> 32) | (stage << 16))
+    counter = (block, torch.full_like(index, step), index & _MASK, (index >> 32) | (model << 16))
     words = _generator(indices.device)(counter, _key(seed, indices.device))
     # Box-Muller; (w + 0.5) / 2^32 lies strictly inside (0, 1), also after rounding down to float32's nearest below 1.
     u = [w.double().add_(0.5).to(torch.float32).mul_(2.0**-32).clamp_max_(1.0 - 2.0**-24) for w in words]
@@ -82,13 +82,13 @@ def normal(seed: int, stage: int, indices: Tensor, step: int, shape: tuple[int, 
 
 @cache
 def _generator(device: torch.device) -> Callable[..., tuple[Tensor, ...]]:
-    """The generator for a device: on CUDA its hundred integer operations become one kernel, with the same bits."""
+    """The generator for a device. On CUDA its hundred integer operations are compiled to one kernel with equal bits."""
     return compiled(philox4x32, "the noise generator") if device.type == "cuda" else philox4x32
 
 
 @cache
 def _key(seed: int, device: torch.device) -> tuple[int, int] | tuple[Tensor, Tensor]:
-    """A seed's two words: on CUDA as tensors, since a compiled function would be compiled anew for every number."""
+    """The two words of a seed. On CUDA they are tensors, as a compiled function would be compiled for every number."""
     low, high = seed & _MASK, (seed >> 32) & _MASK
     if device.type != "cuda":
         return low, high

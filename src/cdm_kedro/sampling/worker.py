@@ -1,6 +1,7 @@
 """A sampling process: ``python -m cdm_kedro.sampling.worker job.json``, alone or under torchrun on any number of nodes.
 
-Every process makes its own shards and talks to no other; each prints JSON objects, one a line, on standard output.
+Every process makes its own shards and talks to no other. It prints its events on standard output, as JSON objects of
+one line each.
 """
 
 from __future__ import annotations

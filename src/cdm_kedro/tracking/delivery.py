@@ -1,17 +1,19 @@
-"""Operations on runs and models, and how an MLflow server carries them out; no other file writes to MLflow."""
+"""Operations on runs, and how an MLflow server carries them out; see ``registry`` for those on models."""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-EXPERIMENT = "cdm-kedro"
-"""Name of the project's experiment, and the first part of its registered models' names."""
-Operation = dict[str, Any]
-"""JSON values: ``op`` says what to do, ``run`` to which run, ``time`` when it happened (milliseconds since 1970)."""
+from cdm_kedro.errors import CdmError
+from cdm_kedro.tracking.registry import EXPERIMENT, TIMEOUT, Operation, register
+
+
+class RefusedError(CdmError, RuntimeError):
+    """The server answered that it does not take an operation; to ask again would not help."""
 
 
 def default_tracking_uri(root: Path) -> str:
@@ -23,6 +25,21 @@ def default_tracking_uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{base.absolute()}/mlflow.db"
 
 
+def is_refusal(error: Exception) -> bool:
+    """Whether an error is the server's no (4xx) or our own mistake, and not an outage.
+
+    Outages are connections that fail, timeouts, the server's own errors (5xx), and too many requests (429).
+    """
+    from requests import RequestException
+
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status is None and hasattr(error, "get_http_status_code"):
+        status = error.get_http_status_code()
+    if status is None:
+        return not isinstance(error, (RequestException, ConnectionError, TimeoutError))
+    return 400 <= status < 500 and status not in (408, 429)
+
+
 class Deliverer:
     """A connection to an MLflow server that carries out operations one by one.
 
@@ -32,20 +49,23 @@ class Deliverer:
 
     Attributes:
         ids: MLflow's id of every run that this connection created, by our name of the run.
+        refused: our names of the runs that the server did not create.
     """
 
     def __init__(self, uri: str, artifacts: Path) -> None:
         import mlflow
 
         # MLflow's defaults make every call to a server that is away take minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault(TIMEOUT, "10")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         mlflow.set_tracking_uri(uri)
         self.client = mlflow.MlflowClient(tracking_uri=uri)
         self.uri, self.artifacts = uri, artifacts
         self.ids: dict[str, str] = {}
+        self.refused: set[str] = set()
         self._experiment: str | None = None
 
     @property
@@ -55,75 +75,98 @@ class Deliverer:
             found = self.client.get_experiment_by_name(EXPERIMENT)
             if found is None:
                 location = self.artifacts.absolute().as_uri() if self.uri.startswith("sqlite") else None
-                self._experiment = self.client.create_experiment(
-                    EXPERIMENT, artifact_location=location, tags={"mlflow.experimentKind": "custom_model_development"}
-                )
+                self._experiment = self._create_experiment(location)
             else:
                 self._experiment = found.experiment_id
         return self._experiment
 
-    def apply(self, operation: Operation) -> str | None:
+    def _create_experiment(self, location: str | None) -> str:
+        from mlflow.exceptions import MlflowException
+
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        try:
+            return str(self.client.create_experiment(EXPERIMENT, location, tags))
+        except MlflowException:  # another process was faster
+            found = self.client.get_experiment_by_name(EXPERIMENT)
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+    def apply(self, operation: Operation) -> Any:
         """Carry out one operation.
 
         Runs are called by our name or by MLflow's id. The operations, with what they need besides ``run``:
         ``create`` (name, parent, tags), ``params``, ``tags`` (values), ``metrics`` (values, step), ``artifact`` (path,
-        folder), ``model`` (name, source, tags), ``reopen``, ``end`` (status).
+        folder), ``datasets`` (values, see :func:`_datasets`), ``model`` (see :func:`register`), ``reopen``,
+        ``end`` (status).
 
         Returns:
-            MLflow's id of the run that was created.
+            For ``create`` MLflow's id of the run, for ``model`` what was registered.
+
+        Raises:
+            RefusedError: the server does not take it; operations on a run that it did not take do nothing.
         """
         actions = {
             "create": self._create,
-            "params": self._params,
-            "tags": self._tags,
-            "metrics": self._metrics,
+            **dict.fromkeys(("params", "tags", "metrics"), self._values),
             "artifact": lambda run, op: self.client.log_artifact(run, op["path"], op["folder"]),
-            "model": self._register,
+            "datasets": self._datasets,
+            "model": lambda run, op: register(self.client, self.experiment, run, op),
             "reopen": lambda run, _: self.client.update_run(run, status="RUNNING"),
             "end": lambda run, op: self.client.set_terminated(run, op["status"], end_time=op["time"]),
         }
         run = operation["run"]
-        return actions[operation["op"]](self.ids.get(run, run), operation)
+        if run in self.refused:
+            return None
+        try:
+            return actions[operation["op"]](self.ids.get(run, run), operation)
+        except Exception as error:
+            if operation["op"] == "create":
+                self.refused.add(run)
+            if not is_refusal(error):
+                raise
+            what = " ".join(filter(None, (operation["op"], operation.get("name") or operation.get("path"))))
+            raise RefusedError(f"{what}: {str(error).strip() or repr(error)}") from error
 
     def _create(self, run: str, op: Operation) -> str:
-        parent = {"mlflow.parentRunId": self.ids.get(op["parent"], op["parent"])} if op["parent"] else {}
-        created = self.client.create_run(
-            self.experiment, run_name=op["name"], tags={**op["tags"], **parent}, start_time=op["time"]
-        )
+        tags, parent = dict(op["tags"]), op["parent"]
+        if parent and parent not in self.refused:
+            tags["mlflow.parentRunId"] = self.ids.get(parent, parent)
+        created = self.client.create_run(self.experiment, run_name=op["name"], tags=tags, start_time=op["time"])
         self.ids[run] = created.info.run_id
         return self.ids[run]
 
-    def _params(self, run: str, op: Operation) -> None:
-        from mlflow.entities import Param
+    def _values(self, run: str, op: Operation) -> None:
+        """Log parameters, tags or metrics, a hundred at a time, which is what a server takes at once."""
+        from mlflow.entities import Metric, Param, RunTag
 
-        for some in _parts(op["values"], 100):
-            self.client.log_batch(run, params=[Param(key, str(value)[:6000]) for key, value in some])
+        make = {
+            "params": lambda key, value: Param(key, str(value)[:6000]),
+            "tags": lambda key, value: RunTag(key, str(value)[:5000]),
+            "metrics": lambda key, value: Metric(key, value, op["time"], op["step"]),
+        }[op["op"]]
+        items = [make(key, value) for key, value in op["values"].items()]
+        for start in range(0, len(items), 100):
+            self.client.log_batch(run, **{op["op"]: items[start : start + 100]})
 
-    def _tags(self, run: str, op: Operation) -> None:
-        from mlflow.entities import RunTag
+    def _datasets(self, run: str, op: Operation) -> None:
+        """Note which data sets a run read: for each name its digest, source and profile, and its context."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        for some in _parts(op["values"], 100):
-            self.client.log_batch(run, tags=[RunTag(key, str(value)[:5000]) for key, value in some])
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    name, one["digest"], "local", json.dumps({"uri": one["source"]}), None, json.dumps(one["profile"])
+                ),
+                [InputTag("mlflow.data.context", one["context"])],
+            )
+            for name, one in op["values"].items()
+        ]
+        self.client.log_inputs(run, inputs)
 
-    def _metrics(self, run: str, op: Operation) -> None:
-        from mlflow.entities import Metric
-
-        for some in _parts(op["values"], 500):
-            self.client.log_batch(run, metrics=[Metric(key, value, op["time"], op["step"]) for key, value in some])
-
-    def _register(self, run: str, op: Operation) -> None:
-        """Add a version of a registered model; the one with the lowest final loss is called ``champion``."""
-        from mlflow.exceptions import MlflowException
-
-        name = op["name"]
-        with suppress(MlflowException):  # it exists
-            self.client.create_registered_model(name)
-        version = self.client.create_model_version(name, source=op["source"], run_id=run, tags=op["tags"])
-        self.client.set_registered_model_alias(name, "latest-trained", version.version)
-        versions = [v for v in self.client.search_model_versions(f"name = '{name}'") if "final_loss" in v.tags]
-        if versions:
-            best = min(versions, key=lambda version: float(version.tags["final_loss"]))
-            self.client.set_registered_model_alias(name, "champion", best.version)
+    def check(self) -> None:
+        """Raise what MLflow's client raises where the server does not answer."""
+        self.client.get_experiment_by_name(EXPERIMENT)
 
     def end_abandoned(self, host: str) -> None:
         """End the runs of a machine whose process is gone (SIGKILL, power cut) and that would say RUNNING for ever."""
@@ -133,9 +176,3 @@ class Deliverer:
             tags = run.data.tags
             if tags.get("cdm.host") == host and not psutil.pid_exists(int(tags.get("cdm.pid", "-1"))):
                 self.client.set_terminated(run.info.run_id, "KILLED")
-
-
-def _parts(values: dict[str, Any], most: int) -> list[list[tuple[str, Any]]]:
-    """The items in parts that a server takes at once."""
-    items = list(values.items())
-    return [items[start : start + most] for start in range(0, len(items), most)]

@@ -54,6 +54,20 @@ class LiveRun:
         if self._recorder:
             self._recorder.submit(op="artifact", run=self._run, path=str(Path(path).absolute()), folder=folder)
 
+    def register(self, **model: Any) -> dict[str, Any] | None:
+        """Register a version of a model and wait for the answer.
+
+        Args:
+            model: see :func:`cdm_kedro.tracking.registry.register`.
+
+        Returns:
+            What was registered; None where no server answered, and then the journal keeps the model.
+        """
+        if self._recorder is None:
+            return None
+        found: dict[str, Any] | None = self._recorder.answer(self._recorder.submit(op="model", run=self._run, **model))
+        return found
+
     @contextmanager
     def child(self, name: str, params: dict[str, Any], tags: dict[str, str] | None = None) -> Iterator[LiveRun]:
         """Around one point of a search: a run below this one."""

@@ -9,22 +9,28 @@ import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.tracking.delivery import Deliverer, Operation, default_tracking_uri
+from cdm_kedro.tracking.delivery import Deliverer, RefusedError, default_tracking_uri, is_refusal
 from cdm_kedro.tracking.journal import Journal
+from cdm_kedro.tracking.registry import UPLOAD_RATE, Operation
 
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 30.0
-"""The longest that the work waits for the server, at the end of a stage or for the id of a run."""
+"""The longest that the work waits for the server at the end of a stage or for an answer, apart from uploads.
+
+Models that a server takes may cost as long as they take at ``UPLOAD_RATE``.
+"""
 
 
 class Recorder:
     """Delivers operations in the order of :meth:`submit`, in a thread of its own.
 
-    When the server does not answer, this operation and all that follow go to the journal, and the work goes on.
+    What the server refuses is said and left out. When the server does not answer, that operation and all that follow go
+    to the journal. The work goes on in both cases.
 
     Args:
         root: project folder.
@@ -32,58 +38,90 @@ class Recorder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._queue: queue.Queue[tuple[Operation, Future[str | None]]] = queue.Queue()
+        self._queue: queue.Queue[tuple[Operation, Future[Any]]] = queue.Queue()
         self._journal = Journal(root)
         self._deliverer: Deliverer | None = None
+        self._uri = default_tracking_uri(root)
         self._offline = False
-        self._created: dict[str, Future[str | None]] = {}
+        self._upload_seconds = 0.0
+        self._said: set[str] = set()
+        self._created: dict[str, Future[Any]] = {}
         threading.Thread(target=self._work, daemon=True, name="mlflow").start()
 
-    def submit(self, **operation: Any) -> None:
-        """Queue one operation; see :meth:`Deliverer.apply` for what there is."""
+    def submit(self, **operation: Any) -> Future[Any]:
+        """Queue one operation; see :meth:`Deliverer.apply` for what there is.
+
+        Returns:
+            What :meth:`Deliverer.apply` returns; None where the operation was refused or went to the journal.
+        """
         operation.setdefault("time", int(time.time() * 1000))
-        answer: Future[str | None] = Future()
+        answer: Future[Any] = Future()
         if operation["op"] == "create":
             self._created[operation["run"]] = answer
+        elif operation["op"] == "model" and not self._uri.startswith("sqlite"):
+            self._upload_seconds += sum(Path(path).stat().st_size for path in operation["files"].values()) / UPLOAD_RATE
         self._queue.put((operation, answer))
+        return answer
 
     def run_id(self, run: str) -> str | None:
         """MLflow's id of a run; None where the server does not give it in time."""
+        return self.answer(self._created[run])
+
+    def answer(self, future: Future[Any]) -> Any:
+        """What the server answered to an operation; None where it does not answer in time."""
         try:
-            return self._created[run].result(WAIT_SECONDS)
+            return future.result(WAIT_SECONDS + self._upload_seconds)
         except NotYet:
             return None
 
     def _work(self) -> None:
         while True:
             operation, answer = self._queue.get()
-            answer.set_result(self._deliver(operation))
+            found = None
+            try:
+                found = self._deliver(operation)
+            except Exception as error:  # the journal cannot be written either, for example on a full disk
+                log.warning("%s of a run is lost: %s", operation["op"], error)
+            answer.set_result(found)
             self._queue.task_done()
 
-    def _deliver(self, operation: Operation) -> str | None:
+    def _deliver(self, operation: Operation) -> Any:
         if not self._offline:
-            uri = default_tracking_uri(self.root)
             try:
                 if self._deliverer is None:
-                    self._deliverer = Deliverer(uri, self.root / "mlruns")
-                    self._deliverer.end_abandoned(socket.gethostname())
+                    self._deliverer = self._connect()
                 return self._deliverer.apply(operation)
+            except RefusedError as error:
+                if str(error) not in self._said:
+                    self._said.add(str(error))
+                    log.warning("MLflow at %s refuses %s", self._uri, error)
+                return None
             except Exception as error:  # whatever the server does, the work goes on
                 self._offline = True
                 log.warning(
                     "MLflow at %s does not answer (%s). Going on without it; "
                     "`kedro replay-runs` delivers what is missing later.",
-                    uri,
+                    self._uri,
                     str(error).splitlines()[0][:200],
                 )
         self._journal.append(operation, self._deliverer.ids if self._deliverer is not None else {})
         return None
 
+    def _connect(self) -> Deliverer:
+        deliverer = Deliverer(self._uri, self.root / "mlruns")
+        try:
+            deliverer.end_abandoned(socket.gethostname())
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+        return deliverer
+
     def flush(self) -> None:
-        """Wait until everything in the queue is delivered or in the journal, but no longer than ``WAIT_SECONDS``."""
-        deadline = time.monotonic() + WAIT_SECONDS
+        """Wait until everything in the queue is delivered or in the journal, but no longer than is stated above."""
+        deadline = time.monotonic() + WAIT_SECONDS + self._upload_seconds
         while self._queue.unfinished_tasks and time.monotonic() < deadline:
             time.sleep(0.02)
+        self._upload_seconds = 0.0
         if self._queue.unfinished_tasks:
             self._offline = True
             log.warning("MLflow is too slow; what is left goes to %s for `kedro replay-runs`.", self._journal.path)
@@ -94,3 +132,9 @@ class Recorder:
     def deliverer(self) -> Deliverer | None:
         """The connection to the server, or None where there is none."""
         return None if self._offline else self._deliverer
+
+
+def close_killed(root: Path) -> None:
+    """End the runs of processes that were killed; where no server answers, the next recorder does it."""
+    with suppress(Exception):
+        Deliverer(default_tracking_uri(root), root / "mlruns").end_abandoned(socket.gethostname())

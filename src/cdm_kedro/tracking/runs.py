@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.tracking.delivery import EXPERIMENT
 from cdm_kedro.tracking.git import git
 from cdm_kedro.tracking.live import LiveRun, enter, flatten
 from cdm_kedro.tracking.recorder import Recorder
+from cdm_kedro.tracking.registry import EXPERIMENT
+from cdm_kedro.tracking.system import SystemMetrics
 
+PARENT = "MLFLOW_RUN_ID"
+"""Environment variable with the id of the parent run, where a scheduler made one for the stages that it starts."""
 PARENT_FILE = Path(".dvc/tmp/cdm_parent.json")
 """Which parent run belongs to the `dvc repro` in progress; each of its stages is a process of its own."""
 _REPORTS, _LARGEST_REPORT = (".png", ".csv", ".json", ".html"), 20_000_000  # suffixes; bytes
 
 
-def _dvc_ancestor() -> dict[str, Any] | None:
+def dvc_above() -> dict[str, Any] | None:
     """The `dvc` process that this one runs below: its number, when it began, and its command line."""
     import psutil
 
@@ -46,9 +50,13 @@ class Tracking:
     def __init__(self, root: Path, title: str, env: str | None, tags: Mapping[str, str] | None = None) -> None:
         self.root, self.title = root, title
         self.recorder = Recorder(root)
+        commit = git(root, "rev-parse", "HEAD")
         self.owner = {"cdm.host": socket.gethostname(), "cdm.pid": str(os.getpid())}
         self.common = {
-            "git.commit": git(root, "rev-parse", "HEAD"),
+            "git.commit": commit,
+            "mlflow.source.type": "LOCAL",
+            "mlflow.source.name": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "mlflow.source.git.commit": commit,
             "git.dirty": str(bool(git(root, "status", "--porcelain", "--untracked-files=no"))),
             "cdm.env": env or "base",
             **{name.lower(): os.environ[name] for name in ("DVC_EXP_NAME",) if name in os.environ},
@@ -56,11 +64,17 @@ class Tracking:
         }
         self._parent: str | None = None
         self._from_dvc = False
+        self._given = False
 
     def parent(self) -> str:
-        """Our name of the parent run, which is created on first use; the stages of one `dvc repro` share theirs."""
+        """Our name of the parent run, which is created on first use; the stages of one `dvc repro` share theirs.
+
+        Where the environment names one (``PARENT``), it is that one, and whoever made it ends it.
+        """
+        if self._parent is None and PARENT in os.environ:
+            self._parent, self._given = os.environ[PARENT], True
         if self._parent is None:
-            dvc = _dvc_ancestor() if "DVC_STAGE" in os.environ else None
+            dvc = dvc_above() if "DVC_STAGE" in os.environ else None
             file = self.root / PARENT_FILE
             if dvc is not None:
                 self._from_dvc = True
@@ -92,7 +106,14 @@ class Tracking:
                 self.recorder.submit(op="tags", run=parent, values={f"skipped.{stage}": made})
 
     @contextmanager
-    def stage(self, name: str, key: str | None, why: list[str], params: dict[str, Any]) -> Iterator[str]:
+    def stage(
+        self,
+        name: str,
+        key: str | None,
+        why: list[str],
+        params: dict[str, Any],
+        data: Mapping[str, str] | None = None,
+    ) -> Iterator[str]:
         """Around a stage's execution; gives our name of its run.
 
         Args:
@@ -100,6 +121,7 @@ class Tracking:
             key: hash of everything that the stage depends on, or None for a run that dvc.lock does not record.
             why: reasons for the stage to run.
             params: the stage's parameters by their top-level key.
+            data: FFCV files that the stage reads, or whose statistics it reads, with DVC's hashes.
         """
         parent, run = self.parent(), uuid.uuid4().hex
         tags = {**self.common, **self.owner, "cdm.stage": name, "cdm.why": "; ".join(why)[:4000]}
@@ -107,7 +129,9 @@ class Tracking:
             tags["cdm.key"] = key
         self.recorder.submit(op="create", run=run, parent=parent, name=name, tags=tags)
         self.recorder.submit(op="params", run=run, values=dict(flatten(params)))
-        status = "FAILED"
+        if data:
+            self.recorder.submit(op="datasets", run=run, values=dict(_described(data)))
+        status, system = "FAILED", SystemMetrics(self.recorder, run)
         enter(LiveRun(self.recorder, run, tags))
         try:
             yield run
@@ -120,8 +144,9 @@ class Tracking:
             raise
         finally:
             enter(LiveRun())
+            system.stop()
             self.recorder.submit(op="end", run=run, status=status)
-            if status != "FINISHED" or self._from_dvc:
+            if not self._given and (status != "FINISHED" or self._from_dvc):
                 self.recorder.submit(op="end", run=parent, status=status)
             self.recorder.flush()
 
@@ -145,20 +170,50 @@ class Tracking:
                     if isinstance(value, (int, float)) and not isinstance(value, bool)
                 }
                 self.recorder.submit(op="metrics", run=run, values=numbers, step=0)
-            if name.endswith("_model"):
-                self._register(run, name.removesuffix("_model"), path)
+            inside = os.path.relpath(path, self.root)
+            if name.endswith("_model") and inside in hashes:
+                self._register(run, name.removesuffix("_model"), path, {"file": inside}, hashes[inside])
         if hashes:
             self.recorder.submit(op="tags", run=run, values={f"dvc.{path}": value for path, value in hashes.items()})
 
-    def _register(self, run: str, model: str, weights: Path) -> None:
+    def _register(self, run: str, model: str, weights: Path, tags: dict[str, str], md5: str) -> None:
+        """Register a network; it competes for nothing, and is a champion where the champion cascade consists of it."""
         card = weights.with_suffix(".json")
         loss = json.loads(card.read_text(encoding="utf-8")).get("final_loss") if card.exists() else None
-        tags = {"file": str(weights), **({"final_loss": str(loss)} if loss is not None else {})}
-        name, source = f"{EXPERIMENT}-{model}", weights.absolute().as_uri()
-        self.recorder.submit(op="model", run=run, name=name, source=source, tags=tags)
+        self.recorder.submit(
+            op="model",
+            run=run,
+            name=f"{EXPERIMENT}-{model}",
+            type="network",
+            content=md5,
+            folder=None,
+            files={weights.name: str(weights.absolute())},
+            tags=tags if loss is None else {**tags, "final_loss": str(loss)},
+            description=f"The network {model} of a cascade, as safetensors with its parameters in the metadata.",
+            metrics={},
+            score=None,
+        )
+
+    def tags(self, run: str, values: Mapping[str, str]) -> None:
+        """Give a run more tags."""
+        self.recorder.submit(op="tags", run=run, values=dict(values))
 
     def close(self, status: str) -> None:
         """End the parent run, if there is one; under `dvc repro` it stays as the last stage left it."""
-        if self._parent is not None and not self._from_dvc:
+        if self._parent is not None and not self._from_dvc and not self._given:
             self.recorder.submit(op="end", run=self._parent, status=status)
         self.recorder.flush()
+
+
+def _described(data: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and description of FFCV files, with what the card of preprocessing beside them says."""
+    for name, digest in data.items():
+        path = Path(name)
+        card = path.with_name("data_card.json")
+        said = json.loads(card.read_text(encoding="utf-8")) if card.exists() else {}
+        profile = {
+            "num_images": said.get("betons", {}).get(path.stem, {}).get("num_samples"),
+            "classes": said.get("classes"),
+        }
+        context = "training" if path.stem.startswith("train") else "validation"
+        yield path.stem, {"digest": digest, "source": name, "profile": profile, "context": context}

@@ -9,6 +9,7 @@ from typing import Any
 
 from cdm_kedro.processes.training import nodes_wanted, run_worker
 from cdm_kedro.training.job import TrainingJob
+from cdm_kedro.training.progress import progress
 
 RUNS_MODULES = ("cdm_kedro.training.worker",)
 """Modules that this one starts as processes."""
@@ -22,16 +23,6 @@ class TrainingResult:
     card: dict[str, Any]
     curve: list[dict[str, float]]
     summary: dict[str, float]
-
-
-def progress(metrics: dict[str, float]) -> dict[str, str]:
-    """Choose what the progress bar shows beside the images per second."""
-    shown = {"loss": f"{metrics.get('loss', float('nan')):.4f}", "TFLOP/s": f"{metrics['tflops']:.3g}"}
-    if "peak_share" in metrics:
-        shown["of peak"] = f"{metrics['peak_share']:.0%}"
-    shown |= {"wait": f"{metrics['loader_wait_share']:.0%}", "GiB": f"{metrics['memory_gib']:.1f}"}
-    minutes = metrics["eta_seconds"] / 60
-    return shown | {"left": f"{minutes / 60:.1f} h" if minutes >= 90 else f"{minutes:.0f} min"}
 
 
 def launch(job: TrainingJob, on_event: Callable[[dict[str, Any]], None]) -> TrainingResult:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cdm_kedro.model.build import build_unet
-from cdm_kedro.model.sizes import network_inputs
+from cdm_kedro.model.build import build_unet, network_inputs
+from cdm_kedro.model.sizes import training_side
 from cdm_kedro.params.model import TrainedModelParams
 
 STATE_BYTES = 22
@@ -35,7 +35,7 @@ def step_bytes(params: TrainedModelParams, num_classes: int, microbatch: int) ->
     """Estimate the bytes of one training step that keeps all its activations."""
     with torch.device("meta"):
         net = build_unet(params, num_classes).to("meta")
-        one = saved_bytes(net, network_inputs(params, 1, net.aug_emb is not None))
+        one = saved_bytes(net, network_inputs(params, 1, training_side(params)))
     activations = one * (_BF16_SHARE if params.training.precision == "bf16" else 1)
     return int(STATE_BYTES * sum(p.numel() for p in net.parameters()) + activations * microbatch)
 

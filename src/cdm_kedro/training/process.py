@@ -54,7 +54,7 @@ def train(path: str, make: Callable[[str, World, Emit], Loop]) -> int:
         The exit code: 0 when done; 130 and 143 when SIGINT and SIGTERM interrupted it and the state is saved.
     """
     place = begin()
-    leads = path != "-" and place.local == 0
+    leads = path != "-" and place.leads
     emit = emitter(leads)
     if leads:
         logging.getLogger("cdm_kedro").addHandler(_Warnings(emit))
@@ -89,7 +89,7 @@ def train(path: str, make: Callable[[str, World, Emit], Loop]) -> int:
     trainer.run()
     if trainer.stop_requested and not trainer.finished:
         emit({"event": "stopped", "step": trainer.step})
-        return 128 + received[0]
+        return 128 + (received or [signal.SIGTERM])[0]
     if leads:
         facts = {
             "parameters": sum(p.numel() for p in trainer.net.parameters()),

@@ -28,7 +28,8 @@ from cdm_kedro.training.draws import Draws, mix_seed
 from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.loop import Emit, Loop, World
 from cdm_kedro.training.memory import needs_checkpointing
-from cdm_kedro.training.meter import Meter, achieved, memory_gib, peak_tflops
+from cdm_kedro.training.meter import Meter
+from cdm_kedro.training.speed import achieved, memory_gib, peak_tflops
 from cdm_kedro.training.state import named
 
 

@@ -13,6 +13,7 @@ from cdm_kedro.evaluation.extractors.extractor import Extractor
 from cdm_kedro.evaluation.statistics import frechet_distance, moments
 from cdm_kedro.params.evaluation import EvaluateParams
 from cdm_kedro.studies.claim.sensitivity import WithoutClass, sensitivity
+from cdm_kedro.tracking.scratch import VARIABLE
 
 
 class Pixels:
@@ -28,8 +29,13 @@ class Pixels:
         return self.images[np.asarray(indices)]
 
 
-def test_what_an_extractor_notices() -> None:
-    """Channel means notice colour shifts as their closed form says, and neither blur nor noise of mean 0."""
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_an_extractor_notices(kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channel means notice colour shifts as their closed form says, and neither blur nor noise of mean 0.
+
+    In a stage's run features are kept, and those of spoiled images are not taken for those of sound ones.
+    """
+    monkeypatch.setenv(VARIABLE, str(tmp_path)) if kept else monkeypatch.delenv(VARIABLE, raising=False)
     params = EvaluateParams(batch_size=37, splits=1, kept_features=10)
 
     def means(x: torch.Tensor) -> tuple[torch.Tensor, None]:

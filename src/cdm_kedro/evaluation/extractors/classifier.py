@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from cdm_kedro.evaluation.extractors.extractor import Extractor, best_device
+from cdm_kedro.evaluation.extractors.extractor import Extractor, WeightsError, best_device
 from cdm_kedro.files.hashes import sha256
 from cdm_kedro.model.resnet import ResNet
 
@@ -36,7 +36,7 @@ def classifier_extractor(path: Path, device: torch.device | None = None) -> Extr
         device: where the network runs; by default the GPU if there is one.
 
     Raises:
-        ValueError: The file does not say the network's sizes.
+        WeightsError: The file does not say the network's sizes.
     """
     device = device or best_device()
     with safe_open(path, "pt") as file:
@@ -44,7 +44,7 @@ def classifier_extractor(path: Path, device: torch.device | None = None) -> Extr
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
     keys = ("depth", "num_classes", "resolution", "width")
     if any(key not in metadata for key in keys):
-        raise ValueError(f"{path} does not say the sizes of a classifier ({', '.join(keys)}); train it again")
+        raise WeightsError(f"{path} does not say the sizes of a classifier ({', '.join(keys)}); train it again")
     depth, num_classes, resolution, width = (int(metadata[key]) for key in keys)
     net = ResNet(depth, num_classes, resolution, width)
     net.load_state_dict({key: value.to(dict(net.state_dict())[key].dtype) for key, value in state.items()})

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cdm_kedro.evaluation.extractors.extractor import Extractor, load_state, resize_bicubic
+from cdm_kedro.evaluation.extractors.extractor import Extractor, WeightsError, load_state, resize_bicubic
 from cdm_kedro.files.hashes import sha256
 
 PATCH = 14
@@ -143,18 +143,18 @@ def dinov2(name: str, path: Path, side: int, device: torch.device) -> Extractor:
         device: where the network runs.
 
     Raises:
-        ValueError: The file does not exist or holds other weights.
+        WeightsError: The file does not exist or holds other weights.
     """
     source = SOURCE.format(name=name)
     if not path.is_file():
-        raise ValueError(f"evaluate.weights: {path} does not exist; get it from {source}")
+        raise WeightsError(f"evaluate.weights: {path} does not exist; get it from {source}")
     size = SIZES[name]
     net = DinoV2(*size, side)
     try:
         net.load_state_dict(load_state(path))
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise ValueError(
+        raise WeightsError(
             f"evaluate.weights: {path} does not hold {name} ({reason[:200]}); get it from {source}"
         ) from None
     net = net.to(device).eval().requires_grad_(False)

@@ -12,7 +12,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cdm_kedro.errors import CdmError
+
 Float32 = NDArray[np.float32]
+
+
+class WeightsError(CdmError, ValueError):
+    """A file does not hold the weights of a network; the message names the file and where to get it."""
 
 
 class Extractor:
@@ -78,16 +84,16 @@ def load_state(path: Path) -> dict[str, Tensor]:
     """Read a PyTorch state dict without running any code that the file may hold.
 
     Raises:
-        ValueError: The file is not readable or holds something else.
+        WeightsError: The file is not readable or holds something else.
     """
     import pickle
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"evaluate.weights: {path} is not a readable PyTorch weights file: {error}") from None
+        raise WeightsError(f"evaluate.weights: {path} is not a readable PyTorch weights file: {error}") from None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"evaluate.weights: {path} holds no state dict of tensors")
+        raise WeightsError(f"evaluate.weights: {path} holds no state dict of tensors")
     return state
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cdm_kedro.evaluation.extractors.extractor import Extractor, load_state
+from cdm_kedro.evaluation.extractors.extractor import Extractor, WeightsError, load_state
 from cdm_kedro.files.hashes import sha256
 
 SHA256_PREFIX = "6726825d"
@@ -56,7 +56,6 @@ class _Mixed(nn.Module):
     def __init__(self, inside: int, branches: tuple[_Branch, ...], pool: str, pool_out: int | None) -> None:
         super().__init__()
         self.branches, self.pool = branches, pool
-        self.width = 0
         for branch in branches:
             width = inside
             for step in branch:
@@ -64,10 +63,8 @@ class _Mixed(nn.Module):
                 for side in sides:
                     self.add_module(f"branch{side.name}", _Conv(width, side))
                 width = sum(side.out for side in sides)
-            self.width += width
         if pool_out is not None:
             self.branch_pool = _Conv(inside, _Step("pool", pool_out, (1, 1)))
-        self.width += inside if pool_out is None else pool_out
 
     def forward(self, x: Tensor) -> Tensor:
         outs = []
@@ -186,13 +183,13 @@ def inception2015(path: Path, device: torch.device) -> Extractor:
         device: where the network runs.
 
     Raises:
-        ValueError: The file does not exist or is not the published one.
+        WeightsError: The file does not exist or is not the published one.
     """
     if not path.is_file():
-        raise ValueError(f"evaluate.weights: {path} does not exist; get it from {SOURCE}")
+        raise WeightsError(f"evaluate.weights: {path} does not exist; get it from {SOURCE}")
     digest = sha256(path)
     if not digest.startswith(SHA256_PREFIX):
-        raise ValueError(
+        raise WeightsError(
             f"evaluate.weights: {path} has SHA-256 {digest}, not {SHA256_PREFIX}…; get the published file from {SOURCE}"
         )
     net = Inception2015()

@@ -21,7 +21,7 @@ def make_extractor(params: EvaluateParams, device: torch.device | None = None) -
         device: where the network runs; by default the GPU if there is one.
 
     Raises:
-        ValueError: The weights cannot be used.
+        WeightsError: The weights cannot be used.
     """
     device = device or best_device()
     if params.extractor == "efficientnet_lite0":

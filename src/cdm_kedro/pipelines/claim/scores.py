@@ -35,11 +35,11 @@ def make_scores(seed: int) -> Callable[..., dict[str, Any]]:
         from cdm_kedro.evaluation.scoring import make_scorer
         from cdm_kedro.files.table import to_csv
         from cdm_kedro.model.load import read_description
+        from cdm_kedro.sampling.inputs import sort_inputs
         from cdm_kedro.studies.claim.scores import score_points
         from cdm_kedro.tracking.scratch import scratch_dir
 
-        models = {key.removesuffix("_model"): path for key, path in inputs.items() if key.endswith("_model")}
-        real = {key: path for key, path in inputs.items() if key.startswith(("train_", "val_"))}
+        models, real, _ = sort_inputs(inputs)
         resolution = read_description(models[params.stage])[0].resolution
         extractors = {reference: make_extractor(evaluate), classifier_reference: classifier_extractor(classifier)}
         scorers = [make_scorer(extractor, evaluate, path, resolution) for path, extractor in extractors.items()]

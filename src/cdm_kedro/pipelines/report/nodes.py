@@ -11,23 +11,16 @@ from cdm_kedro.params.evaluation import ReportParams
 def report(
     metrics: dict[str, Any], data_card: dict[str, Any], sampling: dict[str, Any], params: ReportParams, **parts: Any
 ) -> str:
-    """Put everything worth looking at on one page.
+    """Put everything worth looking at on one page (HTML); see :func:`cdm_kedro.evaluation.report.render`.
 
-    Args:
-        metrics: what evaluation returned.
-        data_card: what preprocessing recorded.
-        sampling: the card of sampling.
-        params: title and price.
-        parts: ``<model>_card``, ``<model>_curve``, PNG files ``grid_<resolution>`` and ``figure_<name>``, and, if
-            ``report.include`` asks for them, what the pipelines ``cas`` and ``likelihood`` made, under these names.
-
-    Returns:
-        HTML.
+    ``parts`` holds ``<model>_card``, ``<model>_curve``, PNG files ``grid_<resolution>`` and ``figure_<name>``,
+    ``registered`` as the stage ``register`` made it, and, if ``report.include`` asks for them, what the pipelines
+    ``cas`` and ``likelihood`` made, under these names.
     """
     from cdm_kedro.evaluation.report import render
 
     return render(
-        params.title,
+        params,
         metrics,
         data_card,
         sampling,
@@ -35,10 +28,7 @@ def report(
         curves={key.removesuffix("_curve"): value for key, value in parts.items() if key.endswith("_curve")},
         grids={key.removeprefix("grid_"): path for key, path in parts.items() if key.startswith("grid_")},
         figures={key.removeprefix("figure_"): path for key, path in parts.items() if key.startswith("figure_")},
-        cas=parts.get("cas"),
-        likelihood=parts.get("likelihood"),
-        price=params.price_per_device_hour,
-        currency=params.currency,
+        **{key: parts[key] for key in ("cas", "likelihood", "registered") if key in parts},
     )
 
 

@@ -1,4 +1,4 @@
-"""Node that draws a search: a stage of its own, so that another look at the numbers costs no sampling."""
+"""Nodes that draw a search, in a stage of their own, so that another look at the numbers samples nothing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 
 def make_draw(search: str) -> Callable[[str, dict[str, Any]], Path]:
-    """The drawing node of a search."""
+    """Make the drawing node of a search."""
 
     def draw(table: str, best: dict[str, Any]) -> Path:
-        """Draw the table.
+        """Draw the table of a search.
 
         Args:
             table: CSV of the search.
-            best: what it found, for the metric that decided.
+            best: what it found, of which the metric that decided is needed.
 
         Returns:
             PNG.

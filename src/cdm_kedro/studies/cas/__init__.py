@@ -1,1 +1,1 @@
-"""Classification accuracy score: classifiers trained on samples and judged on real images."""
+"""Classification accuracy score: classifiers trained on samples and tested on real images."""

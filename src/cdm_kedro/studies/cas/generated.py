@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.errors import SourceError
 from cdm_kedro.evaluation.sources import NpzSource
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-
-class _Labelled:
-    def __init__(self, source: NpzSource) -> None:
-        self.source = source
-
-    def __len__(self) -> int:
-        return self.source.count
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        assert self.source.labels is not None
-        return np.ascontiguousarray(self.source.read([index])[0]), int(self.source.labels[index])
 
 
 def samples_to_beton(samples: Path, path: Path, classes: list[str]) -> None:
@@ -54,4 +38,5 @@ def samples_to_beton(samples: Path, path: Path, classes: list[str]) -> None:
             "Classification Accuracy Score needs every class: raise sample.num_samples"
         )
     if not path.exists():
-        write_beton(_Labelled(source), path, f"write {path.name}")
+        images = (source.read([number])[0] for number in range(source.count))
+        write_beton(path, source.labels, source.read([0]).shape[1], images)

@@ -1,1 +1,1 @@
-"""The paper's claim about conditioning augmentation: its statements, scores, figure, table and page."""
+"""The paper's claim about conditioning augmentation: its scores, statements, figures and page."""

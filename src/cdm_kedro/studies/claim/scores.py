@@ -14,7 +14,6 @@ from cdm_kedro.files.table import Row
 from cdm_kedro.params.claim import SINGLE, ClaimSweepParams
 from cdm_kedro.studies.search.points import Point, truncation_points
 from cdm_kedro.studies.search.sweep import sweep
-from cdm_kedro.tracking.live import live
 
 _BASELINE = "claim_baseline"
 _SHOWN = 10  # samples a point that are kept for the pictures
@@ -50,25 +49,19 @@ def score_points(
     """
     shown = folder / "pictures"
     shown.mkdir(parents=True, exist_ok=True)
-    run = live()
 
     def score(samples: Path) -> Row:
         # Beside the point's finished scores, so that an interrupted sweep keeps them.
         np.save(shown / f"{samples.parent.name}.npy", _first(samples))
         return {key: value for scorer in scorers for key, value in scorer(samples).items()}
 
-    def on_point(point: Point, row: Row, resumed: bool) -> None:
-        tags = {"cdm.resumed": str(resumed)}
-        with run.child(point.name, {**point.axes, **point.sampling.model_dump()}, tags) as own:
-            own.log_metrics({key: value for key, value in row.items() if key not in point.axes}, step=0)
-
     seeded = params.model_copy(update={"seed": seed})
     single = seeded.model_copy(update={"stage": _BASELINE, "stages": {_BASELINE: params.baseline}})
     point = Point(SINGLE, {"conditioning": SINGLE}, params.baseline)
-    rows = sweep([point], single, {_BASELINE: baseline}, {}, folder, score, on_point).rows
-    swept = sweep(truncation_points(seeded), seeded, models, real, folder, score, on_point)
-    assert swept.low is not None  # some points are conditioned on generated images
+    rows = sweep([point], single, {_BASELINE: baseline}, {}, folder, score).rows
+    swept = sweep(truncation_points(seeded), seeded, models, real, folder, score)
+    assert swept.low_samples is not None  # some points are conditioned on generated images
     pictures = {path.stem: np.load(path, allow_pickle=False) for path in sorted(shown.glob("*.npy"))}
     out = folder / "pictures.npz"
-    write_arrays(out, {"low": _first(swept.low), **pictures})
+    write_arrays(out, {"low": _first(swept.low_samples), **pictures})
     return [{"seed": seed, **row} for row in (*rows, *swept.rows)], out

@@ -167,14 +167,7 @@ def _positive(
     return Statement(key, text, verdict, level, tuple(found), told)
 
 
-def _best_beats_zero(scores: Scores) -> Statement:
-    best, at = scores.best(GENERATED)
-    parts = [(f"score at s = 0 minus the best ({at})", scores.points["none", 0] - best)]
-    text = "Conditioned on generated images, the best s > 0 beats s = 0"
-    return _positive(scores, "i", text, LEVEL_OF_BEST, parts)
-
-
-def _turns(scores: Scores) -> Statement:
+def _turns(scores: Scores) -> list[tuple[str, Float]]:
     parts = []
     for mode in GENERATED:
         levels, values = scores.curve(mode)
@@ -183,23 +176,22 @@ def _turns(scores: Scores) -> Statement:
             (f"s = 0 minus the best in between ({at})", values[0] - best),
             (f"{_name(mode)} s = {levels[-1]} minus the best in between ({at})", values[-1] - best),
         ]
-    text = "Conditioned on generated images, quality improves and then degrades with s"
-    return _positive(scores, "ii", text, LEVEL_OF_BEST, parts)
+    return parts
 
 
-def _only_degrades(scores: Scores) -> Statement:
+def _rises(scores: Scores) -> list[tuple[str, Float]]:
     parts = []
     for mode in REAL:
         levels, values = scores.curve(mode)
         for i in range(1, len(levels)):
             parts.append((f"{_name(mode)}: s = {levels[i]} minus s = {levels[i - 1]}", values[i] - values[i - 1]))
-    return _positive(scores, "iii", "Conditioned on real images, quality only degrades with s", LEVEL, parts)
+    return parts
 
 
-def _as_good(scores: Scores) -> Statement:
-    """The best of both modes are equal if their difference's interval lies within the margin."""
+def _as_good(scores: Scores, gained: Float) -> Statement:
+    """The best of both modes are equal if their difference's interval lies within a share of what they gain."""
     (truncated, at_a), (noised, at_b) = (scores.best([mode]) for mode in GENERATED)
-    gain = scores.interval(scores.points["none", 0] - scores.best(GENERATED)[0], LEVEL_OF_BEST)
+    gain = scores.interval(gained, LEVEL_OF_BEST)
     margin = MARGIN * max(gain.mean, 0.0)
     found = scores.interval(truncated - noised, LEVEL_OF_BEST)
     verdict: Verdict = "undecided"
@@ -207,8 +199,7 @@ def _as_good(scores: Scores) -> Statement:
         verdict = "holds"
     elif gain.low > 0 and (found.low > margin or found.high < -margin):
         verdict = "does not hold"
-    levels, a = scores.curve(GENERATED[0])
-    _, b = scores.curve(GENERATED[1])
+    (levels, a), (_, b) = (scores.curve(mode) for mode in GENERATED)
     beside = tuple(
         Difference(f"s = {levels[i]}: truncated minus non-truncated", scores.interval(a[i] - b[i]))
         for i in range(1, len(levels))
@@ -218,25 +209,30 @@ def _as_good(scores: Scores) -> Statement:
     return Statement("iv", text, verdict, LEVEL_OF_BEST, differences, beside)
 
 
-def _beats_single(scores: Scores) -> Statement:
-    best, at = scores.best(GENERATED)
-    single, none = scores.points[SINGLE, 0], scores.points["none", 0]
-    text = "The cascade with augmentation beats a single model of the same training compute"
-    parts, beside = (
-        [(f"single model minus the best ({at})", single - best)],
-        [("single model minus s = 0", single - none)],
-    )
-    return _positive(scores, "v", text, LEVEL_OF_BEST, parts, beside)
-
-
 def assess(scores: Scores) -> list[Statement]:
     """Test the statements (i) to (iv), and (v) if the single model was scored.
 
     (i) and (v) compare with the best of truncated and non-truncated together. (ii) asks both modes, and of an s between
     0 and the largest. (iii) asks every step from one s to the next. (iv) compares the best of each mode.
     """
-    out = [_best_beats_zero(scores), _turns(scores), _only_degrades(scores), _as_good(scores)]
-    return [*out, _beats_single(scores)] if (SINGLE, 0) in scores.points else out
+    none, single = scores.points["none", 0], scores.points.get((SINGLE, 0))
+    best, at = scores.best(GENERATED)
+    gained = [(f"score at s = 0 minus the best ({at})", none - best)]
+    i = "Conditioned on generated images, the best s > 0 beats s = 0"
+    ii = "Conditioned on generated images, quality improves and then degrades with s"
+    iii = "Conditioned on real images, quality only degrades with s"
+    v = "The cascade with augmentation beats a single model of the same training compute"
+    out = [
+        _positive(scores, "i", i, LEVEL_OF_BEST, gained),
+        _positive(scores, "ii", ii, LEVEL_OF_BEST, _turns(scores)),
+        _positive(scores, "iii", iii, LEVEL, _rises(scores)),
+        _as_good(scores, none - best),
+    ]
+    if single is not None:
+        parts = [(f"single model minus the best ({at})", single - best)]
+        beside = [("single model minus s = 0", single - none)]
+        out.append(_positive(scores, "v", v, LEVEL_OF_BEST, parts, beside))
+    return out
 
 
 def combine(by_extractor: Mapping[str, Sequence[Statement]]) -> list[dict[str, Any]]:

@@ -1,1 +1,1 @@
-"""Searches over sampling settings: the points, the sweep over them, and its figures."""
+"""Searches over how a trained model is sampled: the points, the sweep over them, and its figures."""

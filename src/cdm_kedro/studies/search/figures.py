@@ -32,7 +32,7 @@ def _line(axes: Any, rows: list[Row], x: str, metric: str, **style: Any) -> None
 
 def draw_truncation(rows: list[Row], metric: str, path: Path) -> None:
     """Draw the metric against s for every way of conditioning (Tables 3a and 3b)."""
-    with _axes(path, metric, "s, conditioning augmentation in steps of the low stage's forward process") as axes:
+    with _axes(path, metric, "s, conditioning augmentation in steps of the low model's forward process") as axes:
         none = [row for row in rows if row["conditioning"] == "none"]
         for mode, (label, colour, marker) in LINES.items():
             own = [row for row in rows if row["conditioning"] == mode]

@@ -1,4 +1,4 @@
-"""The settings that a search tries."""
+"""The sampling settings that a search tries."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cdm_kedro.params.search import SearchScheduleParams, SearchStepsParams, Sea
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of the searched stage.
+    """One setting of the searched model.
 
     Attributes:
-        name: of its run and files.
-        axes: what is varied, as the table's first columns.
-        sampling: how the stage is sampled.
+        name: of its run and its files.
+        axes: what the search varies; the first columns of its table.
+        sampling: how the model is sampled.
     """
 
     name: str
@@ -30,30 +30,31 @@ def _changed(sampling: ModelSamplingParams, **values: Any) -> ModelSamplingParam
 
 
 def truncation_points(params: SearchTruncationParams) -> list[Point]:
-    """Tables 3a and 3b: every mode at every s; generated inputs at s = 0 are one point, "none"."""
+    """Every way of conditioning at every s (Tables 3a and 3b); s = 0 of generated inputs is one point, "none"."""
     points: dict[str, Point] = {}
     for mode in params.modes:
         for s in sorted(params.s):
             generated = mode in ("truncated", "non_truncated")
-            name = "none" if generated and s == 0 else mode
+            conditioning = "none" if generated and s == 0 else mode
             settings = _changed(
                 params.stages[params.stage],
                 s=s,
                 truncated=mode == "truncated" and s > 0,
                 conditioning="generated" if generated else mode,
             )
-            points.setdefault(f"{name}_s{s}", Point(f"{name}_s{s}", {"conditioning": name, "s": s}, settings))
+            name = f"{conditioning}_s{s}"
+            points.setdefault(name, Point(name, {"conditioning": conditioning, "s": s}, settings))
     return list(points.values())
 
 
 def steps_points(params: SearchStepsParams) -> list[Point]:
-    """Figure 8: every number of reverse steps."""
+    """Every number of reverse steps (Figure 8)."""
     base = params.stages[params.stage]
     return [Point(f"steps{n}", {"steps": n}, _changed(base, steps=n)) for n in sorted(params.steps)]
 
 
 def schedule_points(params: SearchScheduleParams) -> list[Point]:
-    """Every inference schedule with every pair of end points; the cosine schedule has none."""
+    """Every inference schedule with every pair of end points (section 4.4); the cosine schedule has none."""
     points: dict[str, Point] = {}
     for schedule in params.schedules:
         for start in params.beta_start:
@@ -67,7 +68,11 @@ def schedule_points(params: SearchScheduleParams) -> list[Point]:
     return list(points.values())
 
 
+def truncated_at(points: list[Point]) -> list[int]:
+    """Values of s, ascending, at which truncated points need the low model's states z_s."""
+    return sorted({int(point.sampling.s) for point in points if point.sampling.truncated})
+
+
 def stored_bytes(points: list[Point], num_samples: int, low_resolution: int) -> int:
-    """Disk that the low stage's samples take while the search runs: 1 byte a value for z_0, 4 for each z_s."""
-    states = len({p.sampling.s for p in points if p.sampling.truncated})
-    return num_samples * 3 * low_resolution**2 * (1 + 4 * states)
+    """Disk that the low model's samples take while the search runs: 1 byte a value for z_0, 4 for each z_s."""
+    return num_samples * 3 * low_resolution**2 * (1 + 4 * len(truncated_at(points)))

@@ -1,4 +1,4 @@
-"""A cascade of tiny untrained networks, as files, and settings to sample it."""
+"""A cascade of tiny untrained networks, as files, settings to sample it, and fixtures with them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 
+from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.model import TrainedModelParams
 from cdm_kedro.params.sampling import SampleParams
+from cdm_kedro.sampling.cascade import Cascade
+from cdm_kedro.sampling.job import balanced_labels
 
 CLASSES = 4
 BASE: dict[str, Any] = {
@@ -63,3 +68,39 @@ def sampling(**changes: Any) -> SampleParams:
     for name, values in changes.pop("stages", {}).items():
         stages[name] = {**stages[name], **values}
     return SampleParams(**{"num_samples": 8, "batch_size": 64, "precision": "fp32", "stages": stages, **changes})
+
+
+def run(models: dict[str, Path], params: SampleParams, n: int = 8, first: int = 0) -> dict[int, np.ndarray]:
+    """Resolution to the (n, 3, H, W) samples from number ``first`` on."""
+    cascade = Cascade.from_files(models, params, torch.device("cpu"))
+    labels = torch.from_numpy(balanced_labels(first + n, CLASSES)[first:])
+    return {r: x.numpy() for r, x in cascade.sample(labels, torch.arange(first, first + n), params.seed).items()}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """On networks this small a second thread costs more than it brings."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        name: write_model(folder / f"{name}.safetensors", raw, seed) for seed, (name, raw) in enumerate(CASCADE.items())
+    }
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """FFCV files at 8 and 16 pixels: 3 images of each class for training, 1 for validation, shuffled."""
+    folder = tmp_path_factory.mktemp("real")
+    rng = np.random.default_rng(0)
+    files = {}
+    for split, count in (("train", 3), ("val", 1)):
+        labels = rng.permutation(np.repeat(np.arange(CLASSES), count))
+        images = rng.integers(0, 256, (len(labels), 16, 16, 3), dtype=np.uint8)
+        for side in (8, 16):
+            files[f"{split}_{side}"] = folder / f"{split}_{side}.beton"
+            write_beton(files[f"{split}_{side}"], labels, side, images[:, :side, :side])
+    return files

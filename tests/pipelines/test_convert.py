@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +14,6 @@ from safetensors.torch import load_file
 from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.openai import convert_openai, openai_shapes
 from cdm_kedro.params.model import parse_model
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from project import COPIED, ROOT, Project
 
 SMALL = {"channels": 8, "num_res_blocks": 1, "attention_resolutions": [8], "num_heads": 2, "resblock_updown": True}

@@ -1,0 +1,1 @@
+"""The evaluated cascade as a version of an MLflow model."""

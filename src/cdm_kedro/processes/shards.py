@@ -1,0 +1,62 @@
+"""Runs workers that share out a job's shards and do not talk to each other. It imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.errors import CdmError, CdmInterrupted
+from cdm_kedro.processes.launch import run_module
+
+
+class ProcessError(CdmError, RuntimeError):
+    """A worker failed. The message ends with its own traceback."""
+
+
+class ProcessInterrupted(CdmInterrupted):
+    """A signal stopped the workers. Finished shards are kept."""
+
+    def __init__(self, name: str, code: int) -> None:
+        super().__init__(
+            f"{name} was interrupted (exit code {code}); its finished shards are kept for the next run", code
+        )
+
+
+def run_workers(
+    module: str, job_file: Path, name: str, processes: int, nodes: int, progress: Callable[[str, float], object]
+) -> int:
+    """Make a job's shards in several processes.
+
+    A worker's events are ``progress`` with ``stage`` and ``images``, and ``done`` with the number of images ``made``.
+
+    Args:
+        module: the worker's module.
+        job_file: its argument.
+        name: of the work, for messages.
+        processes: number of processes on each node.
+        nodes: number of nodes.
+        progress: called as ``progress(stage, images)``.
+
+    Returns:
+        Images made.
+
+    Raises:
+        ProcessError: a process failed.
+        ProcessInterrupted: a signal stopped them.
+    """
+    made, done = 0, 0
+
+    def on_event(event: dict[str, Any]) -> None:
+        nonlocal made, done
+        if event["event"] == "progress":
+            progress(event["stage"], event["images"])
+        else:
+            made, done = made + event["made"], done + 1
+
+    ended = run_module(module, job_file, processes, on_event, nodes=nodes)
+    if ended.signals:
+        raise ProcessInterrupted(name, 128 + ended.signals[0])
+    if ended.code != 0 or done != processes * nodes:
+        raise ProcessError(f"{name} ended with exit code {ended.code}:\n" + "".join(ended.stderr))
+    return made

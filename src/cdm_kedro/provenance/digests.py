@@ -1,0 +1,223 @@
+"""Digests of the code that a node can reach, without all that cannot change its outputs.
+
+DVC compares one digest file for each module of nodes. The file lists every source file that the module reaches by
+imports, with a hash of what remains when comments, docstrings, blank lines, layout and type annotations are cut out.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import tokenize
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cdm_kedro.errors import CdmError
+from cdm_kedro.files.atomic import write_text
+
+PACKAGE = "cdm_kedro"
+NODES = f"{PACKAGE}.pipelines."
+NO_EFFECT = tuple(
+    f"{PACKAGE}.{name}"
+    for name in ("cli", "errors", "processes", "provenance", "tracking", "training.progress", "training.speed")
+)
+"""Modules and folders that cannot change the bytes of an output: they start, watch, record, name and display."""
+_TYPING = ("typing", "collections.abc", "__future__")
+_SKIPPED = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
+Position = tuple[int, int]
+
+
+class CodeError(CdmError, ValueError):
+    """A source file that is no Python; the message names the line."""
+
+
+def digest_name(module: str) -> str:
+    """Name of a module's digest file."""
+    return f"{module.removeprefix(NODES)}.txt"
+
+
+def write_digests(folder: Path, modules: Iterable[str], source: Path) -> None:
+    """Write the digest files of modules; a file that says the same already is left alone.
+
+    Args:
+        folder: where the files go.
+        modules: full names of modules of nodes.
+        source: folder that holds the package.
+    """
+    for module in modules:
+        path, text = folder / digest_name(module), digest(module, source)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.unlink(missing_ok=True)  # DVC may have linked it to its cache
+            write_text(path, text)
+
+
+def digest(module: str, source: Path) -> str:
+    """The text of a module's digest file: a hash and a path for every source file that counts."""
+    return "".join(f"{_hash(path)}  {path.relative_to(source).as_posix()}\n" for path in source_files(module, source))
+
+
+def source_files(module: str, source: Path) -> list[Path]:
+    """Source files whose meaning decides the outputs of a module's nodes.
+
+    Imports are read, not run, inside functions too. The ``__init__`` of every package on the way counts, and so do
+    templates that lie beside a module under its name and modules that it starts as processes (``RUNS_MODULES``).
+
+    Args:
+        module: full name of the module.
+        source: folder that holds the package.
+
+    Returns:
+        Sorted paths.
+    """
+    todo, seen, files = [module], set(), set()
+    while todo:
+        name = todo.pop()
+        if name in seen or any(name == m or name.startswith(f"{m}.") for m in NO_EFFECT):
+            continue
+        seen.add(name)
+        path = _module_file(name, source)
+        if path is None:  # a name inside a module
+            continue
+        files.add(path)
+        files.update(path.parent.glob(f"{path.stem}*.j2"))
+        todo += sorted(_imports(path))
+        if "." in name:
+            todo.append(name.rsplit(".", 1)[0])
+    return sorted(files)
+
+
+def _module_file(module: str, source: Path) -> Path | None:
+    base = source.joinpath(*module.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in _walk_running(_parse(path)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Assign) and any(
+            isinstance(t, ast.Name) and t.id == "RUNS_MODULES" for t in node.targets
+        ):
+            found.update(ast.literal_eval(node.value))
+    return {name for name in found if name == PACKAGE or name.startswith(f"{PACKAGE}.")}
+
+
+def _parse(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise CodeError(f"{path}, line {error.lineno}: {error.msg}; correct it and run again") from None
+
+
+def _walk_running(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those below ``if TYPE_CHECKING``, which never run."""
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        if not _is_type_checking(node):
+            yield node
+            todo += ast.iter_child_nodes(node)
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _hash(path: Path) -> str:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        text = normalized(text, keep_signatures="pipelines" in path.parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def normalized(text: str, keep_signatures: bool = False) -> str:
+    """Source text without comments, docstrings, blank lines, layout and annotations; the same on every Python version.
+
+    Fields of classes keep their annotations, because pydantic and dataclasses read them.
+
+    Args:
+        text: Python source.
+        keep_signatures: keep the annotations of functions, which Kedro reads to make a node's parameters.
+
+    Returns:
+        One token a line.
+    """
+    lines = text.splitlines(keepends=True)
+    cuts = sorted(_cuts(ast.parse(text), lines, keep_signatures))
+    kept: list[str] = []
+    dropped_indents, formatted, start = 0, 0, (0, 0)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        name = tokenize.tok_name[token.type]
+        if name == "FSTRING_START":  # Python 3.12 splits f-strings; before, they are one token
+            formatted, start = formatted + 1, token.start if formatted == 0 else start
+        if name == "FSTRING_END":
+            formatted -= 1
+        if formatted or token.type in _SKIPPED:
+            continue
+        begins = start if name == "FSTRING_END" else token.start
+        while cuts and cuts[0][1] <= begins:
+            cuts.pop(0)
+        if token.type == tokenize.DEDENT:  # it begins where the next statement does, which may be cut out
+            dropped_indents, here = max(0, dropped_indents - 1), dropped_indents
+            kept += [] if here else ["<dedent>"]
+        elif cuts and cuts[0][0] <= begins:
+            if begins == cuts[0][0] and kept and kept[-1] in (":", "->"):
+                kept.pop()  # what led to an annotation
+            dropped_indents += token.type == tokenize.INDENT
+        elif token.type == tokenize.INDENT:
+            kept.append("<indent>")
+        elif token.type == tokenize.NEWLINE:
+            kept += ["<end>"] if kept and kept[-1] not in ("<end>", "<indent>", "<dedent>") else []
+        else:
+            kept.append(_between(lines, begins, token.end) if name == "FSTRING_END" else token.string)
+    return "\n".join(kept)
+
+
+def _between(lines: list[str], start: Position, end: Position) -> str:
+    part = lines[start[0] - 1 : end[0]]
+    part[-1] = part[-1][: end[1]]
+    part[0] = part[0][start[1] :]
+    return "".join(part)
+
+
+def _cuts(tree: ast.Module, lines: list[str], keep_signatures: bool) -> Iterator[tuple[Position, Position]]:
+    """Stretches of the source that have no effect on what the code does."""
+
+    def span(node: ast.stmt | ast.expr) -> tuple[Position, Position]:
+        def column(line: int, offset: int) -> int:  # ast counts bytes, tokenize counts characters
+            return len(lines[line - 1].encode()[:offset].decode())
+
+        assert node.end_lineno is not None and node.end_col_offset is not None
+        return (
+            (node.lineno, column(node.lineno, node.col_offset)),
+            (node.end_lineno, column(node.end_lineno, node.end_col_offset)),
+        )
+
+    todo: list[tuple[ast.AST, bool]] = [(tree, False)]
+    while todo:
+        node, in_class = todo.pop()
+        if (
+            _is_type_checking(node)
+            or (isinstance(node, ast.ImportFrom) and node.module in _TYPING)
+            or (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            )
+            or (isinstance(node, ast.AnnAssign) and node.value is None and not in_class)
+        ):
+            yield span(node)  # type: ignore[arg-type]
+            continue
+        if isinstance(node, ast.AnnAssign) and not in_class:
+            yield span(node.annotation)
+        if not keep_signatures and isinstance(node, ast.arg) and node.annotation:
+            yield span(node.annotation)
+        if not keep_signatures and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.returns:
+            yield span(node.returns)
+        inside = isinstance(node, ast.ClassDef) or (in_class and isinstance(node, ast.AnnAssign))
+        todo += [(child, inside) for child in ast.iter_child_nodes(node)]

@@ -1,0 +1,62 @@
+"""Keeps a second name for what a stage has just made, until the stage is recorded.
+
+`dvc repro` removes a stage's outputs before it runs the stage again. What was made and not yet recorded when a process
+was killed comes back from here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from cdm_kedro.files.atomic import write_text
+
+_LIST = "outputs.json"
+
+
+def keep(folder: Path, outputs: Sequence[Path]) -> None:
+    """Give finished outputs hard links in a folder; on a file system without them this does nothing.
+
+    Args:
+        folder: where the links go.
+        outputs: files and folders, all complete.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with suppress(OSError):
+        for i, path in enumerate(outputs):
+            _link(path, folder / str(i))
+        write_text(folder / _LIST, json.dumps([str(path) for path in outputs]))
+
+
+def put_back(folder: Path, outputs: Sequence[Path]) -> bool:
+    """Put outputs that were kept in a folder back in their places.
+
+    Returns:
+        Whether all of them were there.
+    """
+    try:
+        known = json.loads((folder / _LIST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    if known != [str(path) for path in outputs]:
+        return False
+    for i, path in enumerate(outputs):
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        elif path.exists():
+            shutil.rmtree(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _link(folder / str(i), path)
+    return True
+
+
+def _link(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=os.link)
+    else:
+        os.link(source, target)

@@ -1,0 +1,67 @@
+"""dvc.lock as a file: a good copy is kept, and a file that cannot be read is replaced by it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from cdm_kedro.errors import CdmError
+from cdm_kedro.files.atomic import written_whole
+
+log = logging.getLogger(__name__)
+
+
+class LockfileError(CdmError, RuntimeError):
+    """A dvc.lock that cannot be read; the message gives the command that mends it."""
+
+
+def _copy_of(lock: Path, root: Path) -> Path:
+    return root / ".dvc/tmp/cdm" / lock.relative_to(root)
+
+
+def mend(lock: Path, root: Path, valid: Callable[[object], bool]) -> None:
+    """Keep a copy of a dvc.lock that can be read; replace one that cannot be read by its last good copy.
+
+    DVC writes the file in place, so a process that is killed in that moment leaves a part of it. The stages that the
+    copy does not know yet come back from DVC's run cache.
+
+    Args:
+        lock: path of the file.
+        root: project folder.
+        valid: whether DVC can work with what the file says.
+
+    Raises:
+        LockfileError: there is no copy, or the file holds the marks of a merge.
+    """
+    import yaml
+
+    copy = _copy_of(lock, root)
+    here = lock.stat() if lock.exists() else None
+    kept = copy.stat() if copy.exists() else None
+    if here is None or (kept and (here.st_mtime_ns, here.st_size) == (kept.st_mtime_ns, kept.st_size)):
+        return
+    text = lock.read_text(encoding="utf-8", errors="replace")
+    name = lock.relative_to(root)
+    if "\n<<<<<<< " in f"\n{text}":
+        raise LockfileError(
+            f"{name} holds the marks of an unfinished merge. Take one side with `git checkout --ours {name}` (or "
+            "--theirs) and run again: stages of the other side come back from DVC's run cache"
+        )
+    try:
+        good = valid(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except yaml.YAMLError:
+        good = False
+    if good:
+        with written_whole(copy) as part:
+            shutil.copy2(lock, part)
+        return
+    if kept is None:
+        raise LockfileError(
+            f"{name} cannot be read. `git checkout {name}` brings back the committed one, or delete it; then run "
+            "again: stages come back from DVC's run cache"
+        )
+    with written_whole(lock) as part:
+        shutil.copy2(copy, part)
+    log.warning("%s could not be read (was a process killed?); it is the last good copy again", name)

@@ -1,0 +1,111 @@
+"""Waits for locks that other processes hold, and says once who holds them."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+from cdm_kedro.errors import CdmError
+
+log = logging.getLogger(__name__)
+WAIT = "CDM_WAIT"
+"""Environment variable: the longest time to wait for a lock, in seconds. Without it, waiting never ends."""
+T = TypeVar("T")
+
+
+class StillLockedError(CdmError, RuntimeError):
+    """Another process held a lock for longer than ``--wait`` allows; the message names it."""
+
+
+def patiently(attempt: Callable[[], T], busy: type[Exception], pids: Callable[[Exception], list[int]], what: str) -> T:
+    """Try until it works.
+
+    Args:
+        attempt: what is tried.
+        busy: the error that says that another process is in the way.
+        pids: tells from the error which processes those are.
+        what: what is waited for, for messages.
+
+    Raises:
+        StillLockedError: the time of ``CDM_WAIT`` is over.
+    """
+    started, limit, said = time.monotonic(), os.environ.get(WAIT), ""
+    while True:
+        tried = time.monotonic()
+        try:
+            return attempt()
+        except busy as error:
+            holders = " and ".join(map(describe, pids(error))) or "another process"
+            if limit is not None and time.monotonic() - started >= float(limit):
+                raise StillLockedError(
+                    f"gave up waiting for {what} after {float(limit):g} s: {holders} holds it. Nothing is lost; "
+                    "run again when it ends, or wait longer with --wait"
+                ) from None
+            if holders != said:
+                log.info("waiting for %s, which %s holds", what, holders)
+                said = holders
+            spent = time.monotonic() - tried  # looking takes locks too: others must get their turn, DVC within 3 s
+            time.sleep(0.3 if spent > 2.5 else min(5.0, max(0.3, 5 * spent)))
+
+
+def describe(pid: int) -> str:
+    """A process in words: its command, its id, and since when it runs."""
+    import psutil
+
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(process.create_time()))
+        command = [Path(word).name if i < 2 else word for i, word in enumerate(process.cmdline())]
+        words = command[1:] if command and command[0].startswith("python") else command
+        return f"`{' '.join(' '.join(words).split())[:200]}` (pid {pid}, since {since})"
+    return f"a process that has just ended (pid {pid})"
+
+
+def pids_in(text: str) -> list[int]:
+    """Process ids in one of DVC's messages."""
+    return [int(pid) for pid in dict.fromkeys(re.findall(r"\(PID (\d+)\)", text))]
+
+
+@contextmanager
+def only_process(path: Path, what: str) -> Iterator[None]:
+    """Let one process at a time into the block, whatever becomes of the others: the kernel frees a dead one's lock.
+
+    The file holds the process's id until the block ends. A file that nobody locks and that still holds an id is left
+    from a process that was killed; see :func:`left_by_killed`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+
+        def holder(_: Exception) -> list[int]:
+            file.seek(0)
+            text = file.read()
+            return [int(text)] if text.isdecimal() else []
+
+        patiently(lambda: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB), OSError, holder, what)
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.seek(0)
+            file.truncate()
+
+
+def left_by_killed(path: Path) -> bool:
+    """Whether the process that last held this lock was killed."""
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    with path.open("r+", encoding="utf-8") as file, suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.truncate(0)
+        return True
+    return False

@@ -1,0 +1,104 @@
+"""What a scheduler has to start: the stale stages and those after them, below one MLflow run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kedro.pipeline import Pipeline
+
+from cdm_kedro.provenance.stages import by_stage
+from cdm_kedro.provenance.staleness import Staleness
+from cdm_kedro.tracking.delivery import Deliverer, default_tracking_uri
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage to run.
+
+    Attributes:
+        stage: its name.
+        why: the reasons why it is stale; not looked for where a stage before it runs first.
+        after: the stages of this plan, or already in the queue, that must succeed first.
+    """
+
+    stage: str
+    why: list[str]
+    after: list[str]
+
+    def __str__(self) -> str:
+        after = f", after {', '.join(self.after)}" if self.after else ""
+        return f"{self.stage}{after}{', because ' if self.why else ''}{'; '.join(self.why)}"
+
+
+def plan(root: Path, env: str | None, name: str, queued: Iterable[str] = ()) -> tuple[list[Job], list[str]]:
+    """Look at a pipeline, after bringing dvc.yaml and the digests of the code up to date.
+
+    Args:
+        root: project folder.
+        env: environment.
+        name: of the pipeline.
+        queued: stages that have a job already; they are not planned again, but others wait for them.
+
+    Returns:
+        What is to be run, dependencies first, and the names of all stages.
+
+    Raises:
+        UnknownPipelineError: the environment has no such pipeline.
+    """
+    from kedro.framework.project import pipelines
+    from kedro.framework.session import KedroSession
+
+    from cdm_kedro.pipeline_registry import extra_of_stages
+    from cdm_kedro.provenance.code import Code
+    from cdm_kedro.provenance.dvcfile import code_stage, out_of_date, refresh
+    from cdm_kedro.provenance.session import refuse_unknown
+
+    with KedroSession.create(root, env=env) as session:
+        context = session.load_context()  # type: ignore[attr-defined]
+        refuse_unknown(name, root, env)
+        stages = [stage for stage, _ in by_stage(pipelines[name])]
+        extra_of, code = extra_of_stages(), Code(root)
+        staleness = Staleness(root, env, extra_of | {code_stage(extra): extra for extra in extra_of.values()})
+        extras = {extra_of[stage] for stage in stages if stage in extra_of}
+        if out_of_date(root, env, extras):
+            staleness.alone(lambda: refresh(pipelines, extra_of, context.catalog, root, env, extras))
+        code.record(staleness, [code_stage(extra) for extra in (None, *sorted(extras))], root / "src")
+        return stale_jobs(staleness, pipelines[name], queued), stages
+
+
+def stale_jobs(staleness: Staleness, pipeline: Pipeline, queued: Iterable[str] = ()) -> list[Job]:
+    """The stages that are stale or come after a stale one, dependencies first; see :func:`plan`."""
+    jobs: list[Job] = []
+    makers: dict[str, str] = {}
+    waiting = set(queued)
+    for stage, nodes in by_stage(pipeline):
+        after = sorted({makers[name] for node in nodes for name in node.inputs if name in makers})
+        if stage not in waiting:
+            why = [] if after else staleness.why_stale(stage)  # its inputs are in use while a stage before it runs
+            if not (why or after):
+                continue
+            jobs.append(Job(stage, why, after))
+        makers |= {name: stage for node in nodes for name in node.outputs}
+    return jobs
+
+
+def open_run(root: Path, title: str, env: str | None) -> str | None:
+    """Make the MLflow run below which the stages' runs will be; None where MLflow does not answer."""
+    tags = {"cdm.env": env or "base", "cdm.door": "scheduler", "cdm.role": "cascade"}  # no process owns it
+    try:
+        deliverer = Deliverer(default_tracking_uri(root), root / "mlruns")
+        run = deliverer.client.create_run(deliverer.experiment, run_name=title, tags=tags)
+    except Exception as error:  # whatever the server does, the work goes on
+        log.warning("MLflow does not answer (%s): every stage will be a run of its own", str(error).splitlines()[0])
+        return None
+    return str(run.info.run_id)
+
+
+def close_run(root: Path, run: str, status: str) -> None:
+    """End a run that :func:`open_run` made."""
+    Deliverer(default_tracking_uri(root), root / "mlruns").client.set_terminated(run, status)

@@ -1,0 +1,31 @@
+"""Inputs of a node that samples, sorted by the names of their datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class SamplingInputs(NamedTuple):
+    """What sampling reads.
+
+    Attributes:
+        models: model to weights, in the order given.
+        real: ``train_<resolution>`` and ``val_<resolution>`` to FFCV files of real images.
+        best: search to what it found.
+    """
+
+    models: dict[str, Path]
+    real: dict[str, Path]
+    best: dict[str, dict[str, Any]]
+
+
+def sort_inputs(inputs: Mapping[str, Any]) -> SamplingInputs:
+    """Sort ``<model>_model``, ``<split>_<resolution>`` and ``<search>_best`` datasets."""
+
+    def ending(suffix: str) -> dict[str, Any]:
+        return {name.removesuffix(suffix): value for name, value in inputs.items() if name.endswith(suffix)}
+
+    real = {name: Path(path) for name, path in inputs.items() if name.startswith(("train_", "val_"))}
+    return SamplingInputs({name: Path(path) for name, path in ending("_model").items()}, real, ending("_best"))

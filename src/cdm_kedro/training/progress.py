@@ -1,0 +1,13 @@
+"""What the progress bar of a training says. It changes no result, so an edit here retrains nothing."""
+
+from __future__ import annotations
+
+
+def progress(metrics: dict[str, float]) -> dict[str, str]:
+    """What the progress bar says beside the images a second."""
+    shown = {"loss": f"{metrics.get('loss', float('nan')):.4f}", "TFLOP/s": f"{metrics['tflops']:.3g}"}
+    if "peak_share" in metrics:
+        shown["of peak"] = f"{metrics['peak_share']:.0%}"
+    shown |= {"wait": f"{metrics['loader_wait_share']:.0%}", "GiB": f"{metrics['memory_gib']:.1f}"}
+    minutes = metrics["eta_seconds"] / 60
+    return shown | {"left": f"{minutes / 60:.1f} h" if minutes >= 90 else f"{minutes:.0f} min"}

@@ -1,0 +1,52 @@
+"""How fast and how large a training run is. Nothing here can change a weight, so an edit retrains nothing."""
+
+from __future__ import annotations
+
+import torch
+
+PEAK_TFLOPS = {
+    "H200": 989.4,
+    "GH200": 989.4,
+    "H100 PCIe": 756.0,
+    "H100 NVL": 835.0,
+    "H100": 989.4,
+    "A100": 311.9,
+    "B200": 2250.0,
+    "L40S": 362.1,
+    "L4": 121.0,
+    "A10G": 70.0,
+    "A10": 125.0,
+}
+"""Dense bfloat16 tensor-core peaks in the vendor's data sheets, by a part of the device's name."""
+
+
+def peak_tflops(device_name: str) -> float | None:
+    """Peak of a device in dense bfloat16, or None where it is not known."""
+    words = device_name.upper().replace("-", " ").split()
+    known = {name: peak for name, peak in PEAK_TFLOPS.items() if set(name.upper().split()) <= set(words)}
+    return known[max(known, key=lambda name: len(name.split()))] if known else None
+
+
+def achieved(forward_flops: float, images_per_second: float, devices: int, peak: float | None) -> dict[str, float]:
+    """Model FLOPs a second: three forward passes an image (forward, and twice in backward), recomputation not counted.
+
+    Args:
+        forward_flops: of one image; a multiply-add counts as two.
+        images_per_second: over all devices.
+        devices: how many.
+        peak: of one device, in Tera-FLOP/s.
+
+    Returns:
+        ``tflops`` of one device and, where the peak is known, ``peak_share`` of it (0 .. 1).
+    """
+    tflops = 3 * forward_flops * images_per_second / devices / 1e12
+    return {"tflops": tflops} | ({"peak_share": tflops / peak} if peak else {})
+
+
+def memory_gib(device: torch.device) -> float:
+    """Peak memory: allocated on the GPU, or resident on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,0 +1,56 @@
+"""Waiting for other processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cdm_kedro.provenance.locks import WAIT, StillLockedError, describe, left_by_killed, only_process, pids_in
+
+HOLD = (
+    "import sys, time, pathlib; from cdm_kedro.provenance.locks import only_process\n"
+    "with only_process(pathlib.Path(sys.argv[1]), 'it'):\n    print(1, flush=True); time.sleep(float(sys.argv[2]))"
+)
+
+
+def holder(path: Path, seconds: float) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path), str(seconds)], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
+    assert process.stdout is not None and process.stdout.readline()
+    return process
+
+
+def test_the_second_waits_and_says_once_for_whom(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    process = holder(tmp_path / "lock", 2)
+    with caplog.at_level(logging.INFO):
+        with only_process(tmp_path / "lock", "the work"):
+            assert process.wait(5) == 0
+    assert len(caplog.messages) == 1 and f"(pid {process.pid}, since 20" in caplog.messages[0]
+    assert not left_by_killed(tmp_path / "lock")
+
+
+def test_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = holder(tmp_path / "lock", 60)
+    monkeypatch.setenv(WAIT, "0.5")
+    started = time.monotonic()
+    with (
+        pytest.raises(StillLockedError, match=f"after 0.5 s: .*pid {process.pid}"),
+        only_process(tmp_path / "lock", "it"),
+    ):
+        pass
+    assert time.monotonic() - started < 5
+    process.kill()
+    process.wait()
+    assert left_by_killed(tmp_path / "lock") and not left_by_killed(tmp_path / "lock")
+
+
+def test_processes_in_words() -> None:
+    assert pids_in("'x' is busy, it is being blocked by:\n  (PID 12): dvc repro\n  (PID 7): kedro run\n") == [12, 7]
+    assert "pytest" in describe(os.getpid()) and "has just ended" in describe(2**22 + 1)

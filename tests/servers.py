@@ -1,0 +1,53 @@
+"""Servers as processes of their own, for as long as a test needs them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def mlflow_serving(folder: Path, *words: str, answers: str, env: dict[str, str] | None = None) -> Iterator[str]:
+    """Address of an ``mlflow …`` command that serves, once it answers.
+
+    Args:
+        folder: its working directory, and the place of its log.
+        words: the command; a free port is added.
+        answers: path that it answers when it is ready.
+        env: its environment, by default this process's.
+    """
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    log = folder / f"{words[0]}-{port}.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *words, "--port", str(port)],
+            cwd=folder,
+            env={**(os.environ if env is None else env), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 240
+    try:
+        while True:
+            try:
+                urllib.request.urlopen(address + answers, timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+                time.sleep(0.3)
+        yield address
+    finally:
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
