@@ -25,7 +25,7 @@ from tiny_cascade import CLASSES, sampling
 def job(models: dict[str, Path], folder: Path, **changes: Any) -> SamplingJob:
     others = {key: changes.pop(key) for key in ("real", "stored", "states_at", "target") if key in changes}
     params = sampling(**{"num_samples": 10, "batch_size": 4, "devices": 1, **changes})
-    return SamplingJob(folder=str(folder), models={n: str(p) for n, p in models.items()}, params=params, **others)
+    return SamplingJob(folder=folder, models=models, params=params, **others)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_stored_samples_condition_like_fresh_ones(models: dict[str, Path], tmp_p
     with np.load(tmp_path / "low/shards/00000004.npz") as shard:
         assert shard["base@10"].dtype == np.float32 and shard["base@10"].shape == (4, 8, 8, 3)
     for changes in ({}, {"batch_size": 2}):  # the partition of the reader need not be the writer's
-        more = {"stored": ("base", str(tmp_path / "low")), "target": "sr", **changes}
+        more = {"stored": ("base", tmp_path / "low"), "target": "sr", **changes}
         high = run_job(job(models, tmp_path / f"high{len(changes)}", **more))
         assert set(high.files) == {16}
         with np.load(high.files[16]) as a, np.load(whole.files[16]) as b:
@@ -131,7 +131,7 @@ def test_stored_samples_condition_like_fresh_ones(models: dict[str, Path], tmp_p
     stages = {"sr": {"truncated": False}}
     run_job(job(models, tmp_path / "plain", stages=stages, target="base"))
     full = run_job(job(models, tmp_path / "full", stages=stages))
-    part = run_job(job(models, tmp_path / "part", stages=stages, stored=("base", str(tmp_path / "plain")), target="sr"))
+    part = run_job(job(models, tmp_path / "part", stages=stages, stored=("base", tmp_path / "plain"), target="sr"))
     assert full.files[16].read_bytes() == part.files[16].read_bytes()
 
 
@@ -141,7 +141,7 @@ def test_two_processes_are_bit_identical_to_one(
     """With everything that crosses to the processes: real images for one stage, kept states of another."""
     monkeypatch.setenv("PET_NNODES", "2")  # training on two nodes; sampling would wait for the second
     stages = {"sr": {"s": 5, "truncated": False, "conditioning": "val"}}
-    more = {"real": {n: str(p) for n, p in real.items()}, "states_at": {"base": [3]}, "stages": stages}
+    more = {"real": real, "states_at": {"base": [3]}, "stages": stages}
     one, two = (run_job(job(models, tmp_path / str(n), devices=n, **more)) for n in (1, 2))
     assert set(one.files) == {8, 16, 32} and same(one, two) and two.summary["images_per_second"] > 0
     shards = [sorted((tmp_path / str(n) / "shards").glob("*.npz")) for n in (1, 2)]

@@ -35,7 +35,8 @@ class RealImages:
 
     def __init__(self, beton: Path, num_classes: int) -> None:
         labels = read_labels(beton)
-        self.beton, self.num_classes, self.resolution = beton, num_classes, check_beton(beton).resolution
+        check_beton(beton)
+        self.beton, self.num_classes = beton, num_classes
         self.of_class = [np.flatnonzero(labels == c) for c in range(num_classes)]
         empty = [c for c, images in enumerate(self.of_class) if len(images) == 0]
         if empty:
@@ -54,12 +55,12 @@ class StoredSamples:
     """A model's samples and states z_s in the shards of a finished sampling job.
 
     Args:
-        folder: of the job.
         model: name of the model.
+        folder: of the job.
     """
 
-    def __init__(self, folder: Path, model: str) -> None:
-        self.folder, self.model = folder, model
+    def __init__(self, model: str, folder: Path) -> None:
+        self.model, self.folder = model, folder
         self.batch_size = int(json.loads((folder / BATCH_FILE).read_text(encoding="utf-8")))
         self._name = ""
         self._shard: dict[str, NDArray[Any]] = {}

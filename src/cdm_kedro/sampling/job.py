@@ -41,13 +41,13 @@ JobProgress = Callable[[str, float], None]
 class SamplingJob(Params):
     """Everything that decides a job's samples, and where they go; sampling processes read it as JSON."""
 
-    folder: str
-    models: dict[str, str]
+    folder: Path
+    models: dict[str, Path]
     """Model to weights, lowest first."""
     params: SamplingParams
-    real: dict[str, str] = Field(default_factory=dict)
+    real: dict[str, Path] = Field(default_factory=dict)
     """``train_<resolution>`` and ``val_<resolution>`` FFCV files."""
-    stored: tuple[str, str] | None = None
+    stored: tuple[str, Path] | None = None
     """A model, and the folder of the finished job whose samples of it are used."""
     states_at: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     """Model to the values of s whose states z_s are stored beside its samples, as float32."""
@@ -83,14 +83,9 @@ def balanced_labels(num_samples: int, num_classes: int) -> NDArray[np.int64]:
 
 def open_cascade(job: SamplingJob, device: torch.device | None = None) -> Cascade:
     """Load the models of a job."""
+    stored = StoredSamples(*job.stored) if job.stored else None
     return Cascade.from_files(
-        {name: Path(path) for name, path in job.models.items()},
-        job.params,
-        device,
-        real={name: Path(path) for name, path in job.real.items()},
-        stored=StoredSamples(Path(job.stored[1]), job.stored[0]) if job.stored else None,
-        states_at=job.states_at,
-        target=job.target,
+        job.models, job.params, device, real=job.real, stored=stored, states_at=job.states_at, target=job.target
     )
 
 
@@ -103,14 +98,13 @@ def prepare(job: SamplingJob) -> Path:
     Raises:
         ForeignShardsError: the folder belongs to a job with other models or parameters.
     """
-    folder = Path(job.folder)
-    (folder / "shards").mkdir(parents=True, exist_ok=True)
-    path = folder / "job.json"
-    if path.exists() and any((folder / "shards").glob("*.npz")):
+    path, shards = job.folder / "job.json", job.folder / "shards"
+    shards.mkdir(parents=True, exist_ok=True)
+    if path.exists() and any(shards.glob("*.npz")):
         known = SamplingJob.model_validate_json(path.read_text(encoding="utf-8")).identity()
         if known != job.identity():
             changed = [key for key, value in job.identity().items() if known[key] != value]
-            raise ForeignShardsError(f"{folder} holds samples of a job with other {', '.join(changed)}; delete it")
+            raise ForeignShardsError(f"{job.folder} holds samples of a job with other {', '.join(changed)}; delete it")
     write_text(path, job.model_dump_json())
     return path
 
@@ -156,15 +150,14 @@ def make_shards(job: SamplingJob, cascade: Cascade, progress: JobProgress, rank:
     Returns:
         Number of images made, without those of earlier calls.
     """
-    folder = Path(job.folder)
-    agree_on_batch_size(cascade, folder, rank)
+    agree_on_batch_size(cascade, job.folder, rank)
     cascade.job_size = job.params.num_samples
     labels = balanced_labels(job.params.num_samples, cascade.num_classes)
     work = cascade.work()
     share = {model.name: work[model.name] / model.evaluations / sum(work.values()) for model in cascade.models}
     made = 0
     for start, stop in list(shard_starts(job.params.num_samples, cascade.batch_size))[rank::size]:
-        path = folder / "shards" / shard_name(start)
+        path = job.folder / "shards" / shard_name(start)
         if path.exists():
             progress("", stop - start)
             continue
@@ -237,9 +230,10 @@ def merge(job: SamplingJob, made: int, seconds: float) -> SamplingResult:
         made: number of images that this call made.
         seconds: that it took.
     """
-    folder = Path(job.folder)
-    batch_size = _read_batch_size(folder)
-    shards = [folder / "shards" / shard_name(start) for start, _ in shard_starts(job.params.num_samples, batch_size)]
+    batch_size = _read_batch_size(job.folder)
+    shards = [
+        job.folder / "shards" / shard_name(start) for start, _ in shard_starts(job.params.num_samples, batch_size)
+    ]
     numbers = {"seconds": seconds, "num_samples": float(job.params.num_samples), "batch_size": float(batch_size)}
     if made:
         numbers["images_per_second"] = made / seconds
@@ -254,8 +248,8 @@ def merge(job: SamplingJob, made: int, seconds: float) -> SamplingResult:
         numbers |= {f"{name}/{key}": value for key, value in consistency(np.sum(parts, axis=0)).items()}
     files = {}
     for name in sampled:
-        params, num_classes = read_description(Path(job.models[name]))
-        files[params.resolution] = folder / f"samples_{params.resolution}.npz"
+        params, num_classes = read_description(job.models[name])
+        files[params.resolution] = job.folder / f"samples_{params.resolution}.npz"
         labels = balanced_labels(job.params.num_samples, num_classes)
         write_npz(files[params.resolution], shards, name, params.resolution, labels)
     return SamplingResult(files, numbers)

@@ -52,10 +52,10 @@ def test_every_point_equals_the_cascade_sampled_with_its_settings(
     for point, row in zip(points, rows, strict=True):
         stages = {"base": params.stages["base"], "sr": point.sampling}
         job = SamplingJob(
-            folder=str(tmp_path / point.name),
-            models={name: str(models[name]) for name in stages},
+            folder=tmp_path / point.name,
+            models={name: models[name] for name in stages},
             params=sampling().model_copy(update={**BASE, "stages": stages}),
-            real={name: str(path) for name, path in real.items()},
+            real=real,
         )
         assert row["fd_train"] == mean_score(run_job(job).files[16])["fd_train"]
         assert row["psnr_to_input_db"] > 0

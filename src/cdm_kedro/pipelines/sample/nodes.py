@@ -28,14 +28,9 @@ def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Any]:
     from cdm_kedro.tracking.scratch import scratch_dir
 
     models, real, best = sort_inputs(inputs)
-    job = SamplingJob(
-        folder=str(scratch_dir("sample")),
-        models={name: str(path) for name, path in models.items()},
-        params=resolve_best(params, best, models),
-        real={name: str(path) for name, path in real.items()},
-    )
-    result = run_job(job)
+    resolved = resolve_best(params, best, models)
+    result = run_job(SamplingJob(folder=scratch_dir("sample"), models=models, params=resolved, real=real))
     live().log_metrics(result.summary, step=0)
-    facts = {"mlflow_run": live().run_id, "git_commit": commit(), "params": job.params.model_dump(mode="json")}
+    facts = {"mlflow_run": live().run_id, "git_commit": commit(), "params": resolved.model_dump(mode="json")}
     samples = {f"samples_{resolution}": path for resolution, path in result.files.items()}
     return {**samples, "card": {**result.summary, **facts}}

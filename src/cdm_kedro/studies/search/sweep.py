@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.files.hashes import sha256
@@ -78,13 +78,8 @@ def sweep(
         resumed = file.exists()
         if not resumed:
             work = file.with_suffix("")
-            job = point_job(params, point, models, work).model_copy(
-                update={
-                    "target": params.stage,
-                    "real": {name: str(path) for name, path in real.items()},
-                    "stored": low if point.sampling.conditioning == "generated" else None,
-                }
-            )
+            stored = low if point.sampling.conditioning == "generated" else None
+            job = point_job(params, point, models, work, target=params.stage, real=dict(real), stored=stored)
             result = run_job(job, f"{point.name} ({number} of {len(points)})")
             prefix = f"{params.stage}/"
             own = {k.removeprefix(prefix): v for k, v in result.summary.items() if k.startswith(prefix)}
@@ -96,15 +91,11 @@ def sweep(
     return SweepResult(rows, None if low is None else folder / "low" / f"samples_{model.low_resolution}.npz")
 
 
-def point_job(params: SearchParams, point: Point, models: Mapping[str, Path], folder: Path) -> SamplingJob:
-    """The sampling job of a point, all models from scratch."""
+def point_job(params: SearchParams, point: Point, models: Mapping[str, Path], folder: Path, **more: Any) -> SamplingJob:
+    """The sampling job of a point: of all models, unless ``more`` fields of the job say otherwise."""
     common = {key: getattr(params, key) for key in SamplingParams.model_fields}
-    stages = {**params.stages, params.stage: point.sampling}
-    return SamplingJob(
-        folder=str(folder),
-        models={name: str(path) for name, path in models.items()},
-        params=SamplingParams.model_validate({**common, "stages": stages}),
-    )
+    common["stages"] = {**params.stages, params.stage: point.sampling}
+    return SamplingJob(folder=folder, models=dict(models), params=SamplingParams.model_validate(common), **more)
 
 
 def _identity(params: SearchParams, models: Mapping[str, Path], real: Mapping[str, Path]) -> str:
@@ -126,15 +117,15 @@ def _refuse_impossible(
 
 def _sample_low(
     points: list[Point], params: SearchParams, model: ModelParams, models: Mapping[str, Path], folder: Path
-) -> tuple[str, str] | None:
+) -> tuple[str, Path] | None:
     """Make the low model's samples that all points share; returns its name and the folder of their job."""
     generated = [point for point in points if point.sampling.conditioning == "generated"]
     if model.low is None or not generated:
         return None
-    job = point_job(params, generated[0], models, folder)
-    wanted = {"target": model.low, "states_at": {model.low: tuple(truncated_at(points))}}
-    run_job(job.model_copy(update=wanted), f"{model.low}, once for all points")
-    return model.low, str(folder)
+    states_at = {model.low: tuple(truncated_at(points))}
+    job = point_job(params, generated[0], models, folder, target=model.low, states_at=states_at)
+    run_job(job, f"{model.low}, once for all points")
+    return model.low, folder
 
 
 def best_of(rows: list[Row], metric: str) -> Row:
