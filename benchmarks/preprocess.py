@@ -100,8 +100,7 @@ def photographs(root: Path, count: int, quality: int) -> Path:
 
 def embedded(root: Path, count: int) -> Path:
     """The embedded set's images, each under several names so that there are enough."""
-    given = EmbeddedParams()
-    generate(root, 10, 2, given.size, given.jpeg_quality, given.seed)
+    generate(root, EmbeddedParams(train_per_class=10, val_per_class=2))
     for path in list(root.rglob("*.jpg")):
         for copy in range(1, count // 120):
             shutil.copy(path, path.with_stem(f"{path.stem}_{copy}"))

@@ -24,7 +24,7 @@ from cdm_kedro.files.atomic import write_text
 from cdm_kedro.files.hashes import sha256
 from cdm_kedro.files.space import disk_full_explained
 from cdm_kedro.params.data import PreprocessParams
-from cdm_kedro.processes.pool import shared_out, usable_cores
+from cdm_kedro.processes.pool import shared_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -195,8 +195,8 @@ def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[s
         for split in new:
             unfinished.enter_context(split.open_files)
             jobs += split.begin()
-        convert, processes = partial(_convert, root, params), params.workers or usable_cores()
-        with closing(shared_out(convert, jobs, processes, f"preprocessing {root}")) as results:
+        convert = partial(_convert, root, params)
+        with closing(shared_out(convert, jobs, params.workers, f"preprocessing {root}")) as results:
             for split in new:
                 split.finish(results)
         if params.on_bad_image == "fail":

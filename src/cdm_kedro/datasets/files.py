@@ -6,13 +6,14 @@ import base64
 import os
 import shutil
 from pathlib import Path
-from typing import Any, NewType
+from typing import Any, NewType, TypeVar
 
 from kedro.io import AbstractDataset, DatasetError
 
 from cdm_kedro.files.space import disk_full_explained
 
 ImagePreview = NewType("ImagePreview", str)
+T = TypeVar("T")
 
 
 def _remove(path: Path) -> None:
@@ -22,8 +23,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-class FileDataset(AbstractDataset[Path, Path]):
-    """One finished file. ``save`` adopts the file that a node made elsewhere; ``load`` returns the path unopened.
+class OnDisk(AbstractDataset[T, T]):
+    """A dataset at one path.
 
     Args:
         filepath: where the file lives in the project.
@@ -34,15 +35,28 @@ class FileDataset(AbstractDataset[Path, Path]):
         self._filepath = Path(filepath)
         self.metadata = metadata
 
+    def _found(self) -> Path:
+        if not self._exists():
+            raise DatasetError(f"{self._filepath} does not exist; run the stage that makes it, or `dvc pull`")
+        return self._filepath
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+
+class FileDataset(OnDisk[Path]):
+    """One finished file. ``save`` adopts the file that a node made elsewhere; ``load`` returns the path unopened."""
+
     def load(self) -> Path:
         """Return the path.
 
         Raises:
             DatasetError: nothing is there.
         """
-        if not self._exists():
-            raise DatasetError(f"{self._filepath} does not exist; run the stage that makes it, or `dvc pull`")
-        return self._filepath
+        return self._found()
 
     def save(self, data: Path) -> None:
         """Move ``data`` to the dataset's place; readers see the old content or the new one, never a part."""
@@ -65,12 +79,6 @@ class FileDataset(AbstractDataset[Path, Path]):
                 else:
                     shutil.move(beside, data)
                 raise
-
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
 
 
 class FolderDataset(FileDataset):

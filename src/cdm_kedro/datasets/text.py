@@ -3,54 +3,34 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any, Generic, NewType, TypeVar
+from typing import Any, NewType
 
-from kedro.io import AbstractDataset, DatasetError
-
+from cdm_kedro.datasets.files import OnDisk
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.files.table import from_csv, to_csv
 
 JSONPreview = NewType("JSONPreview", str)
 PlotlyPreview = NewType("PlotlyPreview", dict)
-T = TypeVar("T")
 
 
-class _Text(AbstractDataset[T, T], Generic[T]):
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
-
-    def _read_text(self) -> str:
-        if not self._filepath.is_file():
-            raise DatasetError(f"{self._filepath} does not exist; run the stage that makes it, or `dvc pull`")
-        return self._filepath.read_text(encoding="utf-8")
-
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath)}
-
-
-class TextDataset(_Text[str]):
+class TextDataset(OnDisk[str]):
     """UTF-8 text, such as the HTML report."""
 
     def load(self) -> str:
         """Return the text."""
-        return self._read_text()
+        return self._found().read_text(encoding="utf-8")
 
     def save(self, data: str) -> None:
         """Write the text."""
         write_text(self._filepath, data)
 
 
-class JSONDataset(_Text[Any]):
+class JSONDataset(OnDisk[Any]):
     """JSON with indentation; key order as given."""
 
     def load(self) -> Any:
         """Return the parsed value."""
-        return json.loads(self._read_text())
+        return json.loads(self._found().read_bytes())
 
     def save(self, data: Any) -> None:
         """Write the value; NaN and infinities are refused because JSON has none."""
@@ -58,15 +38,16 @@ class JSONDataset(_Text[Any]):
 
     def preview(self) -> JSONPreview:
         """The text, for Kedro-Viz."""
-        return JSONPreview(self._read_text())
+        return JSONPreview(self._found().read_text(encoding="utf-8"))
 
 
-class CurveDataset(_Text[list[dict[str, float]]]):
+class CurveDataset(OnDisk[list[dict[str, float]]]):
     """Rows of numbers with one header, as CSV; the first column is the x axis."""
 
     def load(self) -> list[dict[str, float]]:
         """Return the rows; empty cells are left out."""
-        return [{key: float(value) for key, value in row.items()} for row in from_csv(self._read_text())]
+        rows = from_csv(self._found().read_text(encoding="utf-8"))
+        return [{key: float(value) for key, value in row.items()} for row in rows]
 
     def save(self, data: list[dict[str, float]]) -> None:
         """Write the rows; columns in order of first appearance."""

@@ -24,12 +24,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    flush_folder(path.parent)
-
-
-def flush_folder(folder: Path) -> None:
-    """Flush a folder's list of names, without which a renamed file may be lost with the power."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path.parent, os.O_RDONLY)  # the folder's list of names; else the new one may go with the power
     try:
         os.fsync(descriptor)
     finally:

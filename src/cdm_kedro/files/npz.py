@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -14,53 +15,43 @@ from numpy.typing import NDArray
 from cdm_kedro.errors import SourceError
 from cdm_kedro.files.atomic import written_whole
 
+_LOCAL_HEADER = 30  # bytes of a zip entry's local header before its name
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """An archive's entry with a fixed date, so that the bytes depend on the arrays alone."""
+    return zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write named arrays to an npz file, whose bytes depend on them and their order alone."""
-    with written_whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+    with written_whole(path) as part, zipfile.ZipFile(part, "w") as archive:
         for name, value in arrays.items():
-            info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))  # a fixed date
-            with archive.open(info, "w", force_zip64=True) as file:
+            with archive.open(_entry(name), "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.asanyarray(value), allow_pickle=False)
 
 
 def write_npz(path: Path, shards: list[Path], key: str, resolution: int, labels: NDArray[np.int64]) -> None:
-    """Merge one array of the shards into ``arr_0`` (N, H, W, 3) uint8, with ``arr_1`` (N,) int64; one shard in memory.
+    """Merge the array ``key`` of the shards, in order, into ``arr_0`` (N, H, W, 3) uint8; labels are ``arr_1`` (N,).
 
-    Args:
-        path: to write.
-        shards: in order.
-        key: name of the array in them.
-        resolution: side of the images.
-        labels: (N,).
+    Only one shard is in memory at a time.
     """
-    with written_whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-        # A fixed date keeps the bytes a function of the samples alone.
-        with archive.open(zipfile.ZipInfo("arr_0.npy", (1980, 1, 1, 0, 0, 0)), "w", force_zip64=True) as file:
+    with written_whole(path) as part, zipfile.ZipFile(part, "w") as archive:
+        with archive.open(_entry("arr_0"), "w", force_zip64=True) as file:
             shape = (len(labels), resolution, resolution, 3)
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
             for shard in shards:
                 with np.load(shard, allow_pickle=False) as arrays:
                     file.write(np.ascontiguousarray(arrays[key]).tobytes())
-        with archive.open(zipfile.ZipInfo("arr_1.npy", (1980, 1, 1, 0, 0, 0)), "w") as file:
+        with archive.open(_entry("arr_1"), "w") as file:
             np.lib.format.write_array(file, labels, allow_pickle=False)
-
-
-_LOCAL_HEADER = 30  # bytes of a zip entry's local header before its name
-
-
-_COPY_BYTES = 1 << 24
 
 
 def map_npz_array(path: Path, name: str) -> NDArray[Any]:
     """Map one array of an npz file into memory instead of loading it.
 
     A compressed array is unpacked into a temporary file first, which goes with the array.
-
-    Args:
-        path: npz file.
-        name: of the array.
 
     Raises:
         SourceError: not an npz file, no such array, or an array of Python objects.
@@ -73,10 +64,7 @@ def map_npz_array(path: Path, name: str) -> NDArray[Any]:
             info = archive.getinfo(f"{name}.npy")
             with archive.open(info) as member:
                 version = np.lib.format.read_magic(member)
-                reader = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }.get(version)
+                reader = getattr(np.lib.format, "read_array_header_{}_{}".format(*version), None)
                 if reader is None:
                     raise SourceError(f"{path}: {name} has npy version {version}; save it again with NumPy's savez")
                 shape, fortran, dtype = reader(member)
@@ -88,8 +76,7 @@ def map_npz_array(path: Path, name: str) -> NDArray[Any]:
                     return np.empty(shape, dtype)
                 if info.compress_type != zipfile.ZIP_STORED:
                     unpacked = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the map)
-                    while block := member.read(_COPY_BYTES):
-                        unpacked.write(block)
+                    shutil.copyfileobj(member, unpacked, 1 << 24)
                     unpacked.flush()
                     return np.memmap(cast(Any, unpacked), dtype, "r", 0, shape, order)
         with path.open("rb") as file:  # the local header may have other extra fields than the directory says
@@ -97,7 +84,7 @@ def map_npz_array(path: Path, name: str) -> NDArray[Any]:
             local = file.read(_LOCAL_HEADER)
         lengths = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
         return np.memmap(path, dtype, "r", info.header_offset + _LOCAL_HEADER + lengths + header, shape, order)
+    except SourceError:
+        raise
     except (OSError, zipfile.BadZipFile, ValueError) as error:
-        if isinstance(error, SourceError):
-            raise
         raise SourceError(f"{path}: not a readable npz file: {error}") from None

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cdm_kedro.processes.pool import usable_cores
+
 RUNS_MODULES = ("cdm_kedro.processes.torchrun", "cdm_kedro.processes.srun")
 """Modules that this one starts as processes."""
 
@@ -50,7 +52,7 @@ def threads_wanted(processes: int) -> int:
     given = os.environ.get("OMP_NUM_THREADS", "")
     if given.isdecimal() and int(given) > 0:
         return int(given)
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = usable_cores()
     return max(1, min(usable, psutil.cpu_count(logical=False) or usable) // processes)
 
 
@@ -63,12 +65,6 @@ def slurm_nodes() -> int:
 
 def _under_srun(nodes: int) -> bool:
     return nodes > 1 and "PET_NNODES" not in os.environ
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("", 0))
-        return int(listener.getsockname()[1])
 
 
 def _command(module: str, job_file: Path, processes: int, nodes: int) -> list[str]:
@@ -91,7 +87,9 @@ def _environment(processes: int, nodes: int, defaults: Mapping[str, str]) -> dic
     if nodes == 1:  # otherwise torchrun would read the number of nodes from them
         env = {key: value for key, value in env.items() if not key.startswith("PET_")}
     if _under_srun(nodes):
-        env["MASTER_PORT"] = str(_free_port())
+        with socket.socket() as listener:
+            listener.bind(("", 0))
+            env["MASTER_PORT"] = str(listener.getsockname()[1])
     if nodes == 1 and processes > 1 and sys.platform == "linux":
         env.setdefault("GLOO_SOCKET_IFNAME", "lo")  # otherwise gloo looks up the host's name, which may fail
     return env

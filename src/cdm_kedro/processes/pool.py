@@ -32,20 +32,21 @@ def _begin_worker() -> None:
 
 
 def shared_out(
-    function: Callable[[Job], Result], jobs: Sequence[Job], processes: int, work: str, chunksize: int = 1
+    function: Callable[[Job], Result], jobs: Sequence[Job], processes: int | None, work: str, chunksize: int = 1
 ) -> Generator[Result, None, None]:
     """Yield ``function(job)`` for every job, in order, computed in fresh processes that end with this one.
 
     Args:
         function: of a module, for it is sent by name; an exception of it is raised here.
         jobs: its arguments.
-        processes: how many.
+        processes: how many; None or 0 is one for each usable core.
         work: what is done, for the message.
         chunksize: jobs sent at once.
 
     Raises:
         WorkerDied: a process was killed, for example when memory ran out.
     """
+    processes = processes or usable_cores()
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin_worker)
     try:
         yield from pool.map(function, jobs, chunksize=chunksize)

@@ -17,11 +17,6 @@ class ProcessError(CdmError, RuntimeError):
 class ProcessInterrupted(CdmInterrupted):
     """A signal stopped the workers. Finished shards are kept."""
 
-    def __init__(self, name: str, code: int) -> None:
-        super().__init__(
-            f"{name} was interrupted (exit code {code}); its finished shards are kept for the next run", code
-        )
-
 
 def run_workers(
     module: str, job_file: Path, name: str, processes: int, nodes: int, progress: Callable[[str, float], object]
@@ -45,18 +40,20 @@ def run_workers(
         ProcessError: a process failed.
         ProcessInterrupted: a signal stopped them.
     """
-    made, done = 0, 0
+    made: list[int] = []
 
     def on_event(event: dict[str, Any]) -> None:
-        nonlocal made, done
         if event["event"] == "progress":
             progress(event["stage"], event["images"])
         else:
-            made, done = made + event["made"], done + 1
+            made.append(event["made"])
 
-    ended = run_module(module, job_file, processes, on_event, nodes=nodes)
-    if ended.signals:
-        raise ProcessInterrupted(name, 128 + ended.signals[0])
-    if ended.code != 0 or done != processes * nodes:
-        raise ProcessError(f"{name} ended with exit code {ended.code}:\n" + "".join(ended.stderr))
-    return made
+    code, signals, stderr = run_module(module, job_file, processes, on_event, nodes=nodes)
+    if signals:
+        code = 128 + signals[0]
+        raise ProcessInterrupted(
+            f"{name} was interrupted (exit code {code}); its finished shards are kept for the next run", code
+        )
+    if code != 0 or len(made) != processes * nodes:
+        raise ProcessError(f"{name} ended with exit code {code}:\n" + "".join(stderr))
+    return sum(made)

@@ -22,16 +22,6 @@ class TrainingError(CdmError, RuntimeError):
 class TrainingInterrupted(CdmInterrupted):
     """A signal stopped training after it saved its state."""
 
-    def __init__(self, code: int) -> None:
-        super().__init__(
-            f"training was interrupted (exit code {code}); its state is saved and the next run resumes it", code
-        )
-
-
-def has_gpu() -> bool:
-    """Whether an NVIDIA driver is loaded and CUDA_VISIBLE_DEVICES does not hide every GPU."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and Path("/proc/driver/nvidia/gpus").exists()
-
 
 def nodes_wanted() -> int:
     """Number of machines that train together: what torchrun's PET_NNODES says, else the nodes of the Slurm job.
@@ -99,7 +89,8 @@ def run_worker(
     job_file.write_text(job.model_dump_json(), encoding="utf-8")
     done: dict[str, Any] | None = None
     # Compiling FFCV's readers costs seconds a start and saves microseconds a batch, which only a GPU notices.
-    defaults = {} if has_gpu() else {"NUMBA_DISABLE_JIT": "1"}
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    defaults = {"NUMBA_DISABLE_JIT": "1"} if hidden or not Path("/proc/driver/nvidia/gpus").exists() else {}
     with tqdm(total=steps * batch_size, desc=name, unit="img", unit_scale=True) as bar:
 
         def hear(event: dict[str, Any]) -> None:
@@ -123,7 +114,10 @@ def run_worker(
             module, job_file, processes_wanted(job.training.devices), hear, nodes=nodes, defaults=defaults
         )
     if received or code in (130, 143):
-        raise TrainingInterrupted(code if code in (130, 143) else 128 + received[0])
+        code = code if code in (130, 143) else 128 + received[0]
+        raise TrainingInterrupted(
+            f"training was interrupted (exit code {code}); its state is saved and the next run resumes it", code
+        )
     if code != 0 or done is None:
         raise TrainingError(f"training of {name} ended with exit code {code}:\n" + "".join(tail))
     return done

@@ -11,12 +11,19 @@ import torch
 from cdm_kedro.data.embedded.drawings import CLASSES
 from cdm_kedro.data.embedded.generate import generate, render
 from cdm_kedro.files.space import DiskFullError
+from cdm_kedro.params.data import EmbeddedParams
 from cdm_kedro.processes.pool import WorkerDied
 
 
+def small_set(train: int, val: int, size: int, jpeg_quality: int, seed: int) -> EmbeddedParams:
+    return EmbeddedParams(
+        train_per_class=train, val_per_class=val, size=size, jpeg_quality=jpeg_quality, seed=seed, variety=0.0
+    )
+
+
 def test_embedded_images_are_deterministic_varied_and_classed(tmp_path: Path) -> None:
-    a = generate(tmp_path / "a", 2, 1, 64, 90, seed=3)
-    b = generate(tmp_path / "b", 2, 1, 64, 90, seed=3)
+    a = generate(tmp_path / "a", small_set(2, 1, 64, 90, 3))
+    b = generate(tmp_path / "b", small_set(2, 1, 64, 90, 3))
     files = sorted(p.relative_to(a) for p in a.rglob("*.jpg"))
     assert len(files) == len(CLASSES) * 3 >= 30
     assert all((a / f).read_bytes() == (b / f).read_bytes() for f in files)
@@ -62,12 +69,12 @@ def test_pixels_never_change(name: str, sha256: str) -> None:
 
 def test_a_full_disk_is_said_and_nothing_left(small_disk: Path) -> None:
     with pytest.raises(DiskFullError, match="small: no space left on its file system"):
-        generate(small_disk / "images", 40, 1, 256, 100, seed=0)
+        generate(small_disk / "images", small_set(40, 1, 256, 100, 0))
     assert list(small_disk.iterdir()) == []
 
 
 @pytest.mark.usefixtures("worker_killed")
 def test_a_killed_process_is_said_and_nothing_left(tmp_path: Path) -> None:
     with pytest.raises(WorkerDied, match=r"drawing the embedded data set: one of .* worker processes was killed"):
-        generate(tmp_path / "images", 100, 1, 256, 90, seed=0)
+        generate(tmp_path / "images", small_set(100, 1, 256, 90, 0))
     assert list(tmp_path.iterdir()) == []

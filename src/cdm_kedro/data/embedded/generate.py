@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ import numpy as np
 from cdm_kedro.data.embedded.drawings import CLASSES
 from cdm_kedro.data.embedded.scene import Scene
 from cdm_kedro.files.space import disk_full_explained
-from cdm_kedro.processes.pool import shared_out, usable_cores
+from cdm_kedro.params.data import EmbeddedParams
+from cdm_kedro.processes.pool import shared_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,18 +41,9 @@ def _vary(s: Scene, variety: float) -> None:
 
 
 def render(name: str, split: str, index: int, side: int, seed: int, variety: float = 0.0) -> NDArray[np.uint8]:
-    """Draw one image.
+    """Draw image ``index`` of a class of :data:`CLASSES` in the split "train" or "val": (side, side, 3) uint8.
 
-    Args:
-        name: a key of :data:`CLASSES`.
-        split: "train" or "val".
-        index: number within split and class.
-        side: pixels.
-        seed: of the data set.
-        variety: how much view and light differ between images, 0 .. 1.
-
-    Returns:
-        (side, side, 3) uint8.
+    View and light differ the more between images, the greater ``variety`` (0 .. 1) is.
     """
     key = np.random.SeedSequence([seed, SPLITS.index(split), sorted(CLASSES).index(name), index])
     scene = Scene(side, np.random.Generator(np.random.Philox(key)))
@@ -63,36 +56,19 @@ def render(name: str, split: str, index: int, side: int, seed: int, variety: flo
     return (np.clip(scene.rgb, 0, 1) * 255).round().astype(np.uint8)
 
 
-def _write(folder: Path, side: int, jpeg_quality: int, seed: int, variety: float, image: tuple[str, str, int]) -> None:
+def _write(folder: Path, params: EmbeddedParams, image: tuple[str, str, int]) -> None:
     import cv2
     import simplejpeg
 
     cv2.setNumThreads(1)
     split, name, index = image
-    pixels = np.ascontiguousarray(render(name, split, index, side, seed, variety))
-    data = simplejpeg.encode_jpeg(pixels, quality=jpeg_quality, colorspace="RGB", colorsubsampling="444")
+    pixels = np.ascontiguousarray(render(name, split, index, params.size, params.seed, params.variety))
+    data = simplejpeg.encode_jpeg(pixels, quality=params.jpeg_quality, colorspace="RGB", colorsubsampling="444")
     (folder / split / name / f"{name}_{index:05d}.jpg").write_bytes(data)
 
 
-def generate(
-    folder: Path,
-    train_per_class: int,
-    val_per_class: int,
-    side: int,
-    jpeg_quality: int,
-    seed: int,
-    variety: float = 0.0,
-) -> Path:
-    """Write the whole data set.
-
-    Args:
-        folder: made by this call; an older folder of the name is replaced once the new one is complete.
-        train_per_class: training images a class.
-        val_per_class: validation images a class.
-        side: pixels.
-        jpeg_quality: 1 .. 100.
-        seed: of the data set.
-        variety: how much view and light differ between images, 0 .. 1.
+def generate(folder: Path, params: EmbeddedParams) -> Path:
+    """Write the whole data set; an older folder of the name is replaced once the new one is complete.
 
     Returns:
         ``folder``, holding ``train/<class>/*.jpg`` and ``val/<class>/*.jpg``.
@@ -105,16 +81,15 @@ def generate(
 
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    counts = dict(zip(SPLITS, (train_per_class, val_per_class), strict=True))
+    counts = dict(zip(SPLITS, (params.train_per_class, params.val_per_class), strict=True))
     images = [(split, name, i) for split, count in counts.items() for name in CLASSES for i in range(count)]
-    write = partial(_write, part, side, jpeg_quality, seed, variety)
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with disk_full_explained(folder.parent):
-            for split in SPLITS:
-                for name in CLASSES:
-                    (part / split / name).mkdir(parents=True)
-            written = shared_out(write, images, usable_cores(), "drawing the embedded data set", chunksize=16)
+            for split, name in product(SPLITS, CLASSES):
+                (part / split / name).mkdir(parents=True)
+            write = partial(_write, part, params)
+            written = shared_out(write, images, None, "drawing the embedded data set", chunksize=16)
             for _ in tqdm(written, total=len(images), desc="embedded", unit="img"):
                 pass
         if folder.exists():

@@ -16,12 +16,4 @@ def generate_embedded(params: EmbeddedParams) -> Path:
     from cdm_kedro.data.embedded.generate import generate
     from cdm_kedro.tracking.scratch import scratch_dir
 
-    return generate(
-        scratch_dir("embedded") / "images",
-        params.train_per_class,
-        params.val_per_class,
-        params.size,
-        params.jpeg_quality,
-        params.seed,
-        params.variety,
-    )
+    return generate(scratch_dir("embedded") / "images", params)
