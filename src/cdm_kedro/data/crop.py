@@ -93,15 +93,10 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
 
 
 def centre_crop(image: Decoded, resize: str) -> NDArray[np.uint8]:
-    """Centre square of the short side, resampled to 256 pixels.
+    """Centre square of the short side, resampled to (256, 256, 3) uint8.
 
-    Args:
-        image: decoded RGB; gains the note "upsampled" when its short side is below 256.
-        resize: "area" (exact area mean; bicubic upwards) or "guided_diffusion" (box halvings, then bicubic, then crop:
-            what ADM's reference statistics used).
-
-    Returns:
-        (256, 256, 3) uint8.
+    ``resize`` is "area" (exact area mean; bicubic upwards) or "guided_diffusion" (box halvings, then bicubic, then
+    crop: what ADM's reference statistics used). An image with a short side below 256 gains the note "upsampled".
     """
     height, width = image.pixels.shape[:2]
     short = min(height, width)

@@ -7,6 +7,7 @@ import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from cdm_kedro.errors import CdmError
 
@@ -17,8 +18,7 @@ class FolderError(CdmError, ValueError):
     """The folder does not have the layout that is needed."""
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """One file; ``path`` is relative to the image folder."""
 
     path: str
@@ -63,10 +63,9 @@ def scan(root: Path) -> ImageFolder:
             to a folder or nowhere.
     """
     if not root.is_dir():
+        found = "a file, not a folder" if root.exists() else "no such folder"
         if root.is_symlink():
             found = f"a link that leads nowhere (to {os.readlink(root)})"
-        else:
-            found = "a file, not a folder" if root.exists() else "no such folder"
         raise FolderError(
             f"{root}: {found}; `images` in conf/<env>/globals.yml must point to one with "
             "train/<class>/ and val/<class>/"
@@ -105,25 +104,21 @@ def _scan_split(folder: ImageFolder, split: str) -> None:
             raise FolderError(
                 f"{path / name}: holds no images ({', '.join(EXTENSIONS)}); add some or remove the folder"
             )
-        known = set(images)
         samples += [Sample(f"{split}/{name}/{file}", index[name]) for file in images]
-        others = Counter(f"of kind {Path(file).suffix.lower() or 'unknown'}" for file in files if file not in known)
+        unread = sorted(set(files).difference(images))
+        others = Counter(f"of kind {Path(file).suffix.lower() or 'unknown'}" for file in unread)
         others["in folders below a class"] = sum(_count_files(path / name / inner) for inner in below)
         folder.leave_out(f"{split}/{name}", others)
 
 
 def _entries(path: Path) -> tuple[list[str], list[str]]:
     """Names of the folders and of the files in a folder, sorted, without hidden ones."""
-    folders: list[str] = []
-    files: list[str] = []
     with os.scandir(path) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_symlink() and not os.path.isfile(entry.path):
-                _refuse_link(path / entry.name)
-            (folders if entry.is_dir() else files).append(entry.name)
-    return sorted(folders), sorted(files)
+        seen = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    for entry in seen:
+        if entry.is_symlink() and not os.path.isfile(entry.path):
+            _refuse_link(path / entry.name)
+    return [entry.name for entry in seen if entry.is_dir()], [entry.name for entry in seen if not entry.is_dir()]
 
 
 def _count_files(path: Path) -> int:

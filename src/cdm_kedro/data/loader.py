@@ -15,6 +15,7 @@ from torch import Tensor
 from cdm_kedro.data.beton import check_beton
 
 _CHUNK_STEPS = 256
+_SLOTS = 3
 
 
 def preload() -> None:
@@ -35,12 +36,9 @@ def _import_ffcv() -> None:
 
 
 def sample_positions(num_samples: int, seed: int, first: int, count: int) -> NDArray[np.int64]:
-    """Sample numbers at stream positions ``first .. first + count - 1``.
+    """(count,) int64 sample numbers at stream positions ``first .. first + count - 1``.
 
     The stream is one Philox-keyed permutation of the data set after another, so any position can be computed alone.
-
-    Returns:
-        (count,) int64.
     """
     out = np.empty(count, np.int64)
     done = 0
@@ -57,20 +55,20 @@ def sample_positions(num_samples: int, seed: int, first: int, count: int) -> NDA
 class _PinnedRing:
     """Sends batches to the GPU without waiting for it: through a few pinned buffers, on a stream of their own.
 
-    A buffer is filled again only when its last transfer, ``depth`` batches ago, has ended.
+    A buffer is filled again only when its last transfer, ``_SLOTS`` batches ago, has ended.
     """
 
-    def __init__(self, device: torch.device, depth: int = 3) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.device, self.stream = device, torch.cuda.Stream(device)
         self._slots: list[tuple[Tensor, Tensor, torch.cuda.Event]] = []
-        self._depth, self._next = depth, 0
+        self._turn = 0
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        if len(self._slots) < self._depth:
+        if len(self._slots) < _SLOTS:
             pinned = (torch.empty_like(x, pin_memory=True) for x in (images, labels))
             self._slots.append((*pinned, torch.cuda.Event()))
-        *buffers, sent = self._slots[self._next]
-        self._next = (self._next + 1) % self._depth
+        *buffers, sent = self._slots[self._turn % _SLOTS]
+        self._turn += 1
         sent.synchronize()  # returns at once before its first use
         for buffer, source in zip(buffers, (images, labels), strict=True):
             buffer.copy_(source)
@@ -93,15 +91,8 @@ class BetonLoader:
     On a CPU a batch lies in a buffer that FFCV fills again once the next batch is asked for; clone what you keep. On a
     GPU a batch stays as it is.
 
-    Args:
-        path: FFCV file.
-        batch_size: images a step over all ranks.
-        seed: of the order.
-        rank: of this process.
-        world_size: number of processes; must divide ``batch_size``.
-        start_step: first step to deliver.
-        device: where batches go.
-        workers: FFCV's reading threads.
+    ``batch_size`` counts the images of all ranks, ``start_step`` is the first step to deliver, and ``workers`` are
+    FFCV's reading threads.
 
     Raises:
         BetonError: the file is not sound.

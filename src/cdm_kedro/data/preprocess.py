@@ -167,12 +167,8 @@ def _source_hash(folder: ImageFolder) -> str:
 def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[str, Any]:
     """Write ``{train,val}_<resolution>.beton`` for every one of ``params.resolutions``.
 
-    The files' bytes depend on the images and the parameters alone, not on the number of processes.
-
-    Args:
-        root: image folder in ImageNet layout.
-        out: existing folder for the files; a split there that the same call, interrupted, had finished is kept.
-        params: parameters ``preprocess``.
+    The files' bytes depend on the images, in ImageNet layout, and the parameters alone, not on the number of processes.
+    ``out`` exists, and a split there that the same call, interrupted, had finished is kept.
 
     Returns:
         ``files`` (name to path), ``classes`` and ``data_card``.

@@ -23,14 +23,9 @@ def _check(dtype: str, height: int, width: int, resolution: int) -> None:
 
 
 def downsample(images: Tensor, resolution: int) -> Tensor:
-    """Mean over square blocks, rounded to 8 bits, halves to even; always from the stored size, never chained.
+    """Shrink (B, C, H, H) uint8 images to a side that divides H, as the mean over square blocks.
 
-    Args:
-        images: (B, C, H, H) uint8.
-        resolution: side of the result; must divide H.
-
-    Returns:
-        (B, C, resolution, resolution) uint8.
+    The mean is rounded to 8 bits, halves to even. It is always that of the stored size, never chained.
 
     Raises:
         ValueError: not uint8, not square, or not divisible.
@@ -56,14 +51,8 @@ def downsample_numpy(images: NDArray[np.uint8], resolution: int) -> NDArray[np.u
 def pyramid(image: NDArray[np.uint8], resolutions: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
     """One image at several sizes, bit for bit as :func:`downsample_numpy` gives each, about thirty times as fast.
 
-    Sums over blocks, which are whole numbers, are chained; only the stored values are rounded.
-
-    Args:
-        image: (H, H, 3).
-        resolutions: sides of the results, each H divided by a power of two.
-
-    Returns:
-        Side to (side, side, 3).
+    Sums over blocks, which are whole numbers, are chained; only the stored values are rounded. The image is (H, H, 3),
+    every resolution is H divided by a power of two, and the result maps each to its (side, side, 3).
     """
     import cv2
 

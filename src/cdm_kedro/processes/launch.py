@@ -22,13 +22,7 @@ RUNS_MODULES = ("cdm_kedro.processes.torchrun", "cdm_kedro.processes.srun")
 
 
 class Ending(NamedTuple):
-    """How the processes ended.
-
-    Attributes:
-        code: exit code.
-        signals: the signals that were passed on to them.
-        stderr: the last lines of their standard error.
-    """
+    """Exit code of the processes, the signals that were passed on to them, and the last lines of their stderr."""
 
     code: int
     signals: list[int]
@@ -131,15 +125,9 @@ def run_module(
 ) -> Ending:
     """Run ``python -m module job_file`` to the end, under torchrun if there are several processes.
 
-    SIGINT and SIGTERM are passed on. No process outlives the call, even if this process is killed (on Linux).
-
-    Args:
-        module: the worker's module. It prints one JSON object a line.
-        job_file: its argument.
-        processes: number of processes on this node.
-        on_event: called with every JSON object.
-        nodes: number of machines that work together.
-        defaults: environment variables that apply where the environment does not set them.
+    The module prints one JSON object a line, with which ``on_event`` is called. SIGINT and SIGTERM are passed on. No
+    process outlives the call, even if this process is killed (on Linux). ``processes`` counts those on this node, and
+    ``defaults`` are environment variables that apply where the environment does not set them.
     """
     process = subprocess.Popen(
         _command(module, job_file, processes, nodes),

@@ -36,12 +36,8 @@ def shared_out(
 ) -> Generator[Result, None, None]:
     """Yield ``function(job)`` for every job, in order, computed in fresh processes that end with this one.
 
-    Args:
-        function: of a module, for it is sent by name; an exception of it is raised here.
-        jobs: its arguments.
-        processes: how many; None or 0 is one for each usable core.
-        work: what is done, for the message.
-        chunksize: jobs sent at once.
+    The function must be a module's, for it is sent by name; an exception of it is raised here. None or 0 processes are
+    one for each usable core. The message of an error names the ``work``, and ``chunksize`` jobs are sent at once.
 
     Raises:
         WorkerDied: a process was killed, for example when memory ran out.

@@ -23,18 +23,11 @@ def run_workers(
 ) -> int:
     """Make a job's shards in several processes.
 
-    A worker's events are ``progress`` with ``stage`` and ``images``, and ``done`` with the number of images ``made``.
-
-    Args:
-        module: the worker's module.
-        job_file: its argument.
-        name: of the work, for messages.
-        processes: number of processes on each node.
-        nodes: number of nodes.
-        progress: called as ``progress(stage, images)``.
+    A worker's events are ``progress`` with ``stage`` and ``images``, with which ``progress`` is called, and ``done``
+    with the number of images ``made``. ``processes`` counts those of each node; ``name`` is the work's, for messages.
 
     Returns:
-        Images made.
+        Images made, by all of them.
 
     Raises:
         ProcessError: a process failed.

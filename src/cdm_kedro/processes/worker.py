@@ -42,9 +42,6 @@ def emitter(prints: bool) -> Callable[[dict[str, Any]], None]:
     """A function that prints an event as one JSON line. Everything else that is printed goes to standard error.
 
     Lines of several processes do not mix, because a line below 4 KiB is one write.
-
-    Args:
-        prints: whether this process prints its events.
     """
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 def courses(u: Array, v: Array) -> tuple[Array, Array]:
-    """Lay units in rows as bricks lie: every other row is moved by half a unit.
-
-    Returns:
-        ``u`` moved so, and the number of the row; both (H, W).
-    """
+    """Lay units in rows as bricks lie, every other row moved by half a unit: (H, W) ``u`` so moved, and row numbers."""
     row = np.floor(v)
     return u + 0.5 * (row % 2), row
 
@@ -31,13 +27,9 @@ def joints(u: Array, width: float) -> NDArray[np.bool_]:
 
 @dataclass
 class Scene:
-    """A canvas in coordinates -1 .. 1 (y down) with its own random numbers.
+    """A canvas of ``side`` pixels in coordinates -1 .. 1 (y down), whose only source of randomness is ``rng``.
 
     A shape is the signed distance of every pixel from its edge, (H, W), negative inside.
-
-    Attributes:
-        side: pixels.
-        rng: the only source of randomness.
     """
 
     side: int
@@ -78,13 +70,9 @@ class Scene:
         return self.noise(self.side // 3)
 
     def paint(self, distance: Array, color: Array, tone: Array | None = None, opacity: float = 1.0) -> None:
-        """Fill a shape, with a soft edge of one pixel.
+        """Fill a shape with a colour, (3,) or (H, W, 3), times an (H, W) tone: texture and light.
 
-        Args:
-            distance: the shape.
-            color: (3,) or (H, W, 3).
-            tone: (H, W) factor of the colour: texture and light.
-            opacity: 0 .. 1.
+        Its edge is soft over one pixel; the opacity is 0 .. 1.
         """
         alpha = (np.clip(0.5 - distance * self.side / 2, 0, 1) * opacity)[..., None]
         self.rgb += alpha * ((color if tone is None else color * tone[..., None]) - self.rgb)
