@@ -19,7 +19,8 @@ command -v debootstrap >/dev/null || { apt-get update -qq && apt-get install -y 
 [ -n "${FRESH_MACHINE:-}" ] || FRESH_MACHINE=1 exec unshare --mount --propagation private "$0" "$machine" "$who" "$@"
 
 codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-mirror=${MIRROR:-$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\).*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -1)}
+sources=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2>/dev/null || true)
+mirror=${MIRROR:-$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\?\([^ ]*\).*/\2/p' <<<"$sources" | sed -n 1p)}
 if [ ! -e "$machine/etc/debian_version" ]; then
   time debootstrap --variant=minbase --include=python3,python3-venv,python3-dev,git,make,g++,ca-certificates \
     "$codename" "$machine" "$mirror" >"$machine.log" 2>&1 || { tail -5 "$machine.log" >&2; exit 1; }
@@ -45,12 +46,13 @@ fi
 rm -rf "$machine$home/cdm-kedro"
 git -c safe.directory="$project" clone -q "$project" "$machine$home/cdm-kedro"
 chown -R "$(stat -c %u:%g "$machine$home")" "$machine$home/cdm-kedro"
+mapfile -t lent < <(env | grep "^PIP_" || true)
 [ $# -gt 0 ] || set -- "make demo ENV=test" "make test"
 for command in "$@"; do
   echo "== $who: $command"
   start=$SECONDS
   chroot --userspec="$(stat -c %u:%g "$machine$home")" "$machine" \
-    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME="$home" ${PIP_CERT:+PIP_CERT="$PIP_CERT"} \
+    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME="$home" "${lent[@]}" \
     bash -c 'cd ~/cdm-kedro && eval "$1"' - "$command"
   echo "== $who: $command took $((SECONDS - start)) s"
 done
