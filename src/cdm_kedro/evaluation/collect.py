@@ -32,7 +32,6 @@ class Reference:
     """Statistics of images that others are compared with.
 
     Attributes:
-        moments: mean and covariance of all features.
         features: (K, D) float32 features of a seeded random subset; None in files of other evaluators.
         indices: (K,) places of that subset in the source; None in files of other evaluators.
     """
@@ -49,7 +48,6 @@ class Summary(Reference):
     Attributes:
         features: (K, D) float32 of at most ``kept_features`` images.
         indices: (K,) their places in the source.
-        n: number of images.
         quarters: moments of four seeded random parts; empty if one of them has fewer than two images.
         inception_score: mean and standard deviation over splits; None if the network gives no logits.
         splits: number of splits, fewer than asked for if a split would have fewer than ten images.
@@ -67,10 +65,6 @@ class Collector:
     """Takes the features of a set of known size, in any order of batches.
 
     The seed, the size of the set and an image's index alone decide to which split, quarter and subset it belongs.
-
-    Args:
-        count: number of images of the whole set.
-        params: ``seed``, ``splits`` and ``kept_features`` are used.
     """
 
     def __init__(self, count: int, params: EvaluateParams) -> None:
@@ -137,10 +131,7 @@ def collect(
     """Compute the features of a source's images once, with a progress bar.
 
     Args:
-        source: where the images come from.
-        extractor: network that makes the features.
         params: limits, splits, seed and devices. Several devices and nodes give the same result as one.
-        description: text of the progress bar.
         on_features: called with (first index, (B, D) features) of every batch, in order.
 
     Raises:

@@ -31,12 +31,7 @@ def evaluate_cascade(
     """Compute the metrics of every resolution, and look at single images of the largest.
 
     Args:
-        extractor: network that made the reference too.
-        params: limits.
-        reference: npz of the reference stage.
         train_features: npy (N, D), the features of all training images at the largest size.
-        classes: names in index order.
-        samples: npz of the samples by resolution.
 
     Returns:
         Metrics, and the arrays of :func:`~cdm_kedro.evaluation.single_images.inspect_single_images`. The metrics are,

@@ -19,8 +19,6 @@ def score_samples(params: EvaluateParams, samples: Path, reference: Path, size: 
     """Compute the metrics of images against other images, or against statistics.
 
     Args:
-        params: extractor and limits.
-        samples: see :func:`~cdm_kedro.evaluation.sources.open_source`.
         reference: the same, or an npz with ``mu`` and ``sigma``; if another evaluator wrote it, the Fréchet distance is
             the only metric.
         size: side in pixels that images of folders are cropped and resized to; None takes them as they are.
@@ -69,12 +67,6 @@ def _open(key: str, path: Path, size: int | None) -> Source:
 
 def write_statistics(params: EvaluateParams, source: Path, output: Path, size: int | None = None) -> str:
     """Write ``mu`` and ``sigma`` of images' features, with the extractor's identity and some of the features.
-
-    Args:
-        params: extractor and limits.
-        source: see :func:`~cdm_kedro.evaluation.sources.open_source`.
-        output: npz to write.
-        size: as in :func:`score_samples`.
 
     Returns:
         What the file holds, in words.

@@ -35,14 +35,7 @@ Batch = tuple[int, NDArray[np.float32], NDArray[np.float32] | None]
 
 @dataclass(frozen=True)
 class FeatureJob:
-    """What to make, and where; workers read it as a pickle that this project wrote.
-
-    Attributes:
-        folder: where blocks are kept.
-        source: images.
-        spans: their batches.
-        remake: makes the extractor on a device.
-    """
+    """What to make, and where; workers read it as a pickle that this project wrote."""
 
     folder: Path
     source: Source
@@ -66,13 +59,6 @@ def features_of(
 
     In a stage's run they are kept in its folder for unfinished work until the stage ends, and the nodes of a Slurm job
     share the work; elsewhere the processes of this machine do.
-
-    Args:
-        source: images.
-        extractor: network. One without ``remake`` works in this process alone.
-        spans: the batches, all but the last of one size.
-        devices: number of processes on this node, or "auto".
-        description: text of the progress bar.
     """
     kept = os.environ.get(scratch.VARIABLE)
     nodes = slurm_nodes() if kept and extractor.remake else 1
@@ -103,13 +89,6 @@ def make_blocks(
     job: FeatureJob, extractor: Extractor, progress: Callable[[int], object], rank: int = 0, size: int = 1
 ) -> int:
     """Make this process's missing blocks.
-
-    Args:
-        job: what to make.
-        extractor: of the job, on this process's device.
-        progress: called with the number of images of each batch that is done.
-        rank: of this process.
-        size: number of processes. Block n belongs to rank n modulo size.
 
     Returns:
         Images worked on, without those of earlier calls.

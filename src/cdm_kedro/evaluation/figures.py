@@ -32,12 +32,9 @@ def figure(
     """Give axes to draw on, and write them as a PNG after the block.
 
     Args:
-        path: of the PNG, which is written whole or not at all.
         caption: stored in the file as its ``Description``, where the report finds it.
-        panels: number of axes side by side.
         size: width and height of the whole figure in inches.
         dpi: pixels an inch.
-        grid: whether the axes show a faint grid.
 
     Yields:
         The axes, or an array of them where there are several panels.

@@ -33,7 +33,6 @@ def cascade_bits(cascade: Cascade, images: Mapping[int, Path], params: Likelihoo
         cascade: loaded models; each one's ``s``, ``truncated`` and ``clip_x_start`` of sampling are used, and its
             precision.
         images: resolution to FFCV file; the files hold the same images in the same order.
-        params: how many images and terms.
 
     Returns:
         Model to ``bits_per_dim`` and ``cascade_bits_per_dim``, each with its standard error over images (``_se``),

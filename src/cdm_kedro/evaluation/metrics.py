@@ -19,7 +19,6 @@ def kernel_distance(a: Features, b: Features, block: int = 1024) -> tuple[float,
     Args:
         a: (N, D) features.
         b: (M, D) features.
-        block: number of rows of the kernel matrix in memory at a time.
 
     Returns:
         The estimate and its standard error, by the delete-one jackknife over both sets. The estimate is negative half
@@ -60,9 +59,6 @@ class InceptionScore:
 
     It is the exponential of the mean KL divergence of an image's class distribution from the mean distribution
     (Salimans et al. 2016).
-
-    Args:
-        splits: number of parts that are scored apart.
     """
 
     def __init__(self, splits: int) -> None:
@@ -157,8 +153,6 @@ def realism(real: Features, fake: Features, k: int = 3, block: int = 1024) -> Fl
     Args:
         real: (N, D) features of real images, N > k.
         fake: (M, D) features of generated images.
-        k: as in :func:`precision_recall`.
-        block: as in :func:`precision_recall`.
 
     Returns:
         Realism (M,).
@@ -180,10 +174,7 @@ def nearest(
 
     Args:
         queries: (Q, D) features.
-        count: number of stored rows.
         rows: gives the stored rows from a start to a stop, (stop - start, D).
-        k: number of neighbours; ``count`` if that is smaller.
-        block: number of rows that are read at a time.
 
     Returns:
         Row numbers (Q, k), nearest first, and Euclidean distances (Q, k).

@@ -13,8 +13,6 @@ def render_model_card(name: str, metrics: dict[str, Any], **facts: Any) -> str:
     """Write what a person wants to know before using the model.
 
     Args:
-        name: of the registered model.
-        metrics: what evaluation returned.
         facts: ``classes`` (names), ``cards`` of the networks by name, lowest first, ``models`` (how each is sampled),
             and ``data`` (what preprocessing recorded).
     """

@@ -69,11 +69,6 @@ def draw_single_images(
 
     Args:
         chosen: arrays of :func:`~cdm_kedro.evaluation.single_images.inspect_single_images`.
-        samples: where the samples come from.
-        train: where the training images come from.
-        numbers: numbers of the same function.
-        extractor: its name, for the captions.
-        folder: where the pictures are written.
 
     Returns:
         PNG files ``neighbours`` and ``realism``.

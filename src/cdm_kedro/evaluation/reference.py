@@ -33,8 +33,6 @@ def write_reference(
 
     Args:
         path: npz to write; see :func:`summary_arrays` for what it holds of each set, under the prefix ``<name>/``.
-        extractor: network that makes the features.
-        params: limits.
         betons: FFCV file of each set by name, such as ``train_64``.
         all_features: npy (N, D) float16 to write with the features of all images, for some of the sets.
     """
@@ -60,7 +58,6 @@ def read_references(path: Path, resolution: int | str, extractor: Extractor | No
     """Statistics of the training and the validation images of one resolution that :func:`write_reference` wrote.
 
     Args:
-        path: npz file.
         resolution: side of the images in pixels.
         extractor: the network with which they will be compared; None skips the check.
 
@@ -86,8 +83,6 @@ def summary_arrays(summary: Summary, prefix: str = "", always_sigma: bool = Fals
     """A summary as named arrays.
 
     Args:
-        summary: what to store.
-        prefix: put before every name.
         always_sigma: store ``mu`` and ``sigma`` even if the stored features imply them.
 
     Returns:

@@ -111,13 +111,7 @@ def render(
     """Make the page.
 
     Args:
-        params: title, and price of a device hour.
-        metrics: what evaluation returned.
-        data_card: what preprocessing recorded.
         sampling: the card of sampling, with ``seconds`` and ``num_samples``.
-        cards: card of each model by name.
-        curves: training curve of each model by name.
-        grids: PNG of samples by resolution.
         figures: further PNG files by name, each shown with the caption that it holds.
         tables: what the pipelines ``cas`` and ``likelihood`` made, by these names, and the stage ``register`` as
             ``registered``, if it is to be shown.

@@ -36,9 +36,7 @@ def score(samples: Summary, references: Mapping[str, Reference], extractor: str)
     """Compute all metrics of one set of samples.
 
     Args:
-        samples: what was collected of them.
         references: real images by the suffix of their metrics' names, such as ``train`` and ``val``; "" for no suffix.
-        extractor: its name, which becomes part of the metrics' names.
 
     Returns:
         Metrics by name, ``n``, and a ``note`` on what makes them doubtful. ``<metric>_std`` is a spread over parts of
@@ -89,9 +87,6 @@ def make_scorer(
     """A function from an npz of samples to their metrics, as the evaluate stage computes them, without a note.
 
     Args:
-        extractor: network that made ``reference`` too.
-        params: limits.
-        reference: npz of the reference stage.
         resolution: side of the samples in pixels.
 
     Raises:

@@ -34,10 +34,6 @@ class Selector:
     A super-resolution model is conditioned on low-resolution versions of training images, since the models below may
     not exist yet; ``s`` of the parameters is its conditioning augmentation. The noise of sample i is the same at every
     score, and no generator of the training is touched.
-
-    Args:
-        job: of the training.
-        world: where this process stands; the leader computes the distance.
     """
 
     def __init__(self, job: TrainingJob, world: World) -> None:

@@ -23,11 +23,7 @@ def inspect_single_images(
     A model that copies has samples that are nearer to training images than validation images are.
 
     Args:
-        samples: what was collected of the samples.
-        train: statistics of the training images, with features.
-        val: statistics of the validation images, with features.
         train_features: (N, D) features of all training images that were looked at.
-        seed: decides which samples are looked at.
 
     Returns:
         Numbers for the metrics file, and arrays for the pictures: ``shown`` (S,) places of samples in their file, the

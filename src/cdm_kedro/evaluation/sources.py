@@ -24,8 +24,6 @@ class Source(Protocol):
     Another process opens a source from its pickle, and two sources with the same pickle hold the same images.
 
     Attributes:
-        path: file or folder.
-        count: number of images.
         labels: class indices (count,), or None.
     """
 
@@ -110,7 +108,6 @@ class FolderSource:
     """Images anywhere below a folder, in a seeded random order, so that the first of them are a fair sample.
 
     Args:
-        path: folder.
         size: side in pixels that images are cropped and resized to, as the preprocess stage does it; None takes them
             as they are, and they must then all have one size.
 
@@ -169,7 +166,6 @@ def open_source(path: Path, size: int | None = None) -> Source:
     """Open an npz of images, an FFCV file or a folder.
 
     Args:
-        path: file or folder.
         size: of :class:`FolderSource`; files take None.
 
     Raises:

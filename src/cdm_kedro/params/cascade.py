@@ -55,7 +55,6 @@ class ModelShape:
     """One model of the cascade.
 
     Attributes:
-        name: the key of its parameters.
         resolution: side of the images that it makes, in pixels.
         low: name of the model whose images it enlarges; None for a base model.
         low_resolution: side of those images, in pixels.
@@ -76,13 +75,11 @@ class CascadeShape:
     """Everything that decides which pipelines an environment has and how they are wired.
 
     Attributes:
-        models: the models, each after the one below it.
         images: whether there are images to train on and to compare with; without them every model is pretrained.
         embedded: whether those images are the embedded data set, which a stage renders.
         preprocess_resolutions: sizes at which preprocessing stores the images, in pixels.
         sample_inputs: datasets that sampling needs besides the models: real low-resolution images, and what searches
             found.
-        searches: name of a search to the model that it searches.
         cas_resolutions: sizes at which the Classification Accuracy Score is measured, in pixels.
         reported: pipelines besides the cascade whose results the report shows.
         claim: the parameters of the paper's claim, where the environment tests it.
@@ -118,7 +115,6 @@ def read_cascade(conf: Path, env: str | None) -> CascadeShape:
     """Read the shape of an environment's cascade.
 
     Args:
-        conf: the project's ``conf`` folder.
         env: environment, or None for ``base`` alone.
 
     Raises:

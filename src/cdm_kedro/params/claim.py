@@ -69,10 +69,6 @@ class ClaimSweepParams(SearchTruncationParams):
 def trained_models(sweep: ClaimSweepParams, models: Mapping[str, dict[str, Any]]) -> dict[str, TrainedModelParams]:
     """Parameters of the cascade's models, if the claim can be tested with them.
 
-    Args:
-        sweep: the points that are to be sampled.
-        models: raw parameters of ``sweep.stage`` and the models below it.
-
     Raises:
         ClaimError: a model has published weights, so that its training compute is unknown; or its training selects
             weights, so that its steps do not say its compute and more than s is chosen by the score; or it is not

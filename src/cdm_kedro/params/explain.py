@@ -22,13 +22,7 @@ def refused_by_kedro(message: str) -> dict[str, Any]:
 
 
 def mistakes(key: str, kind: Any, value: Any) -> list[str]:
-    """Describe each mistake in a value in one line that begins with the key.
-
-    Args:
-        key: dotted key of the value.
-        kind: the type that the value must have, usually a pydantic model.
-        value: the value as it was read.
-    """
+    """Describe each mistake in a value in one line that begins with the key."""
     try:
         adapter(kind).validate_python(value)
     except ValidationError as error:

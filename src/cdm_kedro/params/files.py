@@ -15,12 +15,7 @@ class ParametersError(CdmError, ValueError):
 
 
 class Parameters(NamedTuple):
-    """The parameters of an environment.
-
-    Attributes:
-        values: top-level key to what the files say.
-        origin: top-level key to the file that says it.
-    """
+    """The parameters of an environment."""
 
     values: dict[str, Any]
     origin: dict[str, Path]
@@ -60,7 +55,6 @@ def read_parameters(conf: Path, env: str | None) -> Parameters:
     """Read the parameters of ``base`` overlaid with those of ``env``, whose top-level keys replace base's as a whole.
 
     Args:
-        conf: the project's ``conf`` folder.
         env: environment, or None for ``base`` alone.
 
     Raises:

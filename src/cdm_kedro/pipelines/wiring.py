@@ -14,16 +14,7 @@ class Stages(dict[str, Pipeline]):
     def add(
         self, stage: str, node: str, function: Callable[..., Any], inputs: dict[str, str], outputs: Any, *tags: str
     ) -> None:
-        """Add a node to a stage, which is new unless it has nodes already.
-
-        Args:
-            stage: name of the stage, which is the node's namespace.
-            node: name of the node.
-            function: what the node calls.
-            inputs: argument to dataset.
-            outputs: key of the result to dataset, or the one dataset.
-            tags: tags of the node.
-        """
+        """Add a node to a stage, which is new unless it has nodes already."""
         made = Pipeline([Node(function, inputs, outputs, name=node, namespace=stage, tags=tags)])
         self[stage] = self.get(stage, Pipeline([])) + made
 

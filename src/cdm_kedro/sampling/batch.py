@@ -21,7 +21,6 @@ def fitting_batch(models: list[LoadedModel], lowest: int, device: torch.device) 
     """Find how many images at the lowest resolution fit; models above take as many pixels, thus fewer images.
 
     Args:
-        models: of the cascade.
         lowest: resolution in pixels.
         device: where they are; on a CPU the answer is :data:`CPU_BATCH`.
     """
@@ -56,7 +55,6 @@ def largest_batch(bytes_of: Callable[[int], int], free: int, most: int) -> int:
     Args:
         bytes_of: measures the memory of a batch; it may raise torch.OutOfMemoryError.
         free: memory in bytes.
-        most: upper bound.
     """
     batch = 1
     while 2 * batch <= most:

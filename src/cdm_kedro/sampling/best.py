@@ -23,7 +23,6 @@ def resolve_best(params: P, found: Mapping[str, Mapping[str, Any]], models: Mapp
     """Replace every ``best`` in the settings of the models.
 
     Args:
-        params: sampling parameters.
         found: search to what it wrote: ``stage`` (the searched model), ``values`` (its sampling settings) and
             ``models`` (model to SHA-256 of the weights that were searched).
         models: model to weights. A search of other weights is warned of.

@@ -53,9 +53,6 @@ class Cascade:
 
     Attributes:
         models: loaded models, lowest first.
-        num_classes: that all of them know.
-        params: sampling parameters.
-        device: where the models are.
         job_size: number of samples of the whole job, where it is sampled batch by batch. A compiled network sees a
             last, smaller batch filled up to the size that this number gives, for it would be compiled anew else.
     """
@@ -160,7 +157,6 @@ class Cascade:
         Args:
             labels: (B,) classes.
             indices: (B,) int64 sample numbers, which with ``seed`` decide the noise. Default: 0 .. B - 1.
-            seed: of the run.
             progress: called as ``progress(model, images)`` after every evaluation of a network.
 
         Returns:

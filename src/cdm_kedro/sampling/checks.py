@@ -27,9 +27,6 @@ class CheckedModel:
     """One model of a cascade whose models and settings fit together.
 
     Attributes:
-        params: what the model is.
-        sampling: how it is sampled.
-        schedule: noise levels that its reverse process visits.
         states_at: values of s whose z_s the caller or a truncated model above needs.
     """
 
@@ -49,8 +46,6 @@ def check_cascade(
 
     Args:
         models: names and weights, lowest first.
-        params: sampling parameters with one entry a model.
-        real: FFCV files of real low-resolution images, by name.
         states_at: model to the values of s whose z_s the caller wants.
 
     Returns:

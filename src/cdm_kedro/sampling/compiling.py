@@ -12,12 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def compiled(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """Compile a function when it is first called; from the first failure on, call it plainly.
-
-    Args:
-        function: a function or module.
-        name: what the warning calls it.
-    """
+    """Compile a function when it is first called; from the first failure on, call it plainly."""
     active: list[Callable[..., Any]] = [torch.compile(function)]
 
     def call(*args: Any) -> Any:

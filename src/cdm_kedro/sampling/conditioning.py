@@ -25,10 +25,6 @@ class RealImages:
     Sample i of class c takes image ``i // num_classes`` of that class in the file's order. It starts over when the
     class has fewer images.
 
-    Args:
-        beton: FFCV file at the low resolution.
-        num_classes: of the data.
-
     Raises:
         ValueError: a class has no images.
     """
@@ -52,12 +48,7 @@ class RealImages:
 
 
 class StoredSamples:
-    """A model's samples and states z_s in the shards of a finished sampling job.
-
-    Args:
-        model: name of the model.
-        folder: of the job.
-    """
+    """A model's samples and states z_s in the shards of a finished sampling job."""
 
     def __init__(self, model: str, folder: Path) -> None:
         self.model, self.folder = model, folder

@@ -30,9 +30,7 @@ def draw_grid(
     Args:
         images: (N, H, W, 3) uint8.
         labels: (N,) class indices.
-        classes: class names in index order.
         columns: number of images in a row; a class with fewer samples leaves the rest empty.
-        path: PNG to write.
         max_classes: most rows; of more classes evenly spaced ones are shown.
         min_side: least side of a tile in pixels; smaller images are enlarged by a whole factor, so that pixels stay
             square.

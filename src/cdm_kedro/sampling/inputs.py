@@ -11,9 +11,7 @@ class SamplingInputs(NamedTuple):
     """What sampling reads.
 
     Attributes:
-        models: model to weights, in the order given.
         real: ``train_<resolution>`` and ``val_<resolution>`` to FFCV files of real images.
-        best: search to what it found.
     """
 
     models: dict[str, Path]

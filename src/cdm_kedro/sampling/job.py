@@ -64,7 +64,6 @@ class SamplingResult:
     """What a job made.
 
     Attributes:
-        files: resolution to npz.
         summary: seconds, throughput, and each super-resolution model's consistency with its input.
     """
 
@@ -141,10 +140,6 @@ def make_shards(job: SamplingJob, cascade: Cascade, progress: JobProgress, rank:
     """Make the missing shards that fall to this process.
 
     Args:
-        job: prepared by :func:`prepare`.
-        cascade: of the job.
-        progress: see :data:`JobProgress`.
-        rank: of this process.
         size: number of processes; shard n belongs to rank n modulo size.
 
     Returns:
@@ -189,7 +184,6 @@ def run_job(job: SamplingJob, description: str = "sample") -> SamplingResult:
 
     Args:
         job: what to sample; finished shards of an interrupted call in its folder are kept.
-        description: of the progress bar.
 
     Returns:
         Files ``samples_<resolution>.npz`` in the job's folder.
@@ -223,13 +217,7 @@ def run_job(job: SamplingJob, description: str = "sample") -> SamplingResult:
 
 
 def merge(job: SamplingJob, made: int, seconds: float) -> SamplingResult:
-    """Merge the shards of a finished job.
-
-    Args:
-        job: finished.
-        made: number of images that this call made.
-        seconds: that it took.
-    """
+    """Merge the shards of a finished job."""
     batch_size = _read_batch_size(job.folder)
     shards = [
         job.folder / "shards" / shard_name(start) for start, _ in shard_starts(job.params.num_samples, batch_size)

@@ -25,7 +25,6 @@ def write_model(folder: Path, models: Sequence[str], sampling: SamplingParams, c
         folder: where; what is left of an earlier call is replaced.
         models: names of the networks, lowest first.
         sampling: how each is sampled; every stage must be conditioned on generated images.
-        classes: names in index order.
     """
     import mlflow
     import pandas as pd

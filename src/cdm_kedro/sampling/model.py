@@ -28,14 +28,10 @@ class LoadedModel:
     """A model of the cascade in memory, with the settings that it is sampled by.
 
     Args:
-        name: of the model.
         number: its position among all models of the cascade, on which its noise depends.
-        params: what the model is, as its weights file says.
         sampling: how it is sampled. All values are numbers; none is ``best``.
-        schedule: noise levels that the reverse process visits.
         net: the network in eval mode, on the device where it is to run.
         precision: "bf16" evaluates the network under autocast, "fp32" does not.
-        compile: whether to compile the network.
         states_at: values of s at which :meth:`sample` keeps the state z_s.
     """
 
@@ -123,7 +119,6 @@ class LoadedModel:
             seed: of the run; with the sample numbers it decides the noise.
             low: (B, 3, h, w) input that :meth:`condition` made, for a super-resolution model.
             level: (B,) s that it returned.
-            progress: see :data:`Progress`.
 
         Returns:
             (B, 3, H, W) float32 samples, about [-1, 1]; each s of ``states_at`` with its z_s, (B, 3, H, W) float32.

@@ -60,7 +60,6 @@ def normal(seed: int, model: int, indices: Tensor, step: int, shape: tuple[int, 
         model: position of the model in the cascade, 0 .. 2^16 - 1.
         indices: (B,) int64 sample numbers, 0 .. 2^48 - 1.
         step: number of the draw within the model, 0 .. 2^32 - 1.
-        shape: of one sample's noise.
 
     Returns:
         (B, *shape) float32 on the device of ``indices``.

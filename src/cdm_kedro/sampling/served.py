@@ -32,7 +32,6 @@ class CascadeModel(mlflow.pyfunc.PythonModel):
         """Sample pictures.
 
         Args:
-            context: unused.
             model_input: a row a picture: ``class``, a name or an index, and optionally ``seed`` (0). Rows of the same
                 class and seed are different pictures, namely those of `kedro sample-class CLASS --seed SEED`.
             params: ``s``, the conditioning augmentation of every model that has Gaussian augmentation, and ``steps``,

@@ -25,11 +25,6 @@ def train_classifier(
     """Train a ResNet on images and test it on others.
 
     Args:
-        stage: name of the stage.
-        params: network and recipe.
-        images: FFCV file of the training images.
-        validation: FFCV file of the images that test it.
-        num_classes: number of classes.
         origin: file that ``images`` was made from; a change of it starts the training anew.
         weights: safetensors file to write the network to; None keeps its scores alone.
 

@@ -43,13 +43,8 @@ def is_refusal(error: Exception) -> bool:
 class Deliverer:
     """A connection to an MLflow server that carries out operations one by one.
 
-    Args:
-        uri: address of the server, or of a local store.
-        artifacts: folder for the artifacts of a local store.
-
     Attributes:
         ids: MLflow's id of every run that this connection created, by our name of the run.
-        refused: our names of the runs that the server did not create.
     """
 
     def __init__(self, uri: str, artifacts: Path) -> None:

@@ -19,11 +19,7 @@ UNLOGGED = Path(".scratch/unlogged")
 
 
 class Journal:
-    """The journal of this process; its file comes into being with the first operation.
-
-    Args:
-        root: project folder.
-    """
+    """The journal of this process; its file comes into being with the first operation."""
 
     def __init__(self, root: Path) -> None:
         self.path = root / UNLOGGED / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.jsonl"
@@ -33,7 +29,6 @@ class Journal:
         """Keep an operation and its files, whatever is trained later.
 
         Args:
-            operation: to keep.
             ids: our name of a run to MLflow's id, for the runs that the server has.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,11 +25,6 @@ def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 class LiveRun:
     """A run that is going on. Without a recorder every method does nothing, so nodes also work outside `kedro run`.
 
-    Args:
-        recorder: queue to MLflow.
-        run: our name of the run.
-        tags: of the run.
-
     Attributes:
         key: hash of everything that the stage depends on, or None where there is no such stage.
     """
@@ -56,9 +51,6 @@ class LiveRun:
 
     def register(self, **model: Any) -> dict[str, Any] | None:
         """Register a version of a model and wait for the answer.
-
-        Args:
-            model: see :func:`cdm_kedro.tracking.registry.register`.
 
         Returns:
             What was registered; None where no server answered, and then the journal keeps the model.

@@ -31,9 +31,6 @@ class Recorder:
 
     What the server refuses is said and left out. When the server does not answer, that operation and all that follow go
     to the journal. The work goes on in both cases.
-
-    Args:
-        root: project folder.
     """
 
     def __init__(self, root: Path) -> None:

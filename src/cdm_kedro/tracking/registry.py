@@ -40,9 +40,6 @@ def register(client: Any, experiment: str, run: str, op: Operation) -> dict[str,
     """Add a version of a registered model, unless one with the same content exists, and decide about the champion.
 
     Args:
-        client: MLflow's.
-        experiment: id of the experiment that the model belongs to.
-        run: MLflow's id of the run that made the model.
         op: ``name`` of the registered model; ``content``, a hash of everything that makes the version what it is;
             ``folder`` with the model's small files, or None; ``files``, path in the model to large file; ``tags`` and
             ``description`` of the version; ``metrics`` of the model; ``score``, or None where the version does not

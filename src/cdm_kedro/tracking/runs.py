@@ -38,14 +38,7 @@ def dvc_above() -> dict[str, Any] | None:
 
 
 class Tracking:
-    """The runs of one `kedro run`.
-
-    Args:
-        root: project folder.
-        title: name of the parent run.
-        env: Kedro environment, which every run has as a tag.
-        tags: further tags of every run.
-    """
+    """The runs of one `kedro run`."""
 
     def __init__(self, root: Path, title: str, env: str | None, tags: Mapping[str, str] | None = None) -> None:
         self.root, self.title = root, title
@@ -117,10 +110,7 @@ class Tracking:
         """Around a stage's execution; gives our name of its run.
 
         Args:
-            name: of the stage.
             key: hash of everything that the stage depends on, or None for a run that dvc.lock does not record.
-            why: reasons for the stage to run.
-            params: the stage's parameters by their top-level key.
             data: FFCV files that the stage reads, or whose statistics it reads, with DVC's hashes.
         """
         parent, run = self.parent(), uuid.uuid4().hex
@@ -151,13 +141,7 @@ class Tracking:
             self.recorder.flush()
 
     def outputs(self, run: str, datasets: dict[str, Any], hashes: dict[str, str]) -> None:
-        """Record what a stage made: reports as artifacts, metrics, weights in the model registry, hashes as tags.
-
-        Args:
-            run: our name of the stage's run.
-            datasets: the stage's outputs by name.
-            hashes: DVC's hash of every input and output, by path.
-        """
+        """Record what a stage made: reports as artifacts, metrics, weights in the model registry, hashes as tags."""
         for name, dataset in datasets.items():
             path = Path(dataset._filepath)
             if path.suffix in _REPORTS and path.stat().st_size < _LARGEST_REPORT:

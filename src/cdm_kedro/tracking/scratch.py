@@ -14,9 +14,6 @@ def scratch_dir(stage: str) -> Path:
 
     The folder belongs to the stage and to its present inputs, so that a stage with other parameters never finds old
     leftovers. It survives interruptions and is removed when the stage succeeds.
-
-    Args:
-        stage: name of the stage, for calls outside any run.
     """
     folder = Path(os.environ.get(VARIABLE) or Path(".scratch", stage, "adhoc"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,10 +14,6 @@ class SystemMetrics:
     """Logs the load of processor, memory, disk, network and GPU to a run from its first minute on, in a thread.
 
     Names and values are those of MLflow's own system metrics, so its pages show them.
-
-    Args:
-        recorder: queue to MLflow.
-        run: our name of the run.
     """
 
     def __init__(self, recorder: Recorder, run: str) -> None:

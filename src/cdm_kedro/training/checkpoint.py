@@ -33,7 +33,6 @@ class Checkpoints:
     hash of the tensors, so a file without its JSON, or with another hash, is not a checkpoint.
 
     Args:
-        folder: folder of the checkpoints; it is created.
         identity: identity of the job; a checkpoint of another one is refused.
         on_saved: called by the writing thread with the step as soon as its checkpoint is on disk.
     """
@@ -50,12 +49,6 @@ class Checkpoints:
 
     def save(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any], wait: bool = False) -> bool:
         """Copy the tensors to the host and write them in the background; see :meth:`before_change`.
-
-        Args:
-            step: number of optimizer steps done.
-            tensors: tensors by name.
-            state: everything else, as JSON takes it.
-            wait: block until the checkpoint is on disk.
 
         Returns:
             False, with nothing saved, if the checkpoint before is still being written.

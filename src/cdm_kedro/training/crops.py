@@ -15,7 +15,6 @@ def crop_and_flip(images: Tensor, side: int, corner: Tensor | None, grid: int, f
         images: (B, C, H, H), best in channels_last memory.
         side: side of the squares in pixels.
         corner: (B, 2) in [0, 1), place of the square from top to bottom and from left to right; None is the top left.
-        grid: a divisor of H and ``side``.
         flip: (B,) bool, which images are mirrored left to right; None mirrors none.
 
     Returns:

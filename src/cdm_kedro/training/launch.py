@@ -28,10 +28,6 @@ class TrainingResult:
 def launch(job: TrainingJob, on_event: Callable[[dict[str, Any]], None]) -> TrainingResult:
     """Train, showing a progress bar.
 
-    Args:
-        job: what to train.
-        on_event: called with every event of the training process.
-
     Raises:
         TrainingError: the process failed.
         TrainingInterrupted: a signal stopped it after it saved its state.

@@ -54,12 +54,7 @@ class Loop(ABC):
     ``warning``.
 
     Attributes:
-        net: the network.
-        optimizer: the network's optimizer.
         kept: all tensors that a resumed run needs, except the optimizer's.
-        step: number of optimizer steps done.
-        curve: one row for each log point.
-        scores: step and score of each selection.
         stop_requested: when set, the loop ends after the present step and saves.
     """
 

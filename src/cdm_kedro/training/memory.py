@@ -45,8 +45,6 @@ def needs_checkpointing(params: TrainedModelParams, num_classes: int, microbatch
 
     Args:
         params: the model's parameters; an explicit ``unet.checkpointing`` is obeyed.
-        num_classes: number of classes of the data.
-        microbatch: images of one forward pass on one device.
         memory: bytes of the GPU's memory; None on a CPU, where nothing is recomputed.
     """
     if params.unet.checkpointing != "auto":

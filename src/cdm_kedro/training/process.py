@@ -46,10 +46,6 @@ def _share_job(text: str | None, size: int) -> tuple[str, int]:
 def train(path: str, make: Callable[[str, World, Emit], Loop]) -> int:
     """Train what a job describes. The leader writes and reports the result.
 
-    Args:
-        path: file of the job; "-" takes it from the leader.
-        make: builds the trainer from the job's JSON text.
-
     Returns:
         The exit code: 0 when done; 130 and 143 when SIGINT and SIGTERM interrupted it and the state is saved.
     """

@@ -30,12 +30,6 @@ def peak_tflops(device_name: str) -> float | None:
 def achieved(forward_flops: float, images_per_second: float, devices: int, peak: float | None) -> dict[str, float]:
     """Model FLOPs a second: three forward passes an image (forward, and twice in backward), recomputation not counted.
 
-    Args:
-        forward_flops: of one image; a multiply-add counts as two.
-        images_per_second: over all devices.
-        devices: how many.
-        peak: of one device, in Tera-FLOP/s.
-
     Returns:
         ``tflops`` of one device and, where the peak is known, ``peak_share`` of it (0 .. 1).
     """

@@ -32,7 +32,6 @@ def classifier_extractor(path: Path, device: torch.device | None = None) -> Extr
     """The last features of a trained ResNet. It takes images of its own resolution alone, which its name says.
 
     Args:
-        path: safetensors file with the network's sizes as metadata.
         device: where the network runs; by default the GPU if there is one.
 
     Raises:

@@ -93,9 +93,6 @@ class DinoV2(nn.Module):
     """Maps (B, 3, H, W) float images in 0 .. 255 to the normalized class token (B, width); there are no logits.
 
     Args:
-        width: size of a token.
-        depth: number of blocks.
-        heads: number of attention heads.
         side: side in pixels that images are resized to; divisible by 14.
     """
 
@@ -137,10 +134,7 @@ def dinov2(name: str, path: Path, side: int, device: torch.device) -> Extractor:
     """The class token of a DINOv2 backbone without registers.
 
     Args:
-        name: a key of ``SIZES``.
-        path: published weights file.
         side: side in pixels that images are resized to; divisible by 14.
-        device: where the network runs.
 
     Raises:
         WeightsError: The file does not exist or holds other weights.

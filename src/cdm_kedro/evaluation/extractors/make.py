@@ -17,7 +17,6 @@ def make_extractor(params: EvaluateParams, device: torch.device | None = None) -
     """Make the extractor that the parameters name.
 
     Args:
-        params: ``extractor``, ``weights`` and ``input_side`` are used.
         device: where the network runs; by default the GPU if there is one.
 
     Raises:

@@ -9,7 +9,6 @@ def compare(classes: list[str], **parts: Any) -> dict[str, Any]:
     """Make the table and the pictures of all resolutions.
 
     Args:
-        classes: class names in index order.
         parts: for each resolution the scores ``real_<resolution>`` and ``generated_<resolution>``, and the npz
             ``samples_<resolution>``.
 

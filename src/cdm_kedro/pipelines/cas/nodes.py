@@ -17,9 +17,6 @@ def make_classify(kind: str, resolution: int) -> Callable[..., dict[str, Any]]:
 
         Args:
             images: FFCV file of real training images, or npz of samples with labels.
-            validation: FFCV file of real validation images.
-            classes: class names in index order.
-            params: network and recipe.
 
         Returns:
             ``scores`` (top-1 and top-5 accuracy in percent, counts by class) and ``curve``.

@@ -16,7 +16,6 @@ def make_convert(stage: str) -> Callable[..., dict[str, Any]]:
         """Convert published weights instead of training.
 
         Args:
-            pretrained: the published file.
             params: of the model; the network that they describe must be the file's.
 
         Returns:

@@ -14,7 +14,6 @@ def likelihood(params: LikelihoodParams, stages: dict[str, Any], **files: Path) 
     """Bound the bits per dimension of real images under every model and under the cascade.
 
     Args:
-        params: how many images and terms.
         stages: ``sample.stages``; the s, truncation and clipping with which the cascade is sampled.
         files: ``<model>_model``, lowest first, and ``<split>_<resolution>`` FFCV files.
 

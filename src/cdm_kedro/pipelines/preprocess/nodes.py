@@ -12,8 +12,6 @@ def preprocess(images: Path, params: PreprocessParams, embedded_images: Path | N
     """Crop and store every image at every resolution.
 
     Args:
-        images: folder in ImageNet layout.
-        params: parameters ``preprocess``.
         embedded_images: the same folder where it is the embedded data set; Kedro then runs that stage first.
 
     Returns:

@@ -10,10 +10,6 @@ from cdm_kedro.params.evaluation import EvaluateParams
 def make_reference(params: EvaluateParams, **betons: Path) -> dict[str, Path]:
     """Compute the statistics of real images, once for each data set, size and extractor.
 
-    Args:
-        params: extractor and limits.
-        betons: FFCV files ``train_<resolution>`` and ``val_<resolution>``.
-
     Returns:
         ``reference``: npz with the statistics of each file (see ``write_reference``). ``train_features``: npy (N, D)
         float16, the features of all training images at the largest size, for the search of nearest neighbours.

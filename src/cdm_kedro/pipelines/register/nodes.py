@@ -25,11 +25,6 @@ def register_cascade(
     """Register the cascade, and compare it with the best one that was scored alike.
 
     Args:
-        params: says which metric decides.
-        metrics: what evaluation returned.
-        data_card: what preprocessing recorded.
-        sampling: the card of sampling.
-        classes: names in index order.
         parts: ``<model>_model``, the weights of every network, lowest first, and ``<model>_card``.
 
     Returns:

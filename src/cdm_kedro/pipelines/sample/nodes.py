@@ -11,7 +11,6 @@ def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Any]:
     """Sample every model of the cascade, class-balanced.
 
     Args:
-        params: how many samples, and how each model is sampled.
         inputs: ``<model>_model``, the weights of every model, lowest first; ``train_<resolution>`` and
             ``val_<resolution>`` FFCV files for models conditioned on real images; ``<search>_best`` for models that
             ask for best values.

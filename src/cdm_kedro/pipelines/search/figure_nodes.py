@@ -13,10 +13,6 @@ def make_draw(search: str) -> Callable[[str, dict[str, Any]], Path]:
     def draw(table: str, best: dict[str, Any]) -> Path:
         """Draw the table of a search.
 
-        Args:
-            table: CSV of the search.
-            best: what it found, of which the metric that decided is needed.
-
         Returns:
             PNG.
         """

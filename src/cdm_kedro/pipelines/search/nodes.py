@@ -21,9 +21,6 @@ def search_truncation(
     """Score a model at every s: truncated, non-truncated, and conditioned on real images.
 
     Args:
-        params: what is searched.
-        evaluate: how points are scored.
-        reference: statistics of real images.
         inputs: ``<model>_model``, lowest first, and ``train_<resolution>`` and ``val_<resolution>`` FFCV files of the
             low resolution.
 

@@ -18,10 +18,7 @@ def make_train(stage: str, selector: str | None = None) -> Callable[..., dict[st
         """Train one model of the cascade.
 
         Args:
-            images: FFCV file of the training images at the model's resolution.
-            classes: class names in index order.
             data_card: what preprocessing recorded; its hash of ``images`` becomes part of the job.
-            params: the model's parameters.
 
         Returns:
             ``model`` (safetensors with the EMA weights, float32), ``card`` and ``curve``.

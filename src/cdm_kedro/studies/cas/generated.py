@@ -14,11 +14,6 @@ from cdm_kedro.evaluation.sources import NpzSource
 def samples_to_beton(samples: Path, path: Path, classes: list[str]) -> None:
     """Write samples with labels as a raw FFCV file; if the file is there already, it stays.
 
-    Args:
-        samples: npz in the ADM evaluator's convention.
-        path: FFCV file to write.
-        classes: class names in index order.
-
     Raises:
         SourceError: There are no labels, or labels of other classes, or a class has no sample.
     """

@@ -47,13 +47,7 @@ def class_accuracies(scores: Mapping[str, Any]) -> NDArray[np.float64]:
 
 
 def draw_comparison(real: Mapping[str, Any], generated: Mapping[str, Any], path: Path) -> None:
-    """Draw Figure 5: accuracy by class of the classifiers trained on real and on generated images.
-
-    Args:
-        real: scores of the classifier trained on real images.
-        generated: scores of the classifier trained on generated images.
-        path: PNG to write.
-    """
+    """Draw Figure 5: accuracy by class of the classifiers trained on real and on generated images."""
     a, b = class_accuracies(real), class_accuracies(generated)
     order = np.argsort(a, kind="stable")
     size = 30 if len(a) <= 100 else 4
@@ -71,14 +65,7 @@ def draw_comparison(real: Mapping[str, Any], generated: Mapping[str, Any], path:
 
 
 def draw_classes(scores: Mapping[str, Any], samples: Path, classes: Sequence[str], paths: Mapping[str, Path]) -> None:
-    """Draw Figures 9 and 10: samples of the classes with the best and the worst accuracy.
-
-    Args:
-        scores: of the classifier trained on the samples.
-        samples: npz with labels.
-        classes: class names in index order.
-        paths: ``best`` and ``worst`` PNG to write.
-    """
+    """Draw Figures 9 and 10: samples of the classes with the best and the worst accuracy."""
     source = NpzSource(samples)
     assert source.labels is not None
     accuracy = class_accuracies(scores)

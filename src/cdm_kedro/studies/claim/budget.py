@@ -15,11 +15,6 @@ def match_compute(
 ) -> dict[str, Any]:
     """Count the floating-point operations of training, and match them.
 
-    Args:
-        cascade: parameters of the cascade's models by name.
-        baseline: parameters of the single model.
-        num_classes: number of classes.
-
     Returns:
         ``steps`` of the single model; by name of the ``models`` their parameters, operations and images seen; and the
         ``ratio`` of the single model's operations to the cascade's.

@@ -55,14 +55,7 @@ def _draw_published(axes: Any) -> None:
 
 
 def draw_curves(scores: Mapping[str, Scores], floors: Mapping[str, float], caption: str, path: Path) -> None:
-    """Draw scores against s, one panel an extractor, with bands of 95 % over seeds, and the paper's FID beside.
-
-    Args:
-        scores: by the panel's title.
-        floors: the score of real validation images by title.
-        caption: stored in the file.
-        path: PNG to write.
-    """
+    """Draw scores against s, one panel an extractor, with bands of 95 % over seeds, and the paper's FID beside."""
     panels = len(scores) + 1
     with figure(path, caption, panels=panels, size=(4.9 * panels, 4.3), dpi=130) as all_axes:
         for axes, (title, own) in zip(all_axes, scores.items(), strict=False):
@@ -80,7 +73,5 @@ def draw_pictures(rows: Sequence[tuple[str, Images]], caption: str, path: Path) 
 
     Args:
         rows: name and images (N, H, W, 3) of each row; sizes may differ.
-        caption: stored in the file.
-        path: PNG to write.
     """
     save_png(tile_rows([(name, images, [""] * len(images)) for name, images in rows], side=88), path, caption)

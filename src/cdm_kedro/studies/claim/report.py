@@ -34,13 +34,7 @@ def report(
     """Make everything that the claim shows.
 
     Args:
-        params: points.
-        rows: scores of every point and seed.
-        references: statistics of real images, one npz an extractor.
-        real: FFCV file of validation images.
-        pictures: npz of the first samples of every point.
         facts: ``budget``, model ``cards``, ``classifier`` scores and what extractors ``noticed``, for the page.
-        folder: for the pictures.
 
     Returns:
         ``table`` (CSV), ``statements`` (JSON), ``figure`` and ``pictures`` (PNG), ``page`` (HTML).

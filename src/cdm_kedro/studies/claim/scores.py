@@ -36,13 +36,8 @@ def score_points(
     """Sample and score the single model and the cascade at every s.
 
     Args:
-        seed: decides the noise of all points.
-        params: points and sampling.
-        scorers: functions from an npz of samples to their metrics.
         models: weights of the cascade's models, lowest first.
-        baseline: weights of the single model.
         real: FFCV files ``train_<resolution>`` and ``val_<resolution>`` of the low resolution.
-        folder: for unfinished work and results.
 
     Returns:
         One row a point, and an npz of the first samples of every point and of their low-resolution inputs.

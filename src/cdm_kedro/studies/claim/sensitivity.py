@@ -44,12 +44,7 @@ SPOILED: dict[str, Callable[[Images, Sequence[int]], NDArray[Any]]] = {
 
 
 class SpoiledSource:
-    """Images of a source, spoiled as they are read.
-
-    Args:
-        source: where the sound images come from.
-        kind: a key of ``SPOILED``.
-    """
+    """Images of a source, spoiled as they are read."""
 
     def __init__(self, source: Source, kind: str) -> None:
         self.path, self.count, self.labels = source.path, source.count, source.labels
@@ -66,7 +61,6 @@ class WithoutClass:
 
     Args:
         source: where the images come from, with labels of at least two classes.
-        label: the class that is left out.
     """
 
     def __init__(self, source: Source, label: int) -> None:
@@ -83,12 +77,6 @@ class WithoutClass:
 
 def sensitivity(source: Source, train: Moments, extractor: Extractor, params: EvaluateParams) -> dict[str, float]:
     """Compare spoiled images with sound ones by their Fréchet distances to the training images.
-
-    Args:
-        source: real images that are not among the training images.
-        train: moments of the training images.
-        extractor: network that makes the features.
-        params: limits.
 
     Returns:
         ``sound``, the distance of the sound images, and the ratio of the spoiled images' distance to it for every way

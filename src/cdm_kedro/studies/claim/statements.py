@@ -52,10 +52,6 @@ class Statement:
     """One statement of the paper and what the scores say about it.
 
     Attributes:
-        key: its number, i to v.
-        text: the statement in words.
-        verdict: what its differences say.
-        level: level of the differences' intervals.
         differences: decide the verdict; positive ones speak for the statement, except in (iv).
         beside: further differences for the reader, at 95 %.
     """
@@ -86,7 +82,6 @@ class Scores:
     Args:
         rows: with ``seed``, ``conditioning``, ``s`` and the metric. Generated inputs at s = 0 are called "none", the
             single model "single".
-        metric: name of a column.
         exact: the scores are published numbers, whose intervals have no width.
 
     Raises:
@@ -113,12 +108,7 @@ class Scores:
         return levels, np.array([own[s] for s in levels]).reshape(len(levels), len(self.seeds))
 
     def best(self, modes: Sequence[str], inner: bool = False) -> tuple[Float, str]:
-        """Scores (seeds,) at the best s > 0, which is chosen for each seed on the other seeds; and the s chosen.
-
-        Args:
-            modes: ways of conditioning to choose from.
-            inner: leave out the largest s.
-        """
+        """Scores (seeds,) at the best s > 0, which is chosen for each seed on the other seeds; and the s chosen."""
         names: list[str] = []
         values: list[Float] = []
         for mode in modes:
@@ -240,9 +230,6 @@ def combine(by_extractor: Mapping[str, Sequence[Statement]]) -> list[dict[str, A
 
     Extractors disagree if one says that a statement holds and another that it does not. The verdict is undecided if one
     of them is undecided and none disagree.
-
-    Args:
-        by_extractor: what :func:`assess` returned, by the extractor's name.
 
     Returns:
         ``key``, ``text``, ``verdict``, and ``by`` extractor its ``verdict``, ``text``, ``level``, ``differences`` and

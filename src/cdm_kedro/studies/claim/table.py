@@ -34,7 +34,6 @@ def average(rows: Sequence[Row], metrics: Sequence[str]) -> list[Row]:
 
     Args:
         rows: of all seeds, with ``seed``, ``conditioning``, ``s``, ``n`` and the metrics.
-        metrics: names of columns.
 
     Returns:
         One row a point with the mean of every metric over the seeds and, if there are several seeds, ``<metric>_ci95``,

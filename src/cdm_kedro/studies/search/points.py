@@ -12,13 +12,7 @@ from cdm_kedro.params.search import SearchScheduleParams, SearchStepsParams, Sea
 
 @dataclass(frozen=True)
 class Point:
-    """One setting of the searched model.
-
-    Attributes:
-        name: of its run and its files.
-        axes: what the search varies; the first columns of its table.
-        sampling: how the model is sampled.
-    """
+    """One setting of the searched model."""
 
     name: str
     axes: Row

@@ -56,12 +56,8 @@ def sweep(
     points. All points use the same noise, so that differences between them are not differences of luck.
 
     Args:
-        points: settings of ``params.stage``.
-        params: of the search; ``num_samples`` are made for each point.
         models: weights of the searched model and those below it, lowest first.
         real: FFCV files of low-resolution images, where points are conditioned on them.
-        folder: for unfinished work and results.
-        score: scores of an npz of samples.
         on_point: called as ``on_point(point, row, resumed)`` for every point in order.
 
     Raises:

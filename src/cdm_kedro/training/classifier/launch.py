@@ -19,11 +19,6 @@ def launch(
 ) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """Train and test, showing a progress bar.
 
-    Args:
-        job: what to train.
-        train_images: number of training images, for the record.
-        on_event: called with every event of the training process.
-
     Returns:
         Scores (``top1``, ``top5`` in percent, ``per_class`` counts) and the training curve.
     """

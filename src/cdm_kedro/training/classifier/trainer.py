@@ -38,7 +38,6 @@ def augment(images: Tensor, min_crop: float, flip: bool, generator: torch.Genera
     Args:
         images: (B, C, H, H) float.
         min_crop: smallest share of the area; 1 does not crop.
-        flip: whether to mirror.
         generator: source of the random numbers, on the images' device.
 
     Returns:
