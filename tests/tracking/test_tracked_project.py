@@ -72,7 +72,7 @@ def test_every_run_is_finished_and_nothing_is_kept_back(
     assert not list(project.root.glob(".scratch/unlogged/*")) and not (project.root / "mlflow.db").exists()
     found = {run.info.run_name: run for run in runs(client)}
     parent = found.pop("cascade --env=test")
-    assert set(found) == STAGES | {"report"}
+    assert set(found) == STAGES | {"grids", "report"}
     assert all(run.info.status == "FINISHED" for run in (parent, *found.values()))
     assert {run.data.tags["mlflow.parentRunId"] for run in found.values()} == {parent.info.run_id}
     stored = {path.name for path in (server_folder / "store").rglob("*") if path.is_file()}
