@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 from kedro.utils import find_kedro_project
 
 from cdm_kedro.params.cascade import read_cascade
@@ -29,6 +30,21 @@ def extra_of_stages() -> dict[str, str]:
     """Stage to the extra pipeline that it belongs to; stages of the cascade are not listed."""
     extras = extra_stages(read_cascade(*configuration()))
     return {stage: name for name, stages in extras.items() for stage in stages}
+
+
+def by_stage(pipeline: Pipeline) -> list[tuple[str, list[Node]]]:
+    """The stages of a pipeline and their nodes: dependencies first, independent stages in the registry's order."""
+    from kedro.framework.project import pipelines
+
+    rank = {name: i for i, name in enumerate(pipelines)}
+    nodes = {node.name: node for node in pipeline.nodes}
+    left = {group.name: group for group in pipeline.group_nodes_by("namespace")}
+    ordered = []
+    while left:
+        ready = [name for name, group in left.items() if not left.keys() & set(group.dependencies)]
+        name = min(ready, key=lambda name: rank.get(name, len(rank)))
+        ordered.append((name, [nodes[node] for node in left.pop(name).nodes]))
+    return ordered
 
 
 def _needed(pipeline: Pipeline, stages: Stages) -> Pipeline:

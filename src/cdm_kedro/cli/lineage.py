@@ -30,8 +30,9 @@ def lineage(metadata: Any, file: Path, params: bool, as_json: bool) -> None:
     changed = {origin.path for origin in origins if now.get(origin.path) != origin.md5}
     if as_json:
         import json
+        from dataclasses import asdict
 
-        click.echo(json.dumps([{**o.as_dict(), "on_disk": o.path not in changed} for o in origins], indent=2))
+        click.echo(json.dumps([{**asdict(o), "on_disk": o.path not in changed} for o in origins], indent=2))
         return
     for line in describe(origins, changed, params):
         click.echo(line)

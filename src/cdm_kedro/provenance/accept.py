@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cdm_kedro.pipeline_registry import extra_of_stages
+from cdm_kedro.pipeline_registry import by_stage, extra_of_stages
 from cdm_kedro.provenance.code import Code
 from cdm_kedro.provenance.dvcfile import code_stage
-from cdm_kedro.provenance.stages import by_stage
 from cdm_kedro.provenance.staleness import ProvenanceError, Staleness
 from cdm_kedro.tracking.runs import Tracking
 
@@ -16,14 +15,8 @@ from cdm_kedro.tracking.runs import Tracking
 def accept_stages(root: Path, env: str | None, stages: Sequence[str], because: str) -> Iterator[tuple[str, list[str]]]:
     """Record stages with their present code and parameters, in dvc.lock and with the reason in MLflow.
 
-    Args:
-        root: project folder.
-        env: environment.
-        stages: names of stages.
-        because: the reason.
-
     Yields:
-        A stage and what changed; nothing where it is fresh.
+        A stage and what changed; nothing changed where it is fresh.
 
     Raises:
         ProvenanceError: a stage does not exist, or more than its code and parameters changed.

@@ -38,13 +38,7 @@ def digest_name(module: str) -> str:
 
 
 def write_digests(folder: Path, modules: Iterable[str], source: Path) -> None:
-    """Write the digest files of modules; a file that says the same already is left alone.
-
-    Args:
-        folder: where the files go.
-        modules: full names of modules of nodes.
-        source: folder that holds the package.
-    """
+    """Write the digest files of modules of nodes into a folder; a file that says the same already is left alone."""
     for module in modules:
         path, text = folder / digest_name(module), digest(module, source)
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -62,13 +56,7 @@ def source_files(module: str, source: Path) -> list[Path]:
 
     Imports are read, not run, inside functions too. The ``__init__`` of every package on the way counts, and so do
     templates that lie beside a module under its name and modules that it starts as processes (``RUNS_MODULES``).
-
-    Args:
-        module: full name of the module.
-        source: folder that holds the package.
-
-    Returns:
-        Sorted paths.
+    ``source`` is the folder that holds the package.
     """
     todo, seen, files = [module], set(), set()
     while todo:
@@ -138,14 +126,8 @@ def _hash(path: Path) -> str:
 def normalized(text: str, keep_signatures: bool = False) -> str:
     """Source text without comments, docstrings, blank lines, layout and annotations; the same on every Python version.
 
-    Fields of classes keep their annotations, because pydantic and dataclasses read them.
-
-    Args:
-        text: Python source.
-        keep_signatures: keep the annotations of functions, which Kedro reads to make a node's parameters.
-
-    Returns:
-        One token a line.
+    Fields of classes keep their annotations, because pydantic and dataclasses read them. Those of functions stay too
+    with ``keep_signatures``, because Kedro reads a node's to make its parameters. The result has one token a line.
     """
     lines = text.splitlines(keepends=True)
     cuts = sorted(_cuts(ast.parse(text), lines, keep_signatures))

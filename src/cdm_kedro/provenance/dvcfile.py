@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from kedro.io import CatalogProtocol
-from kedro.pipeline import Pipeline
 
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.params.files import read_parameters
+from cdm_kedro.pipeline_registry import by_stage, extra_of_stages
 from cdm_kedro.provenance.digests import NODES, digest_name
-from cdm_kedro.provenance.stages import by_stage
 
 FILES = ("weights", "training.selection.weights")
 """Keys of parameters that name a file. A stage that reads such a parameter depends on the file's content too."""
@@ -38,27 +37,11 @@ def is_code(path: str) -> bool:
     return path.endswith(".txt") and CODE in Path(path).parts
 
 
-def _dvc_metadata(dataset: Any) -> dict[str, Any]:
-    return dict((getattr(dataset, "metadata", None) or {}).get("dvc") or {})
-
-
 def _path(dataset: Any, root: Path, name: str) -> str:
     if name == "images":
         return "${images}"  # so that stock DVC follows conf/<env>/globals.yml too
     path = Path(dataset._filepath)
     return (path.relative_to(root) if path.is_absolute() and path.is_relative_to(root) else path).as_posix()
-
-
-def _leaf(values: Any, key: str) -> Any:
-    for part in key.split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values
-
-
-def _named_files(parameters: Iterable[str], values: dict[str, Any]) -> set[str]:
-    """Paths of the files that parameters name, relative to the project folder."""
-    found = [_leaf(values, f"{parameter}.{key}") for parameter in parameters for key in FILES]
-    return {file for file in found if isinstance(file, str)}  # pydantic refuses everything else later
 
 
 def out_of_date(root: Path, env: str | None, extras: Iterable[str]) -> bool:
@@ -75,34 +58,17 @@ def sources(root: Path) -> list[Path]:
     return [*(root / "conf").rglob("*.yml"), *(root / "src").rglob("*.py"), *(root / "src").rglob("*.j2")]
 
 
-def refresh(
-    pipelines: Mapping[str, Pipeline],
-    extra_of: Mapping[str, str],
-    catalog: CatalogProtocol,
-    root: Path,
-    env: str | None,
-    extras: Iterable[str] = (),
-) -> list[Path]:
-    """Write the dvc.yaml files of an environment that differ from what they should be.
+def refresh(catalog: CatalogProtocol, root: Path, env: str | None, extras: Iterable[str] = ()) -> list[Path]:
+    """Write the dvc.yaml files of an environment that differ from what they should be, and return their paths.
 
     An extra pipeline gets its file when somebody asks for the pipeline, so that `dvc status` does not list it before.
-
-    Args:
-        pipelines: registered pipelines.
-        extra_of: maps a stage to the extra pipeline that it belongs to.
-        catalog: see :func:`render`.
-        root: project folder.
-        env: environment.
-        extras: extra pipelines that were asked for.
-
-    Returns:
-        The files written.
     """
     written = []
-    asked = {dvc_file(root, env), *(dvc_file(root, env, extra) for extra in extras)}
-    for path, text in rendered(pipelines, extra_of, catalog, root, env).items():
-        if path not in asked and not path.exists():
+    for extra in (None, *dict.fromkeys(extra_of_stages().values())):
+        path = dvc_file(root, env, extra)
+        if not (extra is None or extra in extras or path.exists()):
             continue
+        text = render(catalog, root, env, extra)
         if path.exists() and path.read_text(encoding="utf-8") == text:
             path.touch()  # newer than its sources again, see out_of_date
             continue
@@ -122,11 +88,8 @@ def _forget_stages_with_fewer_inputs(path: Path, text: str) -> None:
         return
     before, after = (yaml.safe_load(t)["stages"] for t in (path.read_text(encoding="utf-8"), text))
     locked = yaml.safe_load(lock.read_text(encoding="utf-8"))
-    lost = [
-        name
-        for name in locked["stages"]
-        if name in before and name in after and _data(before[name]) - _data(after[name])
-    ]
+    both = before.keys() & after.keys() & locked["stages"].keys()
+    lost = [name for name in both if _data(before[name]) - _data(after[name])]
     for name in lost:
         del locked["stages"][name]
     if lost:
@@ -137,49 +100,24 @@ def _data(stage: dict[str, Any]) -> set[str]:
     return {path for path in stage["deps"] if not path.startswith("src/") and not is_code(path)}
 
 
-def rendered(
-    pipelines: Mapping[str, Pipeline],
-    extra_of: Mapping[str, str],
-    catalog: CatalogProtocol,
-    root: Path,
-    env: str | None,
-) -> dict[Path, str]:
-    """The text of every dvc.yaml of an environment, by path; see :func:`refresh`."""
-    groups: dict[str | None, list[str]] = {None: [name for name, _ in by_stage(pipelines["__default__"])]}
-    for stage, extra in extra_of.items():
-        groups.setdefault(extra, []).append(stage)
-    return {
-        dvc_file(root, env, extra): render(pipelines, stages, catalog, root, env, extra)
-        for extra, stages in groups.items()
-    }
+def render(catalog: CatalogProtocol, root: Path, env: str | None, extra: str | None = None) -> str:
+    """The text of the dvc.yaml of an environment's cascade, or of one of its extra pipelines.
 
-
-def render(
-    pipelines: Mapping[str, Pipeline],
-    stages: list[str],
-    catalog: CatalogProtocol,
-    root: Path,
-    env: str | None,
-    extra: str | None = None,
-) -> str:
-    """The text of one dvc.yaml.
-
-    Args:
-        pipelines: registered pipelines.
-        stages: names of those that are stages, in order.
-        catalog: resolves datasets to paths and DVC metadata (``metadata.dvc``: kind, x, y, cache).
-        root: project folder.
-        env: environment; None for base.
-        extra: name of the extra pipeline; None for the cascade.
+    The catalog resolves datasets to paths and to what DVC needs to know (``metadata.dvc``: kind, x, y, title, cache).
 
     Raises:
         ValueError: a parameter that no file defines.
     """
     import yaml
+    from kedro.framework.project import pipelines
 
+    if extra is None:
+        stages = [name for name, _ in by_stage(pipelines["__default__"])]
+    else:
+        stages = [name for name, home in extra_of_stages().items() if home == extra]
     other = dvc_file(root, env) != dvc_file(root, None)
     option = f" --env={env}" if other else ""
-    values, origin = read_parameters(root / "conf", env if other else None)
+    files = read_parameters(root / "conf", env if other else None)
     globals_env = env if other and (root / "conf" / str(env) / "globals.yml").exists() else "base"
     up = "../" * len(dvc_file(root, env, extra).parent.relative_to(root).parts)
     folder = "/".join(("${root}", CODE, *([extra] if extra else [])))
@@ -192,10 +130,7 @@ def render(
     }
     if up:
         code = {"cmd": code["cmd"], "wdir": up.rstrip("/"), **code}
-    document: dict[str, Any] = {
-        "vars": [f"{up}conf/{globals_env}/globals.yml"],
-        "stages": {code_stage(extra): code},
-    }
+    document: dict[str, Any] = {"vars": [f"{up}conf/{globals_env}/globals.yml"], "stages": {code_stage(extra): code}}
     plots: list[Any] = []
     for name in stages:
         pipeline = pipelines[name]
@@ -204,19 +139,20 @@ def render(
             stage["wdir"] = up.rstrip("/")
         inputs = {_path(catalog.get(d), root, d) for d in pipeline.inputs() if not d.startswith("params:")}
         parameters = sorted(d.removeprefix("params:") for d in pipeline.inputs() if d.startswith("params:"))
-        stage["deps"] = sorted(inputs | _named_files(parameters, values))
+        named = [files.get(f"{parameter}.{key}") for parameter in parameters for key in FILES]
+        stage["deps"] = sorted(inputs | {file for file in named if isinstance(file, str)})  # pydantic refuses others
         stage["deps"] += [f"{folder}/{digest_name(module)}" for module in modules[name]]
         params: dict[str, list[str]] = {}
         for parameter in parameters:
             top = parameter.split(".")[0]
-            if top not in origin:
+            if top not in files.origin:
                 raise ValueError(f"stage {name} reads parameter {parameter!r}, which no conf/*/parameters*.yml defines")
-            params.setdefault(origin[top].relative_to(root).as_posix(), []).append(parameter)
+            params.setdefault(files.origin[top].relative_to(root).as_posix(), []).append(parameter)
         if params:
             stage["params"] = [{file: keys} for file, keys in sorted(params.items())]
         for output in sorted(pipeline.all_outputs()):
             dataset = catalog.get(output)
-            meta = _dvc_metadata(dataset)
+            meta = dict((getattr(dataset, "metadata", None) or {}).get("dvc") or {})
             kind, path = meta.pop("kind", "outs"), _path(dataset, root, output)
             if kind == "plots":
                 axes = {k: meta.pop(k) for k in ("x", "y", "title") if k in meta}

@@ -19,12 +19,7 @@ _LIST = "outputs.json"
 
 
 def keep(folder: Path, outputs: Sequence[Path]) -> None:
-    """Give finished outputs hard links in a folder; on a file system without them this does nothing.
-
-    Args:
-        folder: where the links go.
-        outputs: files and folders, all complete.
-    """
+    """Give complete files and folders hard links in a folder; on a file system without them this does nothing."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with suppress(OSError):
@@ -34,15 +29,10 @@ def keep(folder: Path, outputs: Sequence[Path]) -> None:
 
 
 def put_back(folder: Path, outputs: Sequence[Path]) -> bool:
-    """Put outputs that were kept in a folder back in their places.
-
-    Returns:
-        Whether all of them were there.
-    """
-    try:
+    """Put outputs that were kept in a folder back in their places; returns whether all of them were there."""
+    known = None
+    with suppress(OSError, ValueError):
         known = json.loads((folder / _LIST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
     if known != [str(path) for path in outputs]:
         return False
     for i, path in enumerate(outputs):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +45,9 @@ class Origin:
     dirty: bool = False
     accepted: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
 
 class Lineage:
-    """Reads the records of every dvc.lock of the project.
-
-    Args:
-        root: project folder.
-    """
+    """Reads the records of every dvc.lock of the project in ``root``."""
 
     def __init__(self, root: Path) -> None:
         import yaml
@@ -80,9 +72,6 @@ class Lineage:
 
     def trace(self, path: Path) -> list[Origin]:
         """Find the origin of a file, then the origins of its inputs, and so on, each once.
-
-        Args:
-            path: an absolute path, or one relative to the working directory.
 
         Raises:
             LineageError: no stage made it.
@@ -119,39 +108,39 @@ class Lineage:
                 params,
                 len({line for file in code if file.exists() for line in file.read_text(encoding="utf-8").splitlines()}),
                 tuple(dict.fromkeys(p for p, _ in data)),
-                *self._run(stage, name, made),
+                **self._run(stage, name, made),
             )
             waiting += data
         return list(found.values())
 
-    def _run(self, stage: str, path: str, md5: str) -> tuple[str | None, str | None, bool, tuple[str, ...]]:
+    def _run(self, stage: str, path: str, md5: str) -> dict[str, Any]:
+        """What MLflow knows of the run that made a file: the last fields of :class:`Origin`."""
         import mlflow
 
         uri = default_tracking_uri(self.root)
         if uri.startswith("sqlite") and not Path(uri.removeprefix("sqlite:///")).exists():
-            return None, None, False, ()  # a client would create the file
+            return {}  # a client would create the file
         client = mlflow.MlflowClient(tracking_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None:
-            return None, None, False, ()
-        query = f"tags.`cdm.stage` = '{stage}' and tags.`dvc.{path}` = '{md5}' and attributes.status = 'FINISHED'"
-        runs = client.search_runs([experiment.experiment_id], query, max_results=1)
+        where, of = [experiment.experiment_id] if experiment else [], f"tags.`cdm.stage` = '{stage}' and tags."
+        query = f"{of}`dvc.{path}` = '{md5}' and attributes.status = 'FINISHED'"
+        runs = client.search_runs(where, query, max_results=1) if where else []
         if not runs:
-            return None, None, False, ()
+            return {}
         tags = runs[0].data.tags
-        query = f"tags.`cdm.stage` = '{stage}' and tags.`accepted.{path}` = '{md5}'"
-        later = [run.data.tags for run in client.search_runs([experiment.experiment_id], query)]
-        accepted = tuple(f"{other['cdm.accepted']} ({other['cdm.why']})" for other in reversed(later))
-        return runs[0].info.run_id, tags.get("git.commit") or None, tags.get("git.dirty") == "True", accepted
+        later = [run.data.tags for run in client.search_runs(where, f"{of}`accepted.{path}` = '{md5}'")]
+        return {
+            "run": runs[0].info.run_id,
+            "commit": tags.get("git.commit") or None,
+            "dirty": tags.get("git.dirty") == "True",
+            "accepted": tuple(f"{other['cdm.accepted']} ({other['cdm.why']})" for other in reversed(later)),
+        }
 
 
 def describe(origins: list[Origin], changed: set[str], params: bool = True) -> Iterator[str]:
-    """Describe origins as text: one paragraph for each stage, the newest first.
+    """Describe origins as text, one paragraph for each stage, the newest first.
 
-    Args:
-        origins: result of :meth:`Lineage.trace`.
-        changed: paths whose content on disk differs from the record.
-        params: whether to list the parameters.
+    Files whose content on disk differs from the record (``changed``) are marked.
     """
     by_path = {origin.path: origin for origin in origins}
     stages: dict[str, list[Origin]] = {}

@@ -17,33 +17,23 @@ class LockfileError(CdmError, RuntimeError):
     """A dvc.lock that cannot be read; the message gives the command that mends it."""
 
 
-def _copy_of(lock: Path, root: Path) -> Path:
-    return root / ".dvc/tmp/cdm" / lock.relative_to(root)
-
-
 def mend(lock: Path, root: Path, valid: Callable[[object], bool]) -> None:
     """Keep a copy of a dvc.lock that can be read; replace one that cannot be read by its last good copy.
 
     DVC writes the file in place, so a process that is killed in that moment leaves a part of it. The stages that the
-    copy does not know yet come back from DVC's run cache.
-
-    Args:
-        lock: path of the file.
-        root: project folder.
-        valid: whether DVC can work with what the file says.
+    copy does not know yet come back from DVC's run cache. ``valid`` says whether DVC can work with a file's content.
 
     Raises:
         LockfileError: there is no copy, or the file holds the marks of a merge.
     """
     import yaml
 
-    copy = _copy_of(lock, root)
-    here = lock.stat() if lock.exists() else None
-    kept = copy.stat() if copy.exists() else None
+    name = lock.relative_to(root)
+    copy = root / ".dvc/tmp/cdm" / name
+    here, kept = (path.stat() if path.exists() else None for path in (lock, copy))
     if here is None or (kept and (here.st_mtime_ns, here.st_size) == (kept.st_mtime_ns, kept.st_size)):
         return
     text = lock.read_text(encoding="utf-8", errors="replace")
-    name = lock.relative_to(root)
     if "\n<<<<<<< " in f"\n{text}":
         raise LockfileError(
             f"{name} holds the marks of an unfinished merge. Take one side with `git checkout --ours {name}` (or "

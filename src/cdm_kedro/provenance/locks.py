@@ -25,13 +25,7 @@ class StillLockedError(CdmError, RuntimeError):
 
 
 def patiently(attempt: Callable[[], T], busy: type[Exception], pids: Callable[[Exception], list[int]], what: str) -> T:
-    """Try until it works.
-
-    Args:
-        attempt: what is tried.
-        busy: the error that says that another process is in the way.
-        pids: tells from the error which processes those are.
-        what: what is waited for, for messages.
+    """Try until it works, as long as other processes are in the way: ``busy`` says so, ``pids`` which ones they are.
 
     Raises:
         StillLockedError: the time of ``CDM_WAIT`` is over.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kedro.pipeline import Pipeline
 
-from cdm_kedro.provenance.stages import by_stage
+from cdm_kedro.pipeline_registry import by_stage
 from cdm_kedro.provenance.staleness import Staleness
 from cdm_kedro.tracking.delivery import Deliverer, default_tracking_uri
 
@@ -66,7 +66,7 @@ def plan(root: Path, env: str | None, name: str, queued: Iterable[str] = ()) -> 
         staleness = Staleness(root, env, extra_of | {code_stage(extra): extra for extra in extra_of.values()})
         extras = {extra_of[stage] for stage in stages if stage in extra_of}
         if out_of_date(root, env, extras):
-            staleness.alone(lambda: refresh(pipelines, extra_of, context.catalog, root, env, extras))
+            staleness.alone(lambda: refresh(context.catalog, root, env, extras))
         code.record(staleness, [code_stage(extra) for extra in (None, *sorted(extras))], root / "src")
         return stale_jobs(staleness, pipelines[name], queued), stages
 

@@ -10,12 +10,7 @@ from cdm_kedro.provenance.dvcfile import is_code
 
 
 def reasons(stage: Any, entries: list[Any]) -> list[str]:
-    """Why a stage is stale, in words.
-
-    Args:
-        stage: DVC's stage.
-        entries: what its ``status`` says.
-    """
+    """Why one of DVC's stages is stale, in words, from what its ``status`` says."""
     found: list[str] = []
     recorded = {d.def_path: d.hash_info.value or {} for d in stage.params}
     current = {d.def_path: d.read_params() for d in stage.params}

@@ -14,10 +14,10 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
+from cdm_kedro.pipeline_registry import by_stage
 from cdm_kedro.provenance.code import Code
 from cdm_kedro.provenance.lineage import Lineage
 from cdm_kedro.provenance.locks import only_process
-from cdm_kedro.provenance.stages import by_stage
 from cdm_kedro.provenance.staleness import ProvenanceError, StageRun, Staleness, stage_of_dvc
 from cdm_kedro.tracking import scratch
 from cdm_kedro.tracking.runs import Tracking

@@ -113,12 +113,11 @@ class CascadeSession(KedroSession):
             return super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
         from kedro.framework.project import pipelines
 
-        from cdm_kedro.pipeline_registry import extra_of_stages
+        from cdm_kedro.pipeline_registry import by_stage, extra_of_stages
         from cdm_kedro.provenance.code import Code
         from cdm_kedro.provenance.dvcfile import code_stage, out_of_date, refresh
         from cdm_kedro.provenance.images import refuse_unseen
         from cdm_kedro.provenance.runner import EditedError, FreshRunner
-        from cdm_kedro.provenance.stages import by_stage
         from cdm_kedro.provenance.staleness import Staleness, stage_of_dvc
         from cdm_kedro.tracking.runs import dvc_above
 
@@ -135,7 +134,7 @@ class CascadeSession(KedroSession):
         extras = {extra_of.get(name, name) for name in names if name in extra_of or name in extra_of.values()}
         if not stage_of_dvc() and out_of_date(root, env, extras):
             catalog = self.load_context().catalog
-            for path in staleness.alone(lambda: refresh(pipelines, extra_of, catalog, root, env, extras)):
+            for path in staleness.alone(lambda: refresh(catalog, root, env, extras)):
                 log.info("wrote %s", path.relative_to(root))
         whole_cascade = names in ([], ["cascade"], ["__default__"]) and not any(kwargs.get(key) for key in _SELECTORS)
         overridden = bool(self.store.get("runtime_params")) or any((root / "conf/local").glob("**/parameters*"))

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import written_whole
 from cdm_kedro.params.differences import differences
+from cdm_kedro.params.files import Parameters
 from cdm_kedro.provenance import finished, lockfile
 from cdm_kedro.provenance.dvcfile import code_stage, dvc_file, is_code
 from cdm_kedro.provenance.locks import patiently, pids_in
@@ -356,10 +357,8 @@ class Staleness:
         found = []
         for dependency in stage.params:
             for key, seen in dependency.read_params().items():
-                value: Any = effective
-                for part in key.split("."):
-                    value = value.get(part) if isinstance(value, dict) else None
-                found += [(dependency.def_path, *difference) for difference in differences(value, seen, key)]
+                changed = differences(Parameters(effective, {}).get(key), seen, key)
+                found += [(dependency.def_path, *difference) for difference in changed]
         return found
 
     def file_hashes(self, paths: list[Path]) -> dict[str, str]:
