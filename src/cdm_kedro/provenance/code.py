@@ -16,17 +16,12 @@ from cdm_kedro.provenance.staleness import ProvenanceError, Staleness
 
 
 class Code:
-    """The code and the parameter files as they were when this process began.
-
-    Args:
-        root: project folder.
-    """
+    """The code and the parameter files of the project in ``root`` as they were when this process began."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.copy = (
-            root / ".scratch" / "code" / socket.gethostname() / str(os.getpid())
-        )  # machines may share the folder
+        copies = root / ".scratch/code" / socket.gethostname()  # machines may share the folder
+        self.copy = copies / str(os.getpid())
         self._path = os.environ.get("PYTHONPATH")
         self._began = self._times()
 
@@ -55,12 +50,7 @@ class Code:
                 module.__path__ = [str(self.copy.joinpath(*name.split(".")))]
 
     def record(self, staleness: Staleness, stages: Iterable[str], source: Path | None = None) -> None:
-        """Bring the digest files up to date, as `dvc repro` does by running these stages.
-
-        Args:
-            staleness: of the environment.
-            stages: DVC's names of the stages that write digest files.
-            source: folder of the code; the copy by default.
+        """Bring digest files up to date from ``source`` (by default the copy), as `dvc repro` does by these stages.
 
         Raises:
             ProvenanceError: the code is being edited at this very moment.
@@ -95,7 +85,6 @@ class Code:
     def discard(self) -> None:
         """Remove the copy; processes that start from here on import the code of the project again."""
         shutil.rmtree(self.copy, ignore_errors=True)
-        if self._path is None:
-            os.environ.pop("PYTHONPATH", None)
-        else:
+        os.environ.pop("PYTHONPATH", None)
+        if self._path is not None:
             os.environ["PYTHONPATH"] = self._path

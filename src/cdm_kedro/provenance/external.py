@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cdm_kedro.errors import CdmError
 
@@ -21,15 +20,8 @@ class ExternalRunError(CdmError, ValueError):
     """The parameters ask for something that cannot be done; the message says what to write instead."""
 
 
-@dataclass(frozen=True)
-class ExternalRun:
-    """One checked run on external files.
-
-    Attributes:
-        pipeline: of ``pipelines/external``.
-        runtime_params: complete values of ``external``, and what overrides ``evaluate``.
-        output: the file that will be written.
-    """
+class ExternalRun(NamedTuple):
+    """One checked run on external files: its pipeline, its parameters and the file that it will write."""
 
     pipeline: str
     runtime_params: dict[str, Any]
@@ -37,18 +29,14 @@ class ExternalRun:
 
 
 def resolve(
-    names: Sequence[str],
-    runtime: Mapping[str, Any],
-    evaluate: Mapping[str, Any],
-    root: Path,
-    roots: Sequence[Path],
+    names: Sequence[str], runtime: Mapping[str, Any], evaluate: Mapping[str, Any], root: Path, roots: Sequence[Path]
 ) -> ExternalRun:
     """Check everything that was asked for before any work begins.
 
     Args:
         names: names of the pipelines asked for.
         runtime: values of --params, which have ``KEY``. Relative paths start at the working directory.
-        evaluate: parameters ``evaluate`` of the environment. Their ``max_images`` does not apply here.
+        evaluate: parameters of the environment. Their ``max_images`` does not apply here.
         root: absolute path of the environment's data folder.
         roots: data folders of all environments. There, results may go to ``FOLDER`` only, because DVC owns the rest.
 

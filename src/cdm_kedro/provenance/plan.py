@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kedro.pipeline import Pipeline
 
@@ -16,19 +16,14 @@ from cdm_kedro.tracking.delivery import Deliverer, default_tracking_uri
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Job:
-    """One stage to run.
-
-    Attributes:
-        stage: its name.
-        why: the reasons why it is stale; not looked for where a stage before it runs first.
-        after: the stages of this plan, or already in the queue, that must succeed first.
-    """
+class Job(NamedTuple):
+    """One stage to run."""
 
     stage: str
     why: list[str]
+    """The reasons why it is stale; not looked for where a stage before it runs first."""
     after: list[str]
+    """The stages of this plan, or already in the queue, that must succeed first."""
 
     def __str__(self) -> str:
         after = f", after {', '.join(self.after)}" if self.after else ""
@@ -38,11 +33,7 @@ class Job:
 def plan(root: Path, env: str | None, name: str, queued: Iterable[str] = ()) -> tuple[list[Job], list[str]]:
     """Look at a pipeline, after bringing dvc.yaml and the digests of the code up to date.
 
-    Args:
-        root: project folder.
-        env: environment.
-        name: of the pipeline.
-        queued: stages that have a job already; they are not planned again, but others wait for them.
+    Stages that are ``queued`` have a job already; they are not planned again, but others wait for them.
 
     Returns:
         What is to be run, dependencies first, and the names of all stages.
@@ -63,7 +54,7 @@ def plan(root: Path, env: str | None, name: str, queued: Iterable[str] = ()) -> 
         refuse_unknown(name, root, env)
         stages = [stage for stage, _ in by_stage(pipelines[name])]
         extra_of, code = extra_of_stages(), Code(root)
-        staleness = Staleness(root, env, extra_of | {code_stage(extra): extra for extra in extra_of.values()})
+        staleness = Staleness(root, env, extra_of)
         extras = {extra_of[stage] for stage in stages if stage in extra_of}
         if out_of_date(root, env, extras):
             staleness.alone(lambda: refresh(context.catalog, root, env, extras))

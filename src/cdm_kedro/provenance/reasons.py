@@ -9,8 +9,11 @@ from cdm_kedro.params.differences import differences
 from cdm_kedro.provenance.dvcfile import is_code
 
 
-def reasons(stage: Any, entries: list[Any]) -> list[str]:
-    """Why one of DVC's stages is stale, in words, from what its ``status`` says."""
+def reasons(stage: Any) -> list[str]:
+    """Why one of DVC's stages is stale, in words; nothing where it is fresh."""
+    entries: list[Any] = next(iter(stage.status().values()), [])
+    if not entries:
+        return []
     found: list[str] = []
     recorded = {d.def_path: d.hash_info.value or {} for d in stage.params}
     current = {d.def_path: d.read_params() for d in stage.params}

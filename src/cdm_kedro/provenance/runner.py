@@ -1,4 +1,4 @@
-"""A Kedro runner that runs the stale stages, skips the fresh ones, and records what it ran."""
+"""Kedro runners: one runs the stale stages and records them, one runs everything and records nothing in dvc.lock."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import logging
 import os
 import shutil
 import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +26,67 @@ from cdm_kedro.tracking import scratch
 from cdm_kedro.tracking.runs import Tracking
 
 log = logging.getLogger(__name__)
+OUTSIDE = {"cdm.outside_dag": "true"}
+"""Tag of the MLflow runs of pipelines that are no stages."""
 
 
 class EditedError(ProvenanceError):
     """Code or parameters were edited between two stages of a run; the rest wants a process that has read them anew."""
 
 
-class FreshRunner(SequentialRunner):
-    """SequentialRunner that asks dvc.lock before each stage.
+@contextmanager
+def _told(close: Callable[[str], object]) -> Iterator[None]:
+    """Tell ``close`` how the block ended, in MLflow's words."""
+    status = "KILLED"
+    try:
+        yield
+        status = "FINISHED"
+    except EditedError:
+        status = "FINISHED"
+        raise
+    except Exception:
+        status = "FAILED"
+        raise
+    finally:
+        close(status)
+
+
+class _TrackedRunner(SequentialRunner):
+    @property
+    def _logger(self) -> logging.Logger:  # Kedro's own remarks, at the level it is given in conf/logging.yml
+        return logging.getLogger("kedro.runner")
+
+    @staticmethod
+    def _params(pipeline: Pipeline, catalog: CatalogProtocol) -> dict[str, Any]:
+        return {d.removeprefix("params:"): catalog.load(d) for d in pipeline.inputs() if d.startswith("params:")}
+
+
+class OneOffRunner(_TrackedRunner):
+    """Runs a pipeline as one MLflow run with a name, below a parent run with a title, and leaves dvc.lock alone."""
+
+    def __init__(self, root: Path, env: str | None, name: str, title: str) -> None:
+        super().__init__()
+        self.root, self.env, self.name, self.title = root, env, name, title
+
+    def _run(
+        self, pipeline: Pipeline, catalog: CatalogProtocol, hook_manager: Any = None, run_id: str | None = None
+    ) -> None:
+        params = self._params(pipeline, catalog)
+        work = self.root / ".scratch" / (self.env or "base") / self.name / uuid.uuid4().hex
+        tracking = Tracking(self.root, self.title, self.env, OUTSIDE)
+        os.environ[scratch.VARIABLE] = str(work)
+        with _told(tracking.close):
+            try:
+                with tracking.stage(self.name, None, ["asked for"], params) as run:
+                    super()._run(pipeline, catalog, hook_manager, run_id)
+                    tracking.outputs(run, {o: catalog.get(o) for o in sorted(pipeline.all_outputs())}, {})
+            finally:
+                os.environ.pop(scratch.VARIABLE, None)
+                shutil.rmtree(work, ignore_errors=True)
+
+
+class FreshRunner(_TrackedRunner):
+    """Asks dvc.lock before each stage.
 
     Args:
         staleness: of the environment.
@@ -54,13 +110,10 @@ class FreshRunner(SequentialRunner):
         self.staleness, self.effective, self.whole, self.title = staleness, effective, whole, title
         self.code, self.force = code, force
         self._tracking: Tracking | None = None
+        self._skipped: dict[str, str] = {}  # fresh stages and their keys, not told to MLflow yet
 
     def __repr__(self) -> str:  # kedro-viz recognizes a run by this text
         return f"<FreshRunner, a kedro.runner.sequential_runner.SequentialRunner object at {id(self):#x}>"
-
-    @property
-    def _logger(self) -> logging.Logger:  # Kedro's own remarks, at the level it is given in conf/logging.yml
-        return logging.getLogger("kedro.runner")
 
     @property
     def tracking(self) -> Tracking:
@@ -72,35 +125,14 @@ class FreshRunner(SequentialRunner):
     def _run(
         self, pipeline: Pipeline, catalog: CatalogProtocol, hook_manager: Any = None, run_id: str | None = None
     ) -> None:
-        status, started = "FAILED", time.monotonic()
-        skipped: dict[str, str] = {}
-        try:
+        started = time.monotonic()
+        with _told(self._close):
             self.staleness.sweep()
             for name, nodes in by_stage(pipeline):
-                self._stage(name, nodes, catalog, hook_manager, run_id, skipped)
-            status = "FINISHED"
+                self._stage(name, nodes, catalog, hook_manager, run_id)
             log.info("done in %.0f s", time.monotonic() - started)
-        except EditedError:
-            status = "FINISHED"
-            raise
-        except Exception:
-            raise
-        except BaseException:
-            status = "KILLED"
-            raise
-        finally:
-            if self._tracking is not None:
-                self._tracking.close(status)
 
-    def _stage(
-        self,
-        name: str,
-        nodes: list[Node],
-        catalog: CatalogProtocol,
-        hooks: Any,
-        run_id: str | None,
-        skipped: dict[str, str],
-    ) -> None:
+    def _stage(self, name: str, nodes: list[Node], catalog: CatalogProtocol, hooks: Any, run_id: str | None) -> None:
         part = Pipeline(nodes)
         if name not in self.whole or {n.name for n in nodes} != self.whole[name]:
             log.warning(
@@ -114,9 +146,9 @@ class FreshRunner(SequentialRunner):
             self._refuse_edited(name, run.stage)  # waiting may have taken long
             if run.state == "fresh":
                 log.info("%s: fresh, skipped", name)
-                skipped[name] = run.key
+                self._skipped[name] = run.key
                 if self._tracking is not None:
-                    self._tracking.skipped(name, skipped.pop(name))
+                    self._tell_skipped()
                 return
             with only_process(run.work.parent.with_suffix(".lock"), f"the unfinished work of stage {name}"):
                 if run.state == "restored":
@@ -125,16 +157,23 @@ class FreshRunner(SequentialRunner):
                 else:
                     did = "running, because" if run.state == "due" else "was finished and is recorded now, because"
                     log.info("%s: %s %s", name, did, "; ".join(run.why))
-                    for other in list(skipped):
-                        self.tracking.skipped(other, skipped.pop(other))
+                    self._tell_skipped()
                     self._execute(run, part, catalog, hooks, run_id)
                 if stage_of_dvc() is None:
                     shutil.rmtree(run.work.parent, ignore_errors=True)  # of other parameters too
         finally:
             self.staleness.end(run)
 
+    def _close(self, status: str) -> None:
+        if self._tracking is not None:
+            self._tracking.close(status)
+
+    def _tell_skipped(self) -> None:
+        while self._skipped:
+            self.tracking.skipped(*self._skipped.popitem())
+
     def _execute(self, run: StageRun, part: Pipeline, catalog: CatalogProtocol, hooks: Any, run_id: str | None) -> None:
-        params = {d.removeprefix("params:"): catalog.load(d) for d in part.inputs() if d.startswith("params:")}
+        params = self._params(part, catalog)
         os.environ[scratch.VARIABLE] = str(run.work.relative_to(self.staleness.root))
         try:
             with self.tracking.stage(run.name, run.key, run.why, params, self._images(part, catalog)) as tracked:

@@ -63,11 +63,7 @@ class UnknownPipelineError(CdmError, ValueError):
 
 
 def refuse_unknown(name: str, root: Path, env: str | None) -> None:
-    """Refuse a pipeline that the environment does not have.
-
-    Raises:
-        UnknownPipelineError: it does not have it.
-    """
+    """Raise UnknownPipelineError for a pipeline that the environment does not have."""
     from kedro.framework.project import pipelines
 
     from cdm_kedro.params.cascade import read_cascade
@@ -84,9 +80,8 @@ def refuse_unknown(name: str, root: Path, env: str | None) -> None:
             continue
         if name in extras or any(name in stages for stages in extras.values()):
             elsewhere.append(f"--env={other}")
-    where = (
-        f"; it exists with {' or '.join(elsewhere)}" if elsewhere else f". There are: {', '.join(sorted(pipelines))}"
-    )
+    known = ", ".join(sorted(pipelines))
+    where = f"; it exists with {' or '.join(elsewhere)}" if elsewhere else f". There are: {known}"
     raise UnknownPipelineError(f"there is no pipeline {name!r} in environment {env or 'base'}{where}")
 
 
@@ -104,19 +99,15 @@ class CascadeSession(KedroSession):
             return super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
         signal.signal(signal.SIGTERM, _terminated)
         root, env, force = Path(self._project_path), self.store.get("env"), bool(os.environ.get(FORCE))
-        title = " ".join([*(names or ["cascade"]), *([f"--env={env}"] if env else [])])
         if not (root / "src/cdm_kedro").is_dir() or Path(self._conf_source).resolve() != (root / "conf").resolve():
-            from cdm_kedro.provenance.oneoff import OneOffRunner
-
             log.warning("%s has no src, or no conf of its own: everything runs, and dvc.lock records nothing", root)
-            runner = OneOffRunner(root, env, "-".join(names) or "cascade", title)
-            return super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
+            return super().run(*args, runner=self._one_off(names), **kwargs)  # type: ignore[misc]
         from kedro.framework.project import pipelines
 
+        from cdm_kedro.data.image_folder import scan
         from cdm_kedro.pipeline_registry import by_stage, extra_of_stages
         from cdm_kedro.provenance.code import Code
         from cdm_kedro.provenance.dvcfile import code_stage, out_of_date, refresh
-        from cdm_kedro.provenance.images import refuse_unseen
         from cdm_kedro.provenance.runner import EditedError, FreshRunner
         from cdm_kedro.provenance.staleness import Staleness, stage_of_dvc
         from cdm_kedro.tracking.runs import dvc_above
@@ -124,13 +115,15 @@ class CascadeSession(KedroSession):
         dvc = dvc_above() if stage_of_dvc() else None
         if dvc is not None:
             end_with(dvc["pid"])
-        extra_of = extra_of_stages()
-        code = Code(root)
+        extra_of, code = extra_of_stages(), Code(root)
         staleness = Staleness(root, env, extra_of)
         _close_killed_runs(root)
         for name in names:
             refuse_unknown(name, root, env)
-        refuse_unseen(pipelines, names, self._get_config_loader()["globals"].get("images"))
+        datasets = {dataset for name in names or ["__default__"] for dataset in pipelines[name].datasets()}
+        images = loader["globals"].get("images")
+        if images and "images" in datasets and "embedded_images" not in datasets:
+            scan(Path(images))  # DVC does not see links to folders and empty classes there: refuse them
         extras = {extra_of.get(name, name) for name in names if name in extra_of or name in extra_of.values()}
         if not stage_of_dvc() and out_of_date(root, env, extras):
             catalog = self.load_context().catalog
@@ -155,8 +148,9 @@ class CascadeSession(KedroSession):
             for pipeline in (pipelines["__default__"], *(pipelines[home] for home in set(extra_of.values())))
             for name, nodes in by_stage(pipeline)
         }
+        runner = FreshRunner(staleness, effective, stages, self._title(names), code, force)
         try:
-            return super().run(*args, runner=FreshRunner(staleness, effective, stages, title, code, force), **kwargs)  # type: ignore[misc]
+            return super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
         except EditedError:
             if stage_of_dvc() or RESTARTS not in os.environ:
                 raise
@@ -165,6 +159,16 @@ class CascadeSession(KedroSession):
             os.execv(sys.executable, [sys.executable, *sys.argv])
         finally:
             code.discard()
+
+    def _one_off(self, names: list[str]) -> SequentialRunner:
+        from cdm_kedro.provenance.runner import OneOffRunner
+
+        root, env = Path(self._project_path), self.store.get("env")
+        return OneOffRunner(root, env, "-".join(names) or "cascade", self._title(names))
+
+    def _title(self, names: list[str]) -> str:
+        env = self.store.get("env")
+        return " ".join([*(names or ["cascade"]), *([f"--env={env}"] if env else [])])
 
     def _run_external(self, names: list[str], *args: Any, runner: Any, **kwargs: Any) -> dict[str, Any]:
         """Judge files outside the project: no stage, nothing recorded, no output of the project."""
@@ -177,7 +181,7 @@ class CascadeSession(KedroSession):
 
         from cdm_kedro.pipelines.extras import external_pipelines
 
-        root, env, loader = Path(self._project_path), self.store.get("env"), self._get_config_loader()
+        root, loader = Path(self._project_path), self._get_config_loader()
         asked = external.resolve(
             names,
             self.store["runtime_params"],
@@ -192,10 +196,7 @@ class CascadeSession(KedroSession):
         logging.getLogger("kedro_viz").setLevel(logging.ERROR)  # it would warn of a run that it cannot draw
         os.chdir(root)
         if runner is None or type(runner) is SequentialRunner:
-            from cdm_kedro.provenance.oneoff import OneOffRunner
-
-            title = " ".join([asked.pipeline, *([f"--env={env}"] if env else [])])
-            runner = OneOffRunner(root, env, asked.pipeline, title)
+            runner = self._one_off([asked.pipeline])
         kwargs |= {"pipeline_name": None, "pipeline_names": [asked.pipeline]}
         result: dict[str, Any] = super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
         log.info("wrote %s (outside the pipeline: dvc.lock does not know it)", asked.output)

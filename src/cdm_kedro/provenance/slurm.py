@@ -12,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
@@ -30,8 +31,7 @@ class SlurmError(CdmError, RuntimeError):
     """Slurm is not there or refuses; the message holds what it said."""
 
 
-@dataclass(frozen=True)
-class QueuedJob:
+class QueuedJob(NamedTuple):
     """What Slurm says of a job: its state, the reason for which it waits, its nodes and the time that it has run."""
 
     id: str
@@ -48,23 +48,17 @@ class QueuedJob:
 
 @dataclass(frozen=True)
 class Slurm:
-    """The cluster, as one environment of the project uses it.
-
-    Attributes:
-        root: project folder.
-        env: environment.
-        params: what the jobs ask for.
-    """
+    """The cluster, as one environment of the project uses it; ``params`` say what the jobs ask for."""
 
     root: Path
     env: str | None
     params: SlurmParams
 
-    def _file(self, stage: str, suffix: str) -> Path:
-        return self.root / FOLDER / f"{self._title(stage)}{suffix}"
-
     def _title(self, stage: str) -> str:
         return f"{stage}-{self.env}" if self.env else stage
+
+    def _file(self, stage: str, suffix: str) -> Path:
+        return self.root / FOLDER / f"{self._title(stage)}{suffix}"
 
     def script(self, stage: str) -> str:
         """The batch script of one stage.
@@ -104,12 +98,9 @@ class Slurm:
         return shlex.join([sys.executable, "-m", "kedro", *words, *([f"--env={self.env}"] if self.env else [])])
 
     def submit(self, jobs: list[Job], pipeline: str, run: str | None) -> dict[str, str]:
-        """Submit jobs in order, each to start when those it needs have succeeded.
+        """Submit jobs of a pipeline in order, each to start when those it needs have succeeded.
 
-        Args:
-            jobs: dependencies first.
-            pipeline: that they are of.
-            run: MLflow's id of the run below which theirs will be, and which a last job ends; None for none.
+        Their MLflow runs will be below ``run``, if there is one, and a last job ends it.
 
         Returns:
             The number of each stage's last job.

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import written_whole
@@ -24,6 +25,7 @@ from cdm_kedro.provenance.locks import patiently, pids_in
 from cdm_kedro.provenance.reasons import reasons
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -70,6 +72,16 @@ def stage_of_dvc() -> str | None:
     """The stage whose command this process is, under `dvc repro`; None elsewhere."""
     stage = os.environ.get("DVC_STAGE")
     return stage.rsplit(":", 1)[-1] if stage else None
+
+
+def _alone(method: Callable[Concatenate[Staleness, P], T]) -> Callable[Concatenate[Staleness, P], T]:
+    """A method that runs under :meth:`Staleness.alone`."""
+
+    @wraps(method)
+    def locked(self: Staleness, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.alone(lambda: method(self, *args, **kwargs))
+
+    return locked
 
 
 class Staleness:
@@ -135,24 +147,16 @@ class Staleness:
         except LockError:  # somebody is at work, so it is not
             return False
 
+    @_alone
     def why_stale(self, name: str) -> list[str]:
         """Reasons, empty when the stage is fresh."""
-
-        def work() -> list[str]:
-            stage = self.stage(name)
-            entries: list[Any] = next(iter(stage.status().values()), [])
-            return reasons(stage, entries) if entries else []
-
-        return self.alone(work)
+        return reasons(self.stage(name))
 
     def begin(self, name: str, forced: bool = False) -> StageRun:
         """Begin a stage's turn: wait until nobody else runs it, and find out what is to be done.
 
         Unless it is fresh, its outputs are locked until :meth:`end`, and so are its inputs against changes by DVC.
-
-        Args:
-            name: of the stage.
-            forced: run it even if it is fresh.
+        A forced one runs even if it is fresh.
 
         Raises:
             ProvenanceError: an input does not exist.
@@ -163,8 +167,9 @@ class Staleness:
             run = self._run(name, stage, ["dvc repro"], "due")
             run.state = "kept" if finished.put_back(run.work / "finished", run.outputs) else "due"
             return run
-        return self.alone(lambda: self._begin(name, forced))
+        return self._begin(name, forced)
 
+    @_alone
     def _begin(self, name: str, forced: bool) -> StageRun:
         from dvc.rwlock import RWLockFileCorruptedError, rwlock
         from dvc.stage.cache import RunCacheNotFoundError
@@ -172,11 +177,10 @@ class Staleness:
         stage = self.stage(name)
         try:
             self.back_to_cache(stage)
-            entries: list[Any] = next(iter(stage.status().values()), [])
+            why = ["it is forced"] if forced else reasons(stage)
         except RWLockFileCorruptedError:  # a process was killed while it wrote the file
             Path(self.repo.tmp_dir, "rwlock").unlink(missing_ok=True)
             return self._begin(name, forced)
-        why = ["it is forced"] if forced else reasons(stage, entries) if entries else []
         if not why:
             return self._run(name, stage, [], "fresh")
         read, written = [d.fs_path for d in stage.deps], [o.fs_path for o in stage.outs]
@@ -219,14 +223,11 @@ class Staleness:
                 out.commit()
                 log.info("%s: DVC's cache had lost it; it is the recorded one and was put back", out)
 
+    @_alone
     def all_back_to_cache(self, file: str) -> None:
         """:meth:`back_to_cache` for all stages of a dvc.yaml, so that `dvc repro` does not remove what it has lost."""
-
-        def work() -> None:
-            for stage in self.repo.stage.load_all(path=file):
-                self.back_to_cache(stage)
-
-        self.alone(work)
+        for stage in self.repo.stage.load_all(path=file):
+            self.back_to_cache(stage)
 
     def keep(self, run: StageRun) -> None:
         """Note that a stage's outputs are complete, so that a kill from now on costs no work.
@@ -250,6 +251,7 @@ class Staleness:
                 "data back; run again."
             )
 
+    @_alone
     def record(self, run: StageRun) -> None:
         """Put a stage's outputs into DVC's cache and run cache and record them in dvc.lock, with what it began with.
 
@@ -259,9 +261,6 @@ class Staleness:
         Raises:
             ProvenanceError: the latter.
         """
-        self.alone(lambda: self._record(run))
-
-    def _record(self, run: StageRun) -> None:
         stage = run.stage
         for out in stage.outs:
             out.save()
@@ -284,6 +283,7 @@ class Staleness:
                 "here, because DVC would record the new values; run it again."
             )
 
+    @_alone
     def accept(self, name: str) -> tuple[StageRun, str, list[str]]:
         """Record that a stage's outputs are also what its present code and parameters would make.
 
@@ -293,17 +293,13 @@ class Staleness:
         Raises:
             ProvenanceError: more than code and parameters changed.
         """
-        return self.alone(lambda: self._accept(name))
-
-    def _accept(self, name: str) -> tuple[StageRun, str, list[str]]:
         stage = self.stage(name)
         self.back_to_cache(stage)
         allowed = {d.def_path for d in stage.params} | {str(d) for d in stage.deps if is_code(d.def_path)}
-        entries: list[Any] = next(iter(stage.status().values()), [])
-        changes = reasons(stage, entries) if entries else []
+        changes = reasons(stage)
         if not all(o.hash_info for o in stage.outs):
             raise ProvenanceError(f"stage {name} was never recorded, so that there is nothing to accept; run it")
-        for entry in entries:
+        for entry in next(iter(stage.status().values()), []):
             kinds = entry if isinstance(entry, dict) else {str(entry): {str(entry): ""}}
             for kind, items in kinds.items():
                 other = [item for item in items if kind != "changed deps" or item not in allowed]
@@ -346,10 +342,6 @@ class Staleness:
     @staticmethod
     def invisible(stage: Any, effective: dict[str, Any]) -> list[tuple[str, str, Any, Any]]:
         """Parameters whose effective value is not the one that DVC sees.
-
-        Args:
-            stage: DVC's stage.
-            effective: parameters as Kedro loaded them.
 
         Returns:
             (file, key, Kedro's value, DVC's value) for each leaf.
