@@ -19,9 +19,36 @@ def accept(metadata: Any, stages: tuple[str, ...], because: str, env: str | None
 
     It is refused where data changed, or where outputs are not the recorded ones.
     """
-    from cdm_kedro.provenance.accept import accept_stages
+    from kedro.framework.project import pipelines
 
-    with open_catalog(metadata.project_path, env):
-        for stage, changes in accept_stages(metadata.project_path, env, stages, because):
-            said = f"accepted, with {'; '.join(changes)}" if changes else "fresh, nothing to accept"
-            click.echo(f"{stage}: {said}")
+    from cdm_kedro.pipeline_registry import by_stage, extra_of_stages
+    from cdm_kedro.provenance.code import Code
+    from cdm_kedro.provenance.dvcfile import code_stage
+    from cdm_kedro.provenance.staleness import Staleness
+    from cdm_kedro.tracking.runs import Tracking
+
+    root = metadata.project_path
+    with open_catalog(root, env):
+        extra_of = extra_of_stages()
+        known = {*extra_of, *(name for name, _ in by_stage(pipelines["__default__"]))}
+        for stage in stages:
+            if stage not in known:
+                raise click.ClickException(
+                    f"{stage} is no stage of environment {env or 'base'}; there are {sorted(known)}"
+                )
+        staleness = Staleness(root, env, extra_of)
+        code, tracking = Code(root), Tracking(root, "accept", env)
+        try:
+            code.take()
+            code.record(staleness, dict.fromkeys(code_stage(extra_of.get(stage)) for stage in stages))
+            for stage in stages:
+                run, old, changes = staleness.accept(stage)
+                if changes:
+                    with tracking.stage(stage, run.key, changes, {}) as tracked:
+                        outputs = {f"accepted.{out.def_path}": out.hash_info.value for out in run.stage.outs}
+                        tracking.tags(tracked, {"cdm.accepted": because, "cdm.key.before": old, **outputs})
+                said = f"accepted, with {'; '.join(changes)}" if changes else "fresh, nothing to accept"
+                click.echo(f"{stage}: {said}")
+            tracking.close("FINISHED")
+        finally:
+            code.discard()

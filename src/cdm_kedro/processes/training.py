@@ -33,9 +33,7 @@ def nodes_wanted() -> int:
     if nodes is None:
         return slurm_nodes()
     if not nodes.isdecimal() or nodes == "0":
-        raise TrainingError(
-            f"PET_NNODES is {nodes!r}; give the number of nodes, for the batch is shared by all of them"
-        )
+        raise TrainingError(f"PET_NNODES is {nodes!r}; give the number of nodes, for all of them share the batch")
     if nodes != "1" and not os.environ.get("PET_RDZV_ENDPOINT"):
         raise TrainingError(f"PET_NNODES is {nodes} but PET_RDZV_ENDPOINT is not set; give this node's host:port")
     return int(nodes)

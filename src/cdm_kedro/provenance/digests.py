@@ -88,9 +88,7 @@ def _imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             found.add(node.module)
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Assign) and any(
-            isinstance(t, ast.Name) and t.id == "RUNS_MODULES" for t in node.targets
-        ):
+        elif isinstance(node, ast.Assign) and "RUNS_MODULES" in map(ast.unparse, node.targets):
             found.update(ast.literal_eval(node.value))
     return {name for name in found if name == PACKAGE or name.startswith(f"{PACKAGE}.")}
 
@@ -113,7 +111,7 @@ def _walk_running(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _is_type_checking(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def _hash(path: Path) -> str:
@@ -175,10 +173,9 @@ def _cuts(tree: ast.Module, lines: list[str], keep_signatures: bool) -> Iterator
             return len(lines[line - 1].encode()[:offset].decode())
 
         assert node.end_lineno is not None and node.end_col_offset is not None
-        return (
-            (node.lineno, column(node.lineno, node.col_offset)),
-            (node.end_lineno, column(node.end_lineno, node.end_col_offset)),
-        )
+        places = (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)
+        begins, ends = ((line, column(line, offset)) for line, offset in places)
+        return begins, ends
 
     todo: list[tuple[ast.AST, bool]] = [(tree, False)]
     while todo:
@@ -186,11 +183,7 @@ def _cuts(tree: ast.Module, lines: list[str], keep_signatures: bool) -> Iterator
         if (
             _is_type_checking(node)
             or (isinstance(node, ast.ImportFrom) and node.module in _TYPING)
-            or (
-                isinstance(node, ast.Expr)
-                and isinstance(node.value, ast.Constant)
-                and isinstance(node.value.value, str)
-            )
+            or (isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str))
             or (isinstance(node, ast.AnnAssign) and node.value is None and not in_class)
         ):
             yield span(node)  # type: ignore[arg-type]

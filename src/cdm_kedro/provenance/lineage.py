@@ -19,31 +19,18 @@ class LineageError(CdmError, ValueError):
 
 @dataclass(frozen=True)
 class Origin:
-    """One file (or folder) and the stage that made it.
+    """One file (or folder) and the stage that made it."""
 
-    Attributes:
-        path: relative to the project.
-        md5: hash of the content that dvc.lock recorded.
-        stage: None for a file that came from outside.
-        params: the stage's parameters, dotted keys.
-        code: number of source files that the stage depends on now.
-        inputs: paths of its data inputs.
-        run: MLflow's id of the run that made this content, or None where none is known.
-        commit: git commit of that run.
-        dirty: whether the tree had uncommitted changes then.
-        accepted: later changes of code and parameters that a user accepted for this content, with the reasons.
-    """
-
-    path: str
-    md5: str | None
-    stage: str | None = None
-    params: dict[str, Any] = field(default_factory=dict)
-    code: int = 0
-    inputs: tuple[str, ...] = ()
-    run: str | None = None
-    commit: str | None = None
-    dirty: bool = False
-    accepted: tuple[str, ...] = ()
+    path: str  # relative to the project
+    md5: str | None  # of the content that dvc.lock recorded
+    stage: str | None = None  # None for a file that came from outside
+    params: dict[str, Any] = field(default_factory=dict)  # the stage's, with dotted keys
+    code: int = 0  # number of source files that the stage depends on now
+    inputs: tuple[str, ...] = ()  # paths of its data inputs
+    run: str | None = None  # MLflow's id of the run that made this content, or None where none is known
+    commit: str | None = None  # git commit of that run
+    dirty: bool = False  # whether the tree had uncommitted changes then
+    accepted: tuple[str, ...] = ()  # later changes that a user accepted for this content, with the reasons
 
 
 class Lineage:

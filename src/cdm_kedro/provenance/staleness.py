@@ -37,22 +37,16 @@ class ProvenanceError(CdmError, RuntimeError):
 class StageRun:
     """A stage whose turn has come.
 
-    Attributes:
-        name: of the stage.
-        key: hash of its command, parameters, code and data, as they were when it began.
-        why: reasons why it is stale; empty when it is fresh.
-        state: ``fresh``; ``restored`` from DVC's run cache; ``kept`` by a run that ended before it could record; or
-            ``due``, which means that its nodes must run.
-        stage: DVC's stage, with the hashes that it began with.
-        work: folder for its unfinished work.
+    Its state is ``fresh``; ``restored`` from DVC's run cache; ``kept`` by a run that ended before it could record; or
+    ``due``, which means that its nodes must run.
     """
 
     name: str
-    key: str
-    why: list[str]
+    key: str  # hash of its command, parameters, code and data, as they were when it began
+    why: list[str]  # reasons why it is stale; empty when it is fresh
     state: str
-    stage: Any
-    work: Path
+    stage: Any  # DVC's, with the hashes that it began with
+    work: Path  # folder for its unfinished work
     _rwlock: AbstractContextManager[None] | None = field(default=None, repr=False)
 
     @property
@@ -62,10 +56,12 @@ class StageRun:
 
     def hashes(self) -> dict[str, str]:
         """DVC's hashes of its inputs and outputs, by path."""
-        files = [
-            d for d in (*self.stage.deps, *self.stage.outs) if d not in self.stage.params and not is_code(d.def_path)
-        ]
-        return {file.def_path: str(file.hash_info.value) for file in files}
+        return {file.def_path: str(file.hash_info.value) for file in (*_data(self.stage), *self.stage.outs)}
+
+
+def _data(stage: Any) -> list[Any]:
+    """A stage's inputs that are neither parameters nor code."""
+    return [d for d in stage.deps if d not in stage.params and not is_code(d.def_path)]
 
 
 def stage_of_dvc() -> str | None:
@@ -184,7 +180,7 @@ class Staleness:
         if not why:
             return self._run(name, stage, [], "fresh")
         read, written = [d.fs_path for d in stage.deps], [o.fs_path for o in stage.outs]
-        missing = [os.path.relpath(path, self.root) for path in read if not os.path.lexists(path)]
+        missing = [os.path.relpath(path, self.root) for path in dict.fromkeys(read) if not os.path.lexists(path)]
         if missing:
             raise ProvenanceError(
                 f"stage {name} reads {', '.join(missing)}, which does not exist; put it there, run the stage that "
@@ -238,7 +234,7 @@ class Staleness:
         finished.keep(run.work / "finished", run.outputs)
         now = self.stage(run.name)
         before = {str(d): d.hash_info for d in run.stage.deps}
-        data = [d for d in now.deps if d not in now.params and not is_code(d.def_path)]
+        data = _data(now)
         for dependency in data:
             with suppress(Exception):  # it is gone: then its hash differs
                 dependency.save()
