@@ -22,11 +22,7 @@ def end_with_parent() -> None:
 
 
 def end_with(pid: int) -> None:
-    """Send this process SIGTERM when another one ends, so that it saves its state, and SIGKILL a minute later.
-
-    Args:
-        pid: id of a process above this one, which need not be its parent.
-    """
+    """Send this process SIGTERM when one above it ends, so that it saves its state, and SIGKILL a minute later."""
     import psutil
 
     def watch(process: psutil.Process) -> None:

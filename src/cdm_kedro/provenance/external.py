@@ -34,10 +34,8 @@ def resolve(
     """Check everything that was asked for before any work begins.
 
     Args:
-        names: names of the pipelines asked for.
         runtime: values of --params, which have ``KEY``. Relative paths start at the working directory.
         evaluate: parameters of the environment. Their ``max_images`` does not apply here.
-        root: absolute path of the environment's data folder.
         roots: data folders of all environments. There, results may go to ``FOLDER`` only, because DVC owns the rest.
 
     Raises:

@@ -86,15 +86,12 @@ class OneOffRunner(_TrackedRunner):
 
 
 class FreshRunner(_TrackedRunner):
-    """Asks dvc.lock before each stage.
+    """Asks dvc.lock before each stage; with ``force`` it runs fresh stages too.
 
     Args:
-        staleness: of the environment.
         effective: parameters as this session loaded them.
         whole: names of all nodes of each stage; a stage of which only some are asked for is run but not recorded.
         title: name of the MLflow parent run.
-        code: the code that this run works with.
-        force: run fresh stages too.
     """
 
     def __init__(

@@ -10,7 +10,6 @@ import os
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,8 +45,7 @@ class QueuedJob(NamedTuple):
         return self.state not in _ENDED
 
 
-@dataclass(frozen=True)
-class Slurm:
+class Slurm(NamedTuple):
     """The cluster, as one environment of the project uses it; ``params`` say what the jobs ask for."""
 
     root: Path

@@ -83,10 +83,8 @@ def _alone(method: Callable[Concatenate[Staleness, P], T]) -> Callable[Concatena
 class Staleness:
     """Staleness of the stages of one environment.
 
-    Args:
-        root: project folder. It becomes the working directory, because DVC resolves paths against that.
-        env: environment.
-        extra_of: maps a stage to the extra pipeline that it belongs to. Stages of the cascade are not in it.
+    The project folder becomes the working directory, because DVC resolves paths against that. ``extra_of`` maps a stage
+    to the extra pipeline that it belongs to; stages of the cascade are not in it.
 
     Raises:
         ProvenanceError: the folder is not a DVC repository.
