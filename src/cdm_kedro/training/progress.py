@@ -1,10 +1,10 @@
-"""What the progress bar of a training says. It changes no result, so an edit here retrains nothing."""
+"""What the progress bar of a training shows. It changes no result, so an edit of this file retrains nothing."""
 
 from __future__ import annotations
 
 
 def progress(metrics: dict[str, float]) -> dict[str, str]:
-    """What the progress bar says beside the images a second."""
+    """Choose what the progress bar shows beside the images per second."""
     shown = {"loss": f"{metrics.get('loss', float('nan')):.4f}", "TFLOP/s": f"{metrics['tflops']:.3g}"}
     if "peak_share" in metrics:
         shown["of peak"] = f"{metrics['peak_share']:.0%}"

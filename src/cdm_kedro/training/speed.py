@@ -17,28 +17,31 @@ PEAK_TFLOPS = {
     "A10G": 70.0,
     "A10": 125.0,
 }
-"""Dense bfloat16 tensor-core peaks in the vendor's data sheets, by a part of the device's name."""
+"""Peaks of dense bfloat16 in the vendor's data sheets, by words of the device's name."""
 
 
 def peak_tflops(device_name: str) -> float | None:
-    """Peak of a device in dense bfloat16, or None where it is not known."""
+    """Look up a device's peak in dense bfloat16; None if it is not known."""
     words = device_name.upper().replace("-", " ").split()
     known = {name: peak for name, peak in PEAK_TFLOPS.items() if set(name.upper().split()) <= set(words)}
     return known[max(known, key=lambda name: len(name.split()))] if known else None
 
 
 def achieved(forward_flops: float, images_per_second: float, devices: int, peak: float | None) -> dict[str, float]:
-    """Model FLOPs a second: three forward passes an image (forward, and twice in backward), recomputation not counted.
+    """Compute the model FLOPs per second that training achieves.
+
+    An image costs three forward passes, two of them in the backward pass. A multiply-add counts as two FLOPs, and
+    recomputation does not count. ``peak`` is that of one device in Tera-FLOP/s.
 
     Returns:
-        ``tflops`` of one device and, where the peak is known, ``peak_share`` of it (0 .. 1).
+        ``tflops`` of one device and, where the peak is known, its share ``peak_share`` (0 .. 1).
     """
     tflops = 3 * forward_flops * images_per_second / devices / 1e12
     return {"tflops": tflops} | ({"peak_share": tflops / peak} if peak else {})
 
 
 def memory_gib(device: torch.device) -> float:
-    """Peak memory: allocated on the GPU, or resident on the CPU."""
+    """Return the peak memory: allocated on a GPU, resident on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     import resource
