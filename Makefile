@@ -36,6 +36,7 @@ test-s3: $(VENV)/.ready ## run two clones that share git, an S3 bucket and an ML
 	MOTO_SERVER=$(CURDIR)/.venv-moto/bin/moto_server $(BIN)/python -m pytest -x tests/deployment/test_no_shared_folder.py
 
 test-accidents: $(VENV)/.ready ## kill, edit, lock and fill from both doors; writes the table of docs/staleness.md (an hour)
+	$(BIN)/python -m pytest -m slow tests/accidents
 	$(BIN)/python tests/accidents/accidents.py --table accidents.md
 
 check: $(VENV)/.ready ## lint, types, directions of imports, and dvc.yaml against the pipeline

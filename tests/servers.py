@@ -28,11 +28,13 @@ def mlflow_serving(folder: Path, *words: str, answers: str, env: dict[str, str] 
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     log = folder / f"{words[0]}-{port}.log"
+    given = {**(os.environ if env is None else env), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    given["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{given['PATH']}"  # `serve` starts uvicorn by its name
     with log.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", *words, "--port", str(port)],
             cwd=folder,
-            env={**(os.environ if env is None else env), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            env=given,
             stdout=file,
             stderr=file,
             start_new_session=True,

@@ -57,7 +57,7 @@ def test_convert_sample_and_draw(adm: tuple[Project, dict[str, dict[str, torch.T
     project, states = adm
     out = project("kedro", "run", "--pipelines=cascade", "--env=adm")
     stages = [line.split(": running")[0].split()[-1] for line in out.splitlines() if ": running, because" in line]
-    assert stages == ["base64", "sr256", "sample"]  # nothing that needs images
+    assert stages == ["base64", "sr256", "sample", "grids"]  # nothing that needs images
     assert "does not say what data" not in out
     data = project.root / "data/env/adm"
     for stage, state in states.items():

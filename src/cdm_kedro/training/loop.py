@@ -61,8 +61,6 @@ class Loop(ABC):
     net: nn.Module
     optimizer: torch.optim.Optimizer
     kept: dict[str, Tensor]
-    saves_finished = False
-    """Whether a finished training saves a checkpoint too, because work that may be killed follows."""
 
     def __init__(self, job: Job, world: World, emit: Emit) -> None:
         self.job, self.world, self.emit = job, world, emit
@@ -136,8 +134,8 @@ class Loop(ABC):
                 if time.monotonic() - saved >= training.checkpoint_seconds or (every and self.step % every == 0):
                     self.save()
                     saved = time.monotonic()
-            if self.saves_finished or not self.finished:
-                self.save(wait=True)
+            self.checkpoints.join()
+            self.save(wait=not self.finished)  # a finished one too: a kill before the stage is recorded costs seconds
         finally:
             loader.close()
             self.checkpoints.join()

@@ -60,8 +60,6 @@ def augment(images: Tensor, min_crop: float, flip: bool, generator: torch.Genera
 class ClassifierTrainer(Loop):
     """Trains and tests one classifier. Every random number is a function of (seed, step, rank)."""
 
-    saves_finished = True
-
     def __init__(self, job: ClassifierJob, world: World, emit: Emit) -> None:
         super().__init__(job, world, emit)
         self.params, self.validation, self.weights = job.params, Path(job.validation), job.weights
