@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -95,12 +96,26 @@ CELLS = """Object.fromEntries([...document.querySelectorAll('[role=row][row-id]'
 cell.innerText])))"""
 
 
+def first_cascade_alone(project: Any, database: Path) -> list[Any]:
+    """Copy the project's MLflow database without the runs that other tests added; return the runs that stay."""
+    import mlflow
+
+    shutil.copy(project.root / "mlflow.db", database)
+    client, runs = mlflow.MlflowClient(tracking_uri=f"sqlite:///{database}"), project.runs()
+    first = runs[-1].data.tags.get("mlflow.parentRunId", runs[-1].info.run_id)
+    own = [run for run in runs if first in (run.info.run_id, run.data.tags.get("mlflow.parentRunId"))]
+    for run in runs:
+        if run not in own:
+            client.delete_run(run.info.run_id)
+    return own
+
+
 def test_mlflow_ui_shows_a_run_for_every_stage(project: Any, tmp_path: Path) -> None:
-    runs = project.runs()
+    runs = first_cascade_alone(project, tmp_path / "mlflow.db")
     assert len(runs) >= len(STAGES) + 1
     experiment = runs[0].info.experiment_id
     ids = {run.info.run_name: run.info.run_id for run in reversed(runs)}
-    command = ("mlflow", "ui", "--backend-store-uri", "sqlite:///mlflow.db", "--port={port}")
+    command = ("mlflow", "ui", "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db", "--port={port}")
     with served(project, *command) as url, browser(tmp_path / "profile", 1900) as page:
         page.open(f"{url}/#/experiments/{experiment}/runs")
         page.wait_for("cascade --env=test")
