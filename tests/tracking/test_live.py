@@ -20,7 +20,7 @@ def test_outside_a_run_logging_does_nothing(tmp_path: Path) -> None:
     assert live().run_id is None and live().key is None
     live().log_metrics({"loss": 1.0}, step=0)
     live().log_artifact(tmp_path / "missing.png")
-    with live().child("point", {"s": 1}) as point:
+    with live().nested("point", {"s": 1}) as point:
         point.log_metrics({"fd": 2.0}, step=0)
 
 
@@ -33,9 +33,9 @@ def test_a_stage_logs_to_its_run_and_to_points_below_it(root: Path, runs: Callab
         live().log_metrics({"loss": 0.5, "device": "cpu", "n": 3}, step=7)
         (root / "figure.txt").write_text("a figure")
         live().log_artifact("figure.txt", "figures")
-        with live().child("s 10", {"s": 10}, {"mode": "truncated"}) as point:
+        with live().nested("s 10", {"s": 10}, {"mode": "truncated"}) as point:
             point.log_metrics({"fd": 2.0}, step=0)
-        with pytest.raises(KeyError), live().child("s 20", {"s": 20}):
+        with pytest.raises(KeyError), live().nested("s 20", {"s": 20}):
             raise KeyError
         found = live().run_id
     finally:

@@ -47,19 +47,19 @@ class PreconditionedUNet(UNet):
         """
         a = noise_cond if self.levels is None else self.levels[noise_cond.long()]
         a = a.float()[:, None, None, None]
-        detail, gain = torch.full_like(a, self.detail_std**2), torch.ones_like(a)
+        sigma_data, gain = torch.full_like(a, self.detail_std**2), torch.ones_like(a)
         if aug_level is not None and self.aug_levels is not None:
             kept = self.aug_levels[aug_level.long()].square()[:, None, None, None]
             noise_of_low = (1 - kept) / kept
             shrink = _PIXEL_VARIANCE / (_PIXEL_VARIANCE + noise_of_low)
-            detail, gain = detail + shrink * noise_of_low, shrink / kept.sqrt()
-        noise, detail = (1 - a * a).clamp_min(0), a * a * detail
-        return a, gain, noise.sqrt(), detail.sqrt(), (noise + detail).sqrt()
+            sigma_data, gain = sigma_data + shrink * noise_of_low, shrink / kept.sqrt()
+        noise, sigma_data = (1 - a * a).clamp_min(0), a * a * sigma_data
+        return a, gain, noise.sqrt(), sigma_data.sqrt(), (noise + sigma_data).sqrt()
 
     def loss_weight(self, noise_cond: Tensor, aug_level: Tensor | None) -> Tensor:
         """Weight L_simple by 1 / c_out^2, (B,), so that the network's own error counts alike at every level."""
-        *_, detail, total = self._scales(noise_cond, aug_level)
-        return (total / detail).square().flatten()
+        *_, sigma_data, total = self._scales(noise_cond, aug_level)
+        return (total / sigma_data).square().flatten()
 
     def forward(
         self,
@@ -72,7 +72,7 @@ class PreconditionedUNet(UNet):
         """See :meth:`UNet.forward`."""
         low = self.upsampled(low_res, x)
         emb = self.embed(noise_cond, y, aug_level)
-        a, gain, sigma, detail, total = self._scales(noise_cond, aug_level)
+        a, gain, sigma, sigma_data, total = self._scales(noise_cond, aug_level)
         if low is None:
             seen = inputs = x / total
         else:
@@ -80,5 +80,5 @@ class PreconditionedUNet(UNet):
             seen = (x - a * low) / total
             inputs = torch.cat((seen, low), dim=1)
         out = self.network(inputs, emb).float()
-        eps = sigma / total * seen + detail / total * out[:, :3]
+        eps = sigma / total * seen + sigma_data / total * out[:, :3]
         return torch.cat((eps, out[:, 3:]), dim=1) if out.shape[1] > 3 else eps

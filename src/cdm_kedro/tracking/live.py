@@ -61,7 +61,7 @@ class LiveRun:
         return found
 
     @contextmanager
-    def child(self, name: str, params: dict[str, Any], tags: dict[str, str] | None = None) -> Iterator[LiveRun]:
+    def nested(self, name: str, params: dict[str, Any], tags: dict[str, str] | None = None) -> Iterator[LiveRun]:
         """Around one point of a search: a run below this one."""
         if self._recorder is None:
             yield self

@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from cdm_kedro.diffusion.pixels import to_range
 from cdm_kedro.evaluation.extractors.extractor import Extractor, WeightsError, best_device
 from cdm_kedro.files.hashes import sha256
 from cdm_kedro.model.resnet import ResNet
@@ -24,7 +25,7 @@ class _Features(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.net.features((x / 127.5 - 1).contiguous(memory_format=torch.channels_last))
+        features = self.net.features(to_range(x).contiguous(memory_format=torch.channels_last))
         return features, self.net.head(features)
 
 

@@ -37,7 +37,7 @@ class SweepResult(NamedTuple):
 def log_point(point: Point, row: Row, resumed: bool) -> None:
     """Record a point as a run below the stage's."""
     settings, tags = {**point.axes, **point.sampling.model_dump()}, {"cdm.resumed": str(resumed)}
-    with live().child(point.name, settings, tags) as run:
+    with live().nested(point.name, settings, tags) as run:
         run.log_metrics({key: value for key, value in row.items() if key not in point.axes}, step=0)
 
 
