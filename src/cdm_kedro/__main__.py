@@ -1,7 +1,5 @@
 """``python -m cdm_kedro`` is `kedro run` without the command `kedro`."""
 
-from __future__ import annotations
-
 
 def main() -> None:
     """Run pipelines of the project in the working directory."""

@@ -1,7 +1,5 @@
 """The base of every error and interruption that this package raises on purpose."""
 
-from __future__ import annotations
-
 
 class CdmError(Exception):
     """An error whose message says what is wrong and what to do; the command line shows it without a traceback."""

@@ -1,7 +1,5 @@
 """The pipelines that `kedro registry list` shows: ``cascade``, one for each of its stages, and extra ones."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

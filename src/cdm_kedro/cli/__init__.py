@@ -1,7 +1,5 @@
 """The commands that `kedro` gains in this project, one a file."""
 
-from __future__ import annotations
-
 import click
 
 from cdm_kedro.cli.accept import accept

@@ -1,7 +1,5 @@
 """`kedro accept`: says that an edit does not change a result."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

@@ -1,7 +1,5 @@
 """`kedro code-digests`: the command of DVC's stage `code`."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What the commands share: how they say errors, the option --env, and the project's parameters and catalog."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`kedro dvc-yaml`: writes dvc.yaml, or checks it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

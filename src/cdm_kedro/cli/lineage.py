@@ -1,7 +1,5 @@
 """`kedro lineage`: where a file came from."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`kedro model-sizes`: parameters, FLOPs and training cost of every model."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

@@ -1,7 +1,5 @@
 """`kedro parent-run`: one MLflow run above the stages that a scheduler starts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

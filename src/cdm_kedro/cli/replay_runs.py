@@ -1,7 +1,5 @@
 """`kedro replay-runs`: delivers to MLflow what its server missed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

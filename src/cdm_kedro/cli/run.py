@@ -1,7 +1,5 @@
 """`kedro run`: runs the stale stages; says wrong parameters in the words of the files."""
 
-from __future__ import annotations
-
 import os
 import warnings
 from typing import Any

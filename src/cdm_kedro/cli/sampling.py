@@ -1,7 +1,5 @@
 """`kedro sample-class`: pictures of one class from trained models, outside the DAG."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

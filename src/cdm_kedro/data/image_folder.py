@@ -1,7 +1,5 @@
 """A folder in ImageNet layout: ``train/<class>/*`` and ``val/<class>/*``."""
 
-from __future__ import annotations
-
 import os
 import shlex
 from collections import Counter

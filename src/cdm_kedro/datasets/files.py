@@ -1,7 +1,5 @@
 """Files and folders that pass through the pipeline as paths, never through memory."""
 
-from __future__ import annotations
-
 import base64
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Small readable outputs: JSON, CSV curves, HTML. Written atomically and with stable bytes, since DVC hashes them."""
 
-from __future__ import annotations
-
 import json
 from typing import Any, NewType
 

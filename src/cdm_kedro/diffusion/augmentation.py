@@ -4,8 +4,6 @@ z_0 is a low-resolution image, (B, 3, h, w) in [-1, 1], and z_s is that image af
 process. The functions are the paper's three kinds; the classes say how one model is trained and sampled.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Container, Sequence
 

@@ -1,7 +1,5 @@
 """Bits per dimension: the bound of one model (equation 1) and of a truncated cascade (section 3.2, equation 3)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """What training minimizes: L_simple, one term of the variational bound, and their hybrid (section 2.1)."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """8-bit pixels and the range that the diffusion process works in."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

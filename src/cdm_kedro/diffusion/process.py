@@ -1,7 +1,5 @@
 """The Gaussian forward process and its posterior (section 2.1)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

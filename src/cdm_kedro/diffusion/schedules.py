@@ -1,7 +1,5 @@
 """Noise schedules, in float64."""
 
-from __future__ import annotations
-
 import math
 
 import torch

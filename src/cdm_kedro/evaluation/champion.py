@@ -1,7 +1,5 @@
 """The number that decides which cascade is the champion, and what must be equal for two such numbers to compare."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

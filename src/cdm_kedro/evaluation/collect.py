@@ -1,7 +1,5 @@
 """One pass over a set of images at bounded memory: it keeps all that the metrics need of their features."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

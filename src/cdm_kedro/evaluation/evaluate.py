@@ -1,7 +1,5 @@
 """The metrics of a cascade's samples at every resolution."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Images and statistics from outside the project: metrics of one set against another, and statistics of a set."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

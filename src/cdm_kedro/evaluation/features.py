@@ -1,7 +1,5 @@
 """Features of a set of images, made in blocks that survive an interruption, by one process or by many."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import pickle

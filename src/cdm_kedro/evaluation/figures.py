@@ -1,7 +1,5 @@
 """The common frame of the figures that matplotlib draws, and the lines of the ways of conditioning."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pages of one file: templates filled in, and pictures as data URIs, so that a page loads nothing from elsewhere."""
 
-from __future__ import annotations
-
 import base64
 import io
 from pathlib import Path

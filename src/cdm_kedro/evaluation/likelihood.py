@@ -1,7 +1,5 @@
 """Bits per dimension of real images under each model and under the (truncated) cascade (equations 1 and 3)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from functools import partial

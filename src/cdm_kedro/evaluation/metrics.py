@@ -1,7 +1,5 @@
 """The formulas of the metrics over features and logits, except the Fréchet distance, which ``statistics`` holds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

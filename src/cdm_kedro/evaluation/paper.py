@@ -1,7 +1,5 @@
 """The numbers that the paper publishes (Ho et al. 2021), by the number of their table, to print beside ours."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

@@ -1,7 +1,5 @@
 """Statistics of real images in npz files: those of the reference stage, and those that evaluators exchange."""
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path

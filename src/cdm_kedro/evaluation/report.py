@@ -1,7 +1,5 @@
 """The page of a run: samples, metrics, training curves and costs in one HTML file."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path

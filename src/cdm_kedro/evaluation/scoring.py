@@ -1,7 +1,5 @@
 """The table of metrics of one set of samples against one or more sets of real images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 The trainer imports this only where the parameters ask for it, and the lineage of a stage counts it only then.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Single images in feature space: does the model copy training images, and which samples look most and least real?"""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

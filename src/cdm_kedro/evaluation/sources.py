@@ -1,7 +1,5 @@
 """Where images come from: npz files in the ADM evaluator's convention, FFCV files, and folders."""
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """A process that makes features: ``python -m cdm_kedro.evaluation.worker job.pickle``, alone or with others."""
 
-from __future__ import annotations
-
 import pickle
 import sys
 from pathlib import Path

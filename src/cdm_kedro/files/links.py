@@ -1,7 +1,5 @@
 """Second names of files."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Arrays in .npz archives: written with reproducible bytes, merged from shards, and mapped instead of read."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 import zipfile

@@ -1,7 +1,5 @@
 """Room on a disk: said in a sentence when it ends."""
 
-from __future__ import annotations
-
 import errno
 import shutil
 from collections.abc import Iterator

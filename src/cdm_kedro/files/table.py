@@ -1,7 +1,5 @@
 """Tables as CSV text whose bytes depend on the rows alone."""
 
-from __future__ import annotations
-
 import csv
 import io
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Objects that a model's parameters describe: its network, its forward process and its augmentation."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Exponential moving average of a model's parameters."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

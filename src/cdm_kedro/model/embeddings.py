@@ -1,7 +1,5 @@
 """Sinusoidal embeddings of scalars: timestep, noise level, augmentation level."""
 
-from __future__ import annotations
-
 import math
 
 import torch

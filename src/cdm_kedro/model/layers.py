@@ -1,7 +1,5 @@
 """Layers of the U-Net: normalization, residual block, self-attention, resampling."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Reading weights files: what they say of themselves, and the network that they hold."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Conversion of state dicts of OpenAI's Improved DDPM and ADM (guided-diffusion) networks to :class:`UNet`."""
 
-from __future__ import annotations
-
 import pickle
 import zipfile
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The U-Net with Karras et al.'s preconditioning; not the paper's, for small training budgets."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

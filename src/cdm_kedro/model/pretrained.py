@@ -1,7 +1,5 @@
 """Converting a published weights file to a model of the cascade."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """ResNet (He et al. 2016). A bottleneck strides in its 3 x 3 convolution, as in all later work."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Numbers of parameters and floating-point operations of models, counted without allocating or computing."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

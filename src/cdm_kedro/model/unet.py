@@ -1,7 +1,5 @@
 """The U-Net of DDPM, Improved DDPM, ADM and the cascade's super-resolution models (Appendix B)."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

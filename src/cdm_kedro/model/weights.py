@@ -3,8 +3,6 @@
 Reading is in model/load.py, so that an edit to it retrains nothing.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the parameter models share: unknown keys are errors, and values never change after validation."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict

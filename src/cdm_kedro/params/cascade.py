@@ -4,8 +4,6 @@ The registry needs it before Kedro has a context, so it comes from the YAML file
 across files is checked here and nowhere else; what one key must hold by itself is checked by its own type.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property

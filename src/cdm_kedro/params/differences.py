@@ -1,7 +1,5 @@
 """Where two nested values differ."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

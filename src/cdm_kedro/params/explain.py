@@ -1,7 +1,5 @@
 """Says what is wrong with parameters in the words of the YAML files: key, value, and what is allowed."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Reads the parameter files of an environment and remembers which file says what."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any, NamedTuple

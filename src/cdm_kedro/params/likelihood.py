@@ -1,7 +1,5 @@
 """Parameters of the likelihood bound."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

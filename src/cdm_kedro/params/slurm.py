@@ -1,7 +1,5 @@
 """Parameters of `kedro slurm`: what each stage asks a Slurm cluster for."""
 
-from __future__ import annotations
-
 from pydantic import Field, field_validator
 
 from cdm_kedro.params.base import Params

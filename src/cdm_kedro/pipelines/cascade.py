@@ -1,7 +1,5 @@
 """Wiring of the cascade, from images to the report: every stage with the datasets that it takes and makes."""
 
-from __future__ import annotations
-
 from cdm_kedro.params.cascade import CascadeShape
 from cdm_kedro.pipelines.convert.nodes import make_convert
 from cdm_kedro.pipelines.embedded.nodes import generate_embedded

@@ -1,7 +1,5 @@
 """Wiring of the pipelines beside the cascade, which run when they are asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Shorthand for wiring: stages that grow node by node, and datasets whose names follow a pattern."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Starts worker processes, alone or under torchrun, receives their events and ends them. It imports no torch."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

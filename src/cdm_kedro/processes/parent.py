@@ -1,7 +1,5 @@
 """Ends this process when the process that it works for ends, however that comes about."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

@@ -1,7 +1,5 @@
 """Work shared out among processes on this machine. Imports no torch."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

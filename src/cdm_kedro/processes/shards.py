@@ -1,7 +1,5 @@
 """Runs workers that share out a job's shards and do not talk to each other. It imports no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Runs a training job in processes of its own and passes their events on. It imports no torch."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -1,7 +1,5 @@
 """The code that a run works with: a copy of the package, made when the run begins."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

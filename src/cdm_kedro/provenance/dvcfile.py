@@ -1,7 +1,5 @@
 """dvc.yaml as a function of the pipelines, the catalog and the parameter files."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

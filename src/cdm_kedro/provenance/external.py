@@ -1,7 +1,5 @@
 """Checks `kedro run --pipelines=evaluate --params=external…`, which judges files from outside the project."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@
 was killed comes back from here.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Tells where a file came from: its stage, run, commit, parameters and inputs, back to the images."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """dvc.lock as a file: a good copy is kept, and a file that cannot be read is replaced by it."""
 
-from __future__ import annotations
-
 import logging
 import shutil
 from collections.abc import Callable

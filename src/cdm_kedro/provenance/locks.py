@@ -1,7 +1,5 @@
 """Waits for locks that other processes hold, and says once who holds them."""
 
-from __future__ import annotations
-
 import fcntl
 import logging
 import os

@@ -1,7 +1,5 @@
 """What a scheduler has to start: the stale stages and those after them, below one MLflow run."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable
 from pathlib import Path

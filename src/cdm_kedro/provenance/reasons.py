@@ -1,7 +1,5 @@
 """Why a stage is stale, in words that name parameters and files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

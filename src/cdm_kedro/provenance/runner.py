@@ -1,7 +1,5 @@
 """Kedro runners: one runs the stale stages and records them, one runs everything and records nothing in dvc.lock."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shutil

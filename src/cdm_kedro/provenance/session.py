@@ -1,7 +1,5 @@
 """The session that makes a plain `kedro run` run what is stale, and only that."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -3,8 +3,6 @@
 Each job is a plain `kedro run` of one stage, so dvc.lock decides there too what is stale.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

@@ -1,7 +1,5 @@
 """How many images fit into a GPU's memory."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

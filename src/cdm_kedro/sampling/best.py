@@ -1,7 +1,5 @@
 """Sampling settings that a search found, filled in where the parameters say ``best``."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

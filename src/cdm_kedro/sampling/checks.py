@@ -1,7 +1,5 @@
 """Refusals of models and sampling settings that do not fit together, before any work."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """torch.compile where it works, plain execution where it does not."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import Any

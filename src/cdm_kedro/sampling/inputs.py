@@ -1,7 +1,5 @@
 """Inputs of a node that samples, sorted by the names of their datasets."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """One model of the cascade at inference: its network, what conditions it, and its reverse process."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 from functools import partial
 

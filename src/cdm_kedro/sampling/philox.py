@@ -4,8 +4,6 @@ The noise of sample i of model k at step t is a function of (seed, k, i, t) alon
 order and interruption do not change it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import cache

@@ -3,8 +3,6 @@
 ``sampling.mlflow_model`` writes the folder that this file reads.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import json

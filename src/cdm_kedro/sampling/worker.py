@@ -4,8 +4,6 @@ Every process makes its own shards and talks to no other. It prints its events o
 one line each.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A study's classifier: trained in a process of its own, with its progress in the stage's run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Operations on runs, and how an MLflow server carries them out; see ``registry`` for those on models."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """Operations that no server took, kept in files until `kedro replay-runs` delivers them."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

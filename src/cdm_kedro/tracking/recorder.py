@@ -1,7 +1,5 @@
 """A queue that a thread delivers to MLflow, so that a slow server never slows the work."""
 
-from __future__ import annotations
-
 import logging
 import queue
 import socket

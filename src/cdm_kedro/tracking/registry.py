@@ -1,7 +1,5 @@
 """Versions of registered models that never change, and which of them is the champion."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

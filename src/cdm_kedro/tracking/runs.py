@@ -1,7 +1,5 @@
 """One MLflow run for every stage that runs, below one parent run for every `kedro run` or `dvc repro`."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

@@ -1,7 +1,5 @@
 """Folders for unfinished work, such as checkpoints and shards."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Load of the machine, logged to the runs of long stages."""
 
-from __future__ import annotations
-
 import threading
 
 from cdm_kedro.tracking.recorder import Recorder

@@ -1,7 +1,5 @@
 """Selection of weights: which of a training's averages makes the best samples (section 4)."""
 
-from __future__ import annotations
-
 import importlib
 from pathlib import Path
 

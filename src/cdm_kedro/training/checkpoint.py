@@ -1,7 +1,5 @@
 """Resume checkpoints on disk: written in the background, two kept, verified before use."""
 
-from __future__ import annotations
-
 import json
 import logging
 import threading

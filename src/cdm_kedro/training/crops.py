@@ -1,7 +1,5 @@
 """Random squares and mirror images of a training batch."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """The random numbers of a training step, which depend on seed, step and position in the batch alone."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """The jobs of training processes. It imports no torch."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from cdm_kedro.params.base import Params

@@ -1,7 +1,5 @@
 """Trains a model of the cascade in processes of its own. It imports no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

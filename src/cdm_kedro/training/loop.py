@@ -1,7 +1,5 @@
 """The training loop, which is the same whatever network is trained."""
 
-from __future__ import annotations
-
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable

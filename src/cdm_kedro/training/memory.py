@@ -1,7 +1,5 @@
 """Estimates the GPU memory of a training step on the meta device, to decide whether activations are recomputed."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """What a training run measures of itself: losses by time, and the size of its gradients."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """What the progress bar of a training shows. It changes no result, so an edit of this file retrains nothing."""
 
-from __future__ import annotations
-
 
 def progress(metrics: dict[str, float]) -> dict[str, str]:
     """Choose what the progress bar shows beside the images per second."""

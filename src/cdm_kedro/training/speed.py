@@ -1,7 +1,5 @@
 """How fast and how large a training run is. Nothing here can change a weight, so an edit retrains nothing."""
 
-from __future__ import annotations
-
 import torch
 
 PEAK_TFLOPS = {

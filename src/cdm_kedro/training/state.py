@@ -1,7 +1,5 @@
 """The tensors of a resume checkpoint: collected from a training, restored to it, shared among processes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The training step of a model of the cascade, on any device and any number of processes."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

@@ -4,8 +4,6 @@ At 32 pixels a class is its layout and its palette. Bricks, scales, seeds, needl
 256 pixels, so that every super-resolution model has something to add.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

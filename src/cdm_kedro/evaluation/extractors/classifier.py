@@ -4,8 +4,6 @@ Its weights are what a classifier's training wrote. Its features hold what disti
 they tell images apart in another way than those of networks trained on ImageNet.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

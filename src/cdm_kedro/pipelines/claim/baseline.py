@@ -1,7 +1,5 @@
 """Node that trains the single model."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

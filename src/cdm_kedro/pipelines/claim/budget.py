@@ -1,7 +1,5 @@
 """Node that gives the single model the cascade's training compute."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from cdm_kedro.params.claim import BaselineParams, ClaimSweepParams, trained_models

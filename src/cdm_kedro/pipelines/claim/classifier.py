@@ -1,7 +1,5 @@
 """Nodes of the second extractor: a classifier that is trained on the same training images."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

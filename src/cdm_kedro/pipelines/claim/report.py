@@ -1,7 +1,5 @@
 """Node that tests the claim; apart from sampling, so that another look at the numbers costs nothing."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Node that samples and scores every point of the claim with one seed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Node that finds what the extractors notice."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cdm_kedro.params.evaluation import EvaluateParams

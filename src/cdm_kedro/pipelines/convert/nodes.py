@@ -1,7 +1,5 @@
 """Node that converts published weights to a model of the cascade."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

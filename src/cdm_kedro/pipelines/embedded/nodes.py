@@ -1,7 +1,5 @@
 """Node of the embedded data set."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cdm_kedro.params.data import EmbeddedParams

@@ -1,7 +1,5 @@
 """Nodes that compute metrics and statistics of files from outside the project."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any

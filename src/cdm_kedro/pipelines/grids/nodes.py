@@ -1,7 +1,5 @@
 """Draws grids of samples, in a stage of its own, so that a picture's margin does not sample again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cdm_kedro.params.sampling import GridsParams

@@ -1,7 +1,5 @@
 """Node of preprocessing."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Node of the stage ``reference``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cdm_kedro.params.evaluation import EvaluateParams

@@ -1,7 +1,5 @@
 """Registration node: the evaluated cascade becomes a version of an MLflow model."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Nodes that sample the cascade and draw its grids."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from cdm_kedro.params.sampling import SampleParams

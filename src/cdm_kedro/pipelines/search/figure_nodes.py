@@ -1,7 +1,5 @@
 """Nodes that draw a search, in a stage of their own, so that another look at the numbers samples nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

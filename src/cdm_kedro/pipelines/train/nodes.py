@@ -1,7 +1,5 @@
 """The node that trains a model: it builds the job, launches it, and passes its events to the run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The node that trains a model and selects its weights; its code includes sampling and evaluation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Generated samples as an FFCV file, so that a classifier reads them as it reads real images."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The table of the classification accuracy score, and the pictures of Figures 5, 9 and 10."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The training compute of the cascade, and the steps that give the single model as much."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

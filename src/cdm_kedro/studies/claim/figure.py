@@ -1,7 +1,5 @@
 """The claim's figures: scores against s beside the paper's, and the same noise sampled at every s."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The claim's results: the table, the tested statements, the figures and the page, from the scores of all seeds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

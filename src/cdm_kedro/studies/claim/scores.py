@@ -1,7 +1,5 @@
 """The claim's scores with one seed: every point is sampled and scored, and its first samples are kept."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What an extractor notices: how far real images that are spoiled in known ways move from the training images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any

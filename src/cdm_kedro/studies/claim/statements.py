@@ -7,8 +7,6 @@ intervals too narrow, so these intervals are of 99 %. A statement of k parts hol
 does not hold if one part lies on the other side at 95 %, shared among the k.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """The claim's table: one row a point, with means over seeds, 95 % intervals, and the paper's numbers beside."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

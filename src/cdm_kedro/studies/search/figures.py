@@ -1,7 +1,5 @@
 """Figures of the searches: score against s, against the number of steps, and by schedule."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The sampling settings that a search tries."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Searches after training: one model is sampled and scored at many settings, conditioned on samples made once."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

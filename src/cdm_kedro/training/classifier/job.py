@@ -1,7 +1,5 @@
 """The job of a classifier's training process. It imports no torch."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 from cdm_kedro.params.cas import ClassifierParams

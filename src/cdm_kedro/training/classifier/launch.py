@@ -1,7 +1,5 @@
 """Trains and tests a classifier in processes of its own. It imports no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

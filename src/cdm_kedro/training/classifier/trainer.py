@@ -1,7 +1,5 @@
 """The training step of a classifier, and its test."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from pathlib import Path
