@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, metadata, packages_distributions
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from project import ROOT
 
@@ -43,3 +44,13 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     pinned = {normal(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     extras = {normal(name) for name in project["optional-dependencies"]["dev"]}
     assert declared | extras <= pinned
+
+
+def test_the_pinned_packages_run_on_the_python_of_debian_12() -> None:
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        name = line.partition("==")[0].strip()
+        try:
+            needs = metadata(name).get("Requires-Python") if "==" in line and not line.startswith("#") else None
+        except PackageNotFoundError:
+            continue  # of an extra that is not installed here
+        assert SpecifierSet(needs or "").contains("3.11.2"), f"{line} needs Python {needs}"
