@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cdm_kedro.diffusion.process import DiffusionProcess, q_sample_at_level
-from cdm_kedro.diffusion.schedules import cosine_betas, inference_alphas_cumprod, linear_betas, make_betas
+from cdm_kedro.diffusion.schedules import cosine_betas, end_points, inference_alphas_cumprod, linear_betas, make_betas
 
 CASES = [("cosine", 4000), ("linear", 2000), ("cosine", 50), ("linear", 1000)]
 
@@ -132,3 +132,31 @@ def test_inference_schedules(schedule: str) -> None:
         assert (betas[1:] / betas[:-1]).std() < 1e-9
     if schedule == "quadratic":
         assert betas.sqrt().diff().std() < 1e-12
+
+
+@pytest.mark.parametrize(("trained", "timesteps"), CASES)
+@pytest.mark.parametrize("schedule", ["linear", "quadratic", "log"])
+def test_default_end_points_span_the_levels_of_training_at_any_number_of_steps(
+    trained: str, timesteps: int, schedule: str
+) -> None:
+    betas = numpy_betas(trained, timesteps)
+    abar = np.cumprod(1 - betas)
+    for steps in (1, 2, 3, 10, 100, timesteps):
+        first, last = end_points(schedule, steps, torch.from_numpy(abar))
+        # As much noise as T / steps of training's first steps, multiplied out one after another where that is whole.
+        if timesteps % steps == 0:
+            assert 1 - first == pytest.approx(math.prod([1 - betas[0]] * (timesteps // steps)), rel=1e-12)
+        levels = inference_alphas_cumprod(schedule, steps, first, last)
+        assert len(levels) == steps and levels[-1] >= abar[-1]  # never beyond training
+        # A beta near 1 cannot be written precisely: one unit in its last place moves the level.
+        assert levels[-1] == pytest.approx(abar[-1], rel=1e-9 + 4e-16 / (1 - last))
+    assert end_points(schedule, 10, torch.from_numpy(abar), 0.01, 0.3) == (0.01, 0.3)
+    if trained == "linear" == schedule:  # all steps of training give its own end points back
+        assert end_points(schedule, timesteps, torch.from_numpy(abar)) == pytest.approx((betas[0], betas[-1]), rel=1e-9)
+
+
+def test_end_points_of_one_and_two_steps_in_closed_form() -> None:
+    abar = torch.from_numpy(np.cumprod(1 - numpy_betas("linear", 2000)))
+    for schedule in ("linear", "quadratic", "log"):
+        assert end_points(schedule, 1, abar)[1] == pytest.approx(1 - float(abar[-1]))
+        assert end_points(schedule, 2, abar, beta_start=0.2)[1] == pytest.approx(1 - float(abar[-1]) / 0.8)

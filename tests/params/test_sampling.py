@@ -15,6 +15,7 @@ from cdm_kedro.params.sampling import ModelSamplingParams
         ({"s": -1}, "s is -1"),
         ({"steps": 0}, "steps is 0"),
         ({"s": 3, "truncated": True, "conditioning": "train"}, "real images are noised"),
+        ({"beta_start": 0.3, "beta_end": 0.2}, "beta_start 0.3 must be below beta_end 0.2"),
         ({"resample_from": 3, "sampler": "ddim"}, "needs sampler: ancestral"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import pytest
 import torch
 
 from cdm_kedro.sampling.cascade import Cascade
-from cdm_kedro.sampling.checks import CascadeError
-from tiny_cascade import BASE, SR, run, sampling, write_model
+from cdm_kedro.sampling.checks import CascadeError, check_cascade
+from tiny_cascade import BASE, SR, TOP, run, sampling, write_model
 
 
 @pytest.mark.parametrize(
@@ -49,3 +50,47 @@ def test_models_that_do_not_belong_together_are_refused(models: dict[str, Path],
     bigger = {**models, "base": write_model(tmp_path / "base.safetensors", {**BASE, "resolution": 4})}
     with pytest.raises(CascadeError, match="sr was trained on 8-pixel inputs, but base makes 4 pixels"):
         Cascade.from_files(bigger, sampling(), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "warning"),
+    [
+        (
+            {"beta_start": 1e-4, "beta_end": 0.02},
+            r"begins at .* 0\.6030; training ended at 0\.0065: .* 60% of an image",
+        ),
+        ({"beta_start": 1e-4, "beta_end": 0.2}, r"begins at .* 0\.0046; training ended at 0\.0065: .* never trained"),
+        ({"schedule": "cosine"}, r"begins at .* 0\.0005; training ended at 0\.0065: .* never trained"),
+        ({"schedule": "train"}, None),
+        ({}, None),
+        ({"steps": 4}, None),
+        ({"schedule": "log", "beta_start": 1e-6}, None),
+    ],
+)
+def test_a_schedule_that_begins_where_it_should_not_is_warned_of(
+    models: dict[str, Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    settings: dict[str, Any],
+    warning: str | None,
+) -> None:
+    """The paper's process at 128 and 256 pixels, with 100 linear steps unless the settings say otherwise."""
+    diffusion = {"timesteps": 2000, "schedule": "linear", "noise_conditioning": "continuous"}
+    paths = {**models, "top": write_model(tmp_path / "top.safetensors", {**TOP, "diffusion": diffusion})}
+    params = sampling()
+    top = type(params.stages["top"]).model_validate({"steps": 100, "schedule": "linear", **settings})
+    check_cascade(paths, params.model_copy(update={"stages": {**params.stages, "top": top}}))
+    said = [record.getMessage() for record in caplog.records]
+    assert bool(said) == (warning is not None)
+    if warning is not None:
+        assert re.search(rf"sample\.stages\.top\.schedule \(.*{warning}.*without a beta_end", said[0])
+
+
+def test_a_training_that_ended_before_noise_is_warned_of(
+    models: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    diffusion = {**TOP["diffusion"], "beta_end": 0.005}
+    paths = {**models, "top": write_model(tmp_path / "top.safetensors", {**TOP, "diffusion": diffusion})}
+    check_cascade(paths, sampling(stages={"top": {"schedule": "train", "beta_start": None, "beta_end": None}}))
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "26% of an image" in said and "train with a larger diffusion.beta_end" in said

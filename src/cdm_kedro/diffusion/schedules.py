@@ -47,13 +47,13 @@ def make_betas(schedule: str, timesteps: int, beta_start: float = 1e-4, beta_end
     raise ValueError(f"schedule {schedule!r} is unknown; choose cosine or linear")
 
 
-def inference_alphas_cumprod(schedule: str, steps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tensor:
+def inference_alphas_cumprod(schedule: str, steps: int, beta_start: float, beta_end: float) -> Tensor:
     """Noise levels of an inference schedule chosen after training (section 4.4; WaveGrad, SR3).
 
     Args:
         schedule: how the betas run from ``beta_start`` to ``beta_end``, which are taken as they are for any number of
             steps: "linear", "quadratic" (linear square roots) or "log" (geometric); "cosine" needs no end points.
-        steps: number of reverse steps.
+        steps: number of reverse steps; a single one has ``beta_end``.
         beta_start: first beta.
         beta_end: last beta.
 
@@ -63,14 +63,45 @@ def inference_alphas_cumprod(schedule: str, steps: int, beta_start: float = 1e-4
     Raises:
         ValueError: unknown schedule.
     """
+    first = beta_start if steps > 1 else beta_end
     if schedule == "cosine":
         betas = cosine_betas(steps)
     elif schedule == "linear":
-        betas = torch.linspace(beta_start, beta_end, steps, dtype=torch.float64)
+        betas = torch.linspace(first, beta_end, steps, dtype=torch.float64)
     elif schedule == "quadratic":
-        betas = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64) ** 2
+        betas = torch.linspace(first**0.5, beta_end**0.5, steps, dtype=torch.float64) ** 2
     elif schedule == "log":
-        betas = torch.logspace(math.log10(beta_start), math.log10(beta_end), steps, dtype=torch.float64)
+        betas = torch.logspace(math.log10(first), math.log10(beta_end), steps, dtype=torch.float64)
     else:
         raise ValueError(f"schedule {schedule!r} is unknown; choose linear, cosine, quadratic or log")
     return (1 - betas).cumprod(0)
+
+
+def end_points(
+    schedule: str, steps: int, trained: Tensor, beta_start: float | None = None, beta_end: float | None = None
+) -> tuple[float, float]:
+    """Fill in the end points of an inference schedule that are not given, so that it spans the levels of training.
+
+    The first beta adds as much noise as the first T / steps steps of training would at their first beta. The last beta
+    is the one at which the noisiest level is training's own. With steps = T, both are training's if the forms agree.
+
+    Args:
+        schedule: as in :func:`inference_alphas_cumprod`.
+        steps: number of reverse steps.
+        trained: (T,) float64 alphas_cumprod of the training process.
+        beta_start: first beta, or None.
+        beta_end: last beta, or None.
+
+    Returns:
+        First and last beta.
+    """
+    if beta_start is None:
+        beta_start = 1 - float(trained[0]) ** (len(trained) / steps)
+    if beta_end is not None:
+        return beta_start, beta_end
+    low, high = beta_start, 1.0  # the noisiest level falls as the last beta grows; low stays within the trained range
+    for _ in range(60):
+        middle = (low + high) / 2
+        inside = inference_alphas_cumprod(schedule, steps, beta_start, middle)[-1] >= trained[-1]
+        low, high = (middle, high) if inside else (low, middle)
+    return beta_start, low

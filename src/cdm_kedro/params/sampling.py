@@ -36,8 +36,12 @@ class ModelSamplingParams(Params):
     schedule: Literal["train", "linear", "cosine", "quadratic", "log", "best"] = Field(
         "train", description="noise levels of the reverse process; train = the training schedule, respaced"
     )
-    beta_start: float = Field(1e-4, gt=0, lt=1, description="end points of the inference schedule linear/quadratic/log")
-    beta_end: float = Field(0.02, gt=0, lt=1)
+    beta_start: float | None = Field(
+        None, gt=0, lt=1, description="first beta of linear, quadratic and log, for any steps; null = as in training"
+    )
+    beta_end: float | None = Field(
+        None, gt=0, lt=1, description="last beta; null = the one that ends at the noisiest level of training"
+    )
     eta: float = Field(0.0, ge=0, le=1, description="DDIM's stochasticity")
     clip_x_start: bool = True
     guidance_scale: float = Field(1.0, ge=0, description="classifier-free guidance; 1 = none (the paper)")
@@ -58,6 +62,8 @@ class ModelSamplingParams(Params):
             value = getattr(self, key)
             if isinstance(value, int) and value < least:
                 raise ValueError(f"{key} is {value}; it must be at least {least}")
+        if self.beta_start is not None and self.beta_end is not None and self.beta_start >= self.beta_end:
+            raise ValueError(f"beta_start {self.beta_start} must be below beta_end {self.beta_end}")
         if self.truncated and self.conditioning != "generated" and self.s != 0:
             raise ValueError(
                 f"truncated stops the low model at s, but conditioning is {self.conditioning}; real images are noised "

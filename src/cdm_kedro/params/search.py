@@ -62,6 +62,8 @@ class SearchScheduleParams(SearchParams):
     """Score of inference schedules at a fixed number of steps (section 4.4)."""
 
     steps: int = Field(ge=1)
-    schedules: tuple[InferenceSchedule, ...] = Field(("linear", "quadratic", "log", "cosine"), min_length=1)
-    beta_start: tuple[Beta, ...] = Field((1e-4,), min_length=1, description="grid of end points; cosine has none")
-    beta_end: tuple[Beta, ...] = Field((0.02,), min_length=1)
+    schedules: tuple[InferenceSchedule, ...] = Field(("linear", "quadratic", "log"), min_length=1)
+    beta_start: tuple[Beta | None, ...] = Field(
+        (None,), min_length=1, description="grid of end points, null as in sampling; cosine has none"
+    )
+    beta_end: tuple[Beta | None, ...] = Field((None,), min_length=1)

@@ -5,8 +5,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cdm_kedro.diffusion.process import DiffusionProcess
 from cdm_kedro.diffusion.samplers import ReverseSchedule
-from cdm_kedro.diffusion.schedules import inference_alphas_cumprod
+from cdm_kedro.diffusion.schedules import end_points, inference_alphas_cumprod
 from cdm_kedro.errors import CdmError
 from cdm_kedro.model.build import build_process
 from cdm_kedro.model.load import read_data_hash, read_description
@@ -14,6 +15,7 @@ from cdm_kedro.params.model import DiffusionParams, GaussianAugmentation, ModelP
 from cdm_kedro.params.sampling import ModelSamplingParams, SamplingParams
 
 log = logging.getLogger(__name__)
+_MOST_SIGNAL = 0.1  # sqrt(alphas_cumprod) of the noisiest level, up to which it passes for N(0, I)
 
 
 class CascadeError(CdmError, ValueError):
@@ -161,9 +163,11 @@ def _schedule(key: str, model: ModelParams, sampling: ModelSamplingParams, state
     if sampling.schedule == "train":
         visit = {s - 1 for s in (*states, sampling.resample_from) if s is not None}
         try:
-            return ReverseSchedule.respaced(process, sampling.steps, visit, continuous)
+            schedule = ReverseSchedule.respaced(process, sampling.steps, visit, continuous)
         except ValueError as error:
             raise CascadeError(f"{key}: {error}") from None
+        _warn_of_beginning(f"{key}.schedule", schedule, process, "train with a larger diffusion.beta_end")
+        return schedule
     if not continuous:
         raise CascadeError(
             f"{key}.schedule is {sampling.schedule}, but the model is conditioned on timesteps and "
@@ -174,7 +178,23 @@ def _schedule(key: str, model: ModelParams, sampling: ModelSamplingParams, state
             f"{key}.schedule is {sampling.schedule}, but a higher model is truncated at a step of the "
             "training schedule; use schedule: train there, or truncated: false above"
         )
-    levels = inference_alphas_cumprod(
-        sampling.schedule, sampling.steps or process.num_timesteps, sampling.beta_start, sampling.beta_end
-    )
-    return ReverseSchedule.continuous(levels)
+    steps = sampling.steps or process.num_timesteps
+    ends = end_points(sampling.schedule, steps, process.alphas_cumprod, sampling.beta_start, sampling.beta_end)
+    schedule = ReverseSchedule.continuous(inference_alphas_cumprod(sampling.schedule, steps, *ends))
+    betas = "" if sampling.schedule == "cosine" else f", beta_start {ends[0]:.3g}, beta_end {ends[1]:.3g}"
+    remedy = "use schedule: train, or linear, quadratic or log without a beta_end, which all begin there"
+    _warn_of_beginning(f"{key}.schedule ({sampling.schedule}, {steps} steps{betas})", schedule, process, remedy)
+    return schedule
+
+
+def _warn_of_beginning(what: str, schedule: ReverseSchedule, process: DiffusionProcess, remedy: str) -> None:
+    """Say so if a schedule begins where images are not noise yet, or beyond what the network was trained on."""
+    first, trained = float(schedule.alphas_cumprod[0]) ** 0.5, float(process.alphas_cumprod[-1]) ** 0.5
+    if first > _MOST_SIGNAL:
+        reason = f"sampling starts from noise alone where {first:.0%} of an image should be left"
+    elif first < trained * (1 - 1e-6):
+        reason = "the network was never trained on images so noisy"
+    else:
+        return
+    numbers = f"begins at sqrt(alphas_cumprod) {first:.4f}; training ended at {trained:.4f}"
+    log.warning("%s %s: %s. Remedy: %s", what, numbers, reason, remedy)

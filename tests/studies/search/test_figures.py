@@ -22,6 +22,7 @@ def test_figures_show_the_rows(tmp_path: Path) -> None:
         "search_schedule": [
             {"schedule": "cosine", "fd": 1.0},
             {"schedule": "log", "beta_start": 0.1, "beta_end": 0.2, "fd": 2.0},
+            {"schedule": "log", "beta_start": 0.1, "fd": 3.0},
         ],
     }
     for name, some in rows.items():

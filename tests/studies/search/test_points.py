@@ -24,3 +24,7 @@ def test_points_are_those_of_the_tables() -> None:
     points = schedule_points(SearchScheduleParams.model_validate({**raw, **grid}))
     assert [p.name for p in points] == ["linear_0.01_0.2", "linear_0.01_0.5", "linear_0.3_0.5", "cosine"]
     assert points[2].sampling.beta_end == 0.5 and points[3].axes == {"schedule": "cosine", "steps": 3}
+    open_ended = {"steps": 3, "beta_start": [0.01, None], "schedules": ["log", "cosine"]}
+    points = schedule_points(SearchScheduleParams.model_validate({**raw, **open_ended}))
+    assert [p.name for p in points] == ["log_0.01", "log", "cosine"]
+    assert points[0].sampling.beta_end is None and points[1].axes == {"schedule": "log", "steps": 3}

@@ -54,10 +54,8 @@ def draw_schedules(rows: list[Row], metric: str, path: Path) -> None:
     """Draw the metric of every inference schedule, the best first."""
     with _axes(path, metric, "schedule") as axes:
         ordered = sorted(rows, key=lambda row: float(row[metric]))
-        names = [
-            f"{r['schedule']} {r['beta_start']:g}…{r['beta_end']:g}" if "beta_end" in r else r["schedule"]
-            for r in ordered
-        ]
+        keys = ("beta_start", "beta_end")
+        names = [" ".join([r["schedule"], *(f"{key} {r[key]:g}" for key in keys if key in r)]) for r in ordered]
         _points(axes, list(range(len(ordered))), ordered, metric, fmt="o", color=BLUE)
         axes.set_xticks(range(len(ordered)), names, rotation=45, ha="right")
 

@@ -51,9 +51,10 @@ def schedule_points(params: SearchScheduleParams) -> list[Point]:
     for schedule in params.schedules:
         for start in params.beta_start:
             for end in params.beta_end:
-                if schedule != "cosine" and start >= end:
+                if schedule != "cosine" and start and end and start >= end:
                     continue
-                ends = {} if schedule == "cosine" else {"beta_start": start, "beta_end": end}
+                given = {} if schedule == "cosine" else {"beta_start": start, "beta_end": end}
+                ends = {key: beta for key, beta in given.items() if beta is not None}
                 name = "_".join([schedule, *(f"{beta:g}" for beta in ends.values())])
                 settings = _changed(params.stages[params.stage], schedule=schedule, steps=params.steps, **ends)
                 points[name] = Point(name, {"schedule": schedule, **ends, "steps": params.steps}, settings)
