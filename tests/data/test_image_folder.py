@@ -94,3 +94,51 @@ def test_files_that_are_not_read_are_counted(folder: Path) -> None:
         "3 file(s) of kind .bmp left out, in train/a, train/b",
         "1 file(s) of kind unknown left out, in train/b",
     ]
+
+
+@pytest.fixture(params=["train", "."])
+def undivided(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Two classes of three images without a split, below `train` or in the folder itself."""
+    root = tmp_path / "all"
+    for name in ("a", "b"):
+        (root / request.param / name).mkdir(parents=True)
+        for i in range(3):
+            Image.new("RGB", (4, 4), (i, 0, 0)).save(root / request.param / name / f"{i}.png")
+    return root
+
+
+def test_a_list_says_what_is_held_out(undivided: Path) -> None:
+    at = "train/" if (undivided / "train").exists() else ""
+    listed = undivided.parent / "val.txt"
+    listed.write_text(f"{at}b/1.png\n{at}a/0.png\n")
+    link = undivided.parent / "link"
+    link.symlink_to(undivided)
+    for root in (undivided, link):
+        found = scan(root, listed)
+        assert found.classes == ["a", "b"]
+        assert found.splits["val"] == [(f"{at}a/0.png", 0), (f"{at}b/1.png", 1)]
+        assert [s.path for s in found.splits["train"]] == [f"{at}{x}.png" for x in ("a/1", "a/2", "b/0", "b/2")]
+        assert all((root / s.path).is_file() for s in found.splits["train"])
+
+
+def test_lists_that_do_not_fit_are_refused(undivided: Path) -> None:
+    at = "train/" if (undivided / "train").exists() else ""
+    listed = undivided.parent / "val.txt"
+    remedy = r"; `kedro inspect-images .*/all --split 0\.1` writes it"
+    with pytest.raises(
+        FolderError, match=r"val\.txt: preprocess\.val_files names it, but there is no such file" + remedy
+    ):
+        scan(undivided, listed)
+    for text, problem in {
+        f"{at}a/0.png\n{at}a/9.png\n": r"lists \['.*a/9\.png'\], which .*/all does not hold",
+        "\n": "is empty",
+        "".join(f"{at}b/{i}.png\n" for i in range(3)): r"leaves no training images to \['b'\]",
+    }.items():
+        listed.write_text(text)
+        with pytest.raises(FolderError, match=problem + remedy):
+            scan(undivided, listed)
+    with pytest.raises(FolderError, match=r"no such folder; .* --split 0\.1"):
+        scan(undivided)
+    (undivided / "val").mkdir()
+    with pytest.raises(FolderError, match=r"val: exists, .* unset preprocess\.val_files"):
+        scan(undivided, listed)

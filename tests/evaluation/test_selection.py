@@ -34,25 +34,38 @@ def frechet_distance_by_nuclear_norm(a: np.ndarray, b: np.ndarray) -> float:
     return float(((mu_a - mu_b) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * cross)
 
 
-@pytest.mark.parametrize("low", [True, False])
+@pytest.mark.parametrize(("low", "split"), [(True, "train"), (False, "val")])
 def test_scores_are_frechet_distances_of_samples_that_do_not_depend_on_sharing(
-    betons: dict[str, Path], tmp_path: Path, low: bool
+    betons: dict[str, Path], tmp_path: Path, low: bool, split: str
 ) -> None:
-    wanted = {"every": 1, "num_samples": 6, "batch_size": 4, "steps": 2, "input_side": 32, "s": 3 if low else 0}
+    wanted = {
+        "every": 1,
+        "split": split,
+        "num_samples": 6,
+        "batch_size": 4,
+        "steps": 2,
+        "input_side": 32,
+        "s": 3 if low else 0,
+    }
     job = make_job(betons["train_64"], tmp_path, precision="fp32", selection=wanted)
     if not low:
         raw = job.model_dump(mode="json")
         raw["params"] |= {"low": None, "low_resolution": None, "augmentation": {"kind": "none"}}
         raw["params"]["training"]["crop"] = None
-        job = type(job).model_validate(raw)
+        job = type(job).model_validate({**raw, "held_out": str(betons["val_64"])})
     selector = Selector(job, World(0, 1, CPU))
     assert selector.name == "fd_efficientnet_lite0_32px"
     weights = {name: t.clone() for name, t in selector.model.net.state_dict().items()}
+    classes: list[int] = []
+    sample = selector.model.sample
+    selector.model.sample = lambda y, *rest: classes.extend(y.tolist()) or sample(y, *rest)  # type: ignore[method-assign,func-returns-value]
     whole = selector.sample(np.arange(6))
+    compared, stored = read_beton(betons[f"{split}_64"])
+    assert classes == stored[np.arange(6) * len(stored) // 6].tolist()
     assert whole.shape == (6, 64, 64, 3) and whole.dtype == np.uint8 and whole.std() > 10
     for share in (np.arange(0, 6, 2), np.arange(1, 6, 2)):
         assert np.abs(selector.sample(share).astype(int) - whole[share]).max() <= 1
-    real = selector.extractor(read_beton(betons["train_64"])[0])[0]
+    real = selector.extractor(compared)[0]
     wanted_score = frechet_distance_by_nuclear_norm(selector.extractor(whole)[0], real)
     assert selector.score(weights) == pytest.approx(wanted_score, rel=0.02)
     changed = {name: t + 0.05 for name, t in weights.items()}

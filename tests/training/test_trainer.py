@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cdm_kedro.model.load import load_net
 from cdm_kedro.training.loop import World
 from cdm_kedro.training.trainer import Trainer
 from training_jobs import make_job
@@ -21,7 +22,9 @@ def _one_thread(_two_threads: None) -> None:
 
 def trained(beton: Path, workdir: Path, **training: Any) -> tuple[Trainer, list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
-    trainer = Trainer(make_job(beton, workdir, steps=2, **training), World(0, 1, torch.device("cpu")), events.append)
+    trainer = Trainer(
+        make_job(beton, workdir, **{"steps": 2, **training}), World(0, 1, torch.device("cpu")), events.append
+    )
     trainer.run()
     return trainer, events
 
@@ -86,3 +89,21 @@ def test_log_rows_say_how_fast_and_how_long(betons: dict[str, Path], tmp_path: P
     assert 0 <= last["loader_wait_share"] <= 1 and last["memory_gib"] > 0
     assert last["tflops"] == pytest.approx(3 * trainer.forward_flops * last["images_per_second"] / 1e12)
     assert "peak_share" not in last
+
+
+def test_geometry_is_told_to_the_network_and_off_it_changes_nothing(betons: dict[str, Path], tmp_path: Path) -> None:
+    plain, _ = trained(betons["train_64"], tmp_path / "plain")
+    still, _ = trained(betons["train_64"], tmp_path / "still", geometry=0.0)
+    moved, _ = trained(
+        betons["train_64"], tmp_path / "moved", geometry=0.1, steps=4
+    )  # zero layers pass no gradient at first
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters, still.parameters, strict=True))
+    assert "geometry" not in plain.params.model_dump_json() and '"geometry":0.1' in moved.params.model_dump_json()
+    told = dict(moved.net.named_parameters())["geometry_emb.weight"]
+    assert moved.optimizer.state[told]["exp_avg_sq"].any()
+    assert moved.curve[1]["loss"] != plain.curve[1]["loss"]
+    weights = load_net(Path(moved.finish()["weights"]), moved.params, 3, torch.device("cpu"), "fp32")
+    x, low = torch.randn(1, 3, 32, 32), torch.randn(1, 3, 16, 16)
+    args = [x, torch.zeros(1), torch.zeros(1, dtype=torch.int64), low, torch.zeros(1)]
+    assert torch.equal(weights(*args), weights(*args, torch.zeros(1, 4)))
+    assert not torch.equal(weights(*args), weights(*args, torch.ones(1, 4)))

@@ -1,9 +1,9 @@
-"""A folder in ImageNet layout: ``train/<class>/*`` and ``val/<class>/*``."""
+"""A folder in ImageNet layout: ``train/<class>/*`` and ``val/<class>/*``, or a list instead of ``val``."""
 
 import os
 import shlex
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,13 +53,49 @@ class ImageFolder:
         return lines
 
 
-def scan(root: Path) -> ImageFolder:
+def scan(root: Path, val_files: Path | str | None = None) -> ImageFolder:
     """List the images.
 
+    Args:
+        val_files: text file with the path of one validation image a line, relative to ``root``, for a folder that holds
+            ``train/<class>/*`` or ``<class>/*`` alone.
+
     Raises:
-        FolderError: a split or class is missing or empty, validation has a class that training lacks, or a link leads
-            to a folder or nowhere.
+        FolderError: a split or class is missing or empty, validation has a class that training lacks, a link leads
+            to a folder or nowhere, or the list does not fit the folder.
     """
+    if val_files is None:
+        return _scan(root, "train", "val")
+    folder, source = scan_undivided(root), Path(val_files)
+    remedy = f"`kedro inspect-images {shlex.quote(str(root))} --split 0.1` writes it"
+    if not source.is_file():
+        raise FolderError(f"{source}: preprocess.val_files names it, but there is no such file; {remedy}")
+    (samples,) = folder.splits.values()
+    listed = {*source.read_text(encoding="utf-8", errors="surrogateescape").split("\n")} - {""}
+    train, val = ([sample for sample in samples if (sample.path in listed) == held] for held in (False, True))
+    unknown = sorted(listed.difference(sample.path for sample in val))
+    trained = {sample.label for sample in train}
+    bare = [name for i, name in enumerate(folder.classes) if i not in trained]
+    if unknown:
+        raise FolderError(f"{source}: lists {unknown[:5]}, which {root} does not hold; {remedy} anew")
+    if bare or not val:
+        said = f"leaves no training images to {bare[:5]}" if bare else "is empty"
+        raise FolderError(f"{source}: {said}; {remedy} anew")
+    return replace(folder, splits={"train": train, "val": val})
+
+
+def scan_undivided(root: Path) -> ImageFolder:
+    """List the images of a folder without ``val``, as one split: "train", or "." where the classes lie in the folder.
+
+    Raises:
+        FolderError: there is ``val``, or as for :func:`scan`.
+    """
+    if (root / "val").exists():
+        raise FolderError(f"{root / 'val'}: exists, so no list says what is held out; unset preprocess.val_files")
+    return _scan(root, "train" if (root / "train").exists() else ".")
+
+
+def _scan(root: Path, *splits: str) -> ImageFolder:
     if not root.is_dir():
         found = "a file, not a folder" if root.exists() else "no such folder"
         if root.is_symlink():
@@ -69,23 +105,24 @@ def scan(root: Path) -> ImageFolder:
             "train/<class>/ and val/<class>/"
         )
     folder = ImageFolder(root, [], {})
-    for split in ("train", "val"):
+    for split in splits:
         _scan_split(folder, split)
     return folder
 
 
 def _scan_split(folder: ImageFolder, split: str) -> None:
     path = folder.root / split
-    if path.is_symlink():
+    if split != "." and path.is_symlink():
         _refuse_link(path)
     if not path.is_dir():
         raise FolderError(
-            f"{path}: no such folder; images must lie in {folder.root}/train/<class>/ and {folder.root}/val/<class>/"
+            f"{path}: no such folder; images must lie in {folder.root}/train/<class>/ and {folder.root}/val/<class>/. "
+            f"Without val/: kedro inspect-images {shlex.quote(str(folder.root))} --split 0.1"
         )
     names, loose = _entries(path)
     if not names:
         raise FolderError(f"{path}: holds no class folders; images must lie in {path}/<class>/")
-    if split == "train":
+    if not folder.splits:
         folder.classes.extend(names)
     index = {name: i for i, name in enumerate(folder.classes)}
     unknown = [name for name in names if name not in index]
@@ -102,7 +139,7 @@ def _scan_split(folder: ImageFolder, split: str) -> None:
             raise FolderError(
                 f"{path / name}: holds no images ({', '.join(EXTENSIONS)}); add some or remove the folder"
             )
-        samples += [Sample(f"{split}/{name}/{file}", index[name]) for file in images]
+        samples += [Sample(os.path.normpath(f"{split}/{name}/{file}"), index[name]) for file in images]
         unread = sorted(set(files).difference(images))
         others = Counter(f"of kind {Path(file).suffix.lower() or 'unknown'}" for file in unread)
         others["in folders below a class"] = sum(_count_files(path / name / inner) for inner in below)

@@ -179,7 +179,7 @@ def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[s
         DiskFullError: no room for the files; nothing was decoded then, unless something else filled the disk.
         WorkerDied: a process was killed.
     """
-    folder = scan(root)
+    folder = scan(root, params.val_files)
     for line in folder.left_out_lines():
         log.warning("%s: %s", root, line)
     source_hash = _source_hash(folder)

@@ -27,9 +27,9 @@ from cdm_kedro.training.loop import World
 
 
 class Selector:
-    """Fréchet distance between samples and the model's training images; every process samples its share.
+    """Fréchet distance between samples and training or held-out images; every process samples its share.
 
-    A super-resolution model is conditioned on low-resolution versions of training images, since the models below may
+    A super-resolution model is conditioned on low-resolution versions of these images, since the models below may
     not exist yet; ``s`` of the parameters is its conditioning augmentation. The noise of sample i is the same at every
     score, and no generator of the training is touched.
     """
@@ -56,10 +56,11 @@ class Selector:
             net.eval().requires_grad_(False),
             job.training.precision,
         )
-        self.count = check_beton(Path(job.beton)).num_samples
+        self.beton = Path(job.held_out or job.beton)
+        self.count = check_beton(self.beton).num_samples
         if world.leads:
             accumulator = MomentsAccumulator()
-            for images in iterate_beton(Path(job.beton), wanted.batch_size, wanted.reference_images):
+            for images in iterate_beton(self.beton, wanted.batch_size, wanted.reference_images):
                 accumulator.add(self.extractor(images)[0])
             self.reference = accumulator.moments()
 
@@ -81,15 +82,17 @@ class Selector:
         return result[0]
 
     def sample(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Samples (n, H, W, 3) with these numbers; their classes take turns."""
+        """Samples (n, H, W, 3) with these numbers; their classes take turns or are those of held-out images."""
         indices, seed = torch.from_numpy(numbers).to(self.world.device), self.job.training.seed
         labels = indices % self.job.num_classes
         condition: tuple[Tensor | None, Tensor | None] = (None, None)
-        if self.job.params.low_resolution is not None:
+        low_resolution = self.job.params.low_resolution
+        if low_resolution is not None or self.job.held_out:
             chosen = numbers * self.count // self.wanted.num_samples % self.count  # spread over the file
-            images, stored = read_beton(Path(self.job.beton), chosen.tolist())
-            pixels = torch.from_numpy(images).to(self.world.device).permute(0, 3, 1, 2)
+            images, stored = read_beton(self.beton, chosen.tolist())
             labels = torch.from_numpy(stored).to(self.world.device)
-            condition = self.model.condition(downsample(pixels, self.job.params.low_resolution), None, indices, seed)
+            if low_resolution is not None:
+                pixels = torch.from_numpy(images).to(self.world.device).permute(0, 3, 1, 2)
+                condition = self.model.condition(downsample(pixels, low_resolution), None, indices, seed)
         x, _ = self.model.sample(labels, indices, seed, *condition)
         return to_uint8(x).permute(0, 2, 3, 1).cpu().numpy()

@@ -66,10 +66,11 @@ class PreconditionedUNet(UNet):
         y: Tensor | None = None,
         low_res: Tensor | None = None,
         aug_level: Tensor | None = None,
+        geometry: Tensor | None = None,
     ) -> Tensor:
         """See :meth:`UNet.forward`."""
         low = self.upsampled(low_res, x)
-        emb = self.embed(noise_cond, y, aug_level)
+        emb = self.embed(noise_cond, y, aug_level, geometry)
         a, gain, sigma, sigma_data, total = self._scales(noise_cond, aug_level)
         if low is None:
             seen = inputs = x / total

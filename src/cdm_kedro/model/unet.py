@@ -11,6 +11,9 @@ from cdm_kedro.model.embeddings import LEVEL_SCALE, ScalarEmbedding
 from cdm_kedro.model.layers import Attention, Resample, ResBlock, group_norm, norm_act, zeros
 from cdm_kedro.params.model import GaussianAugmentation, ModelParams
 
+GEOMETRY = 4
+"""Numbers that say how an image was moved (2), turned and zoomed."""
+
 
 class UNet(nn.Module):
     """Predicts eps from a noisy image, and with learned variances the interpolation v.
@@ -37,6 +40,7 @@ class UNet(nn.Module):
         augmented = isinstance(params.augmentation, GaussianAugmentation)
         self.aug_emb = ScalarEmbedding(channels, emb_dim) if augmented else None
         self.class_emb = nn.Embedding(num_classes + self.class_dropout, emb_dim) if unet.class_cond else None
+        self.geometry_emb = nn.Linear(GEOMETRY, emb_dim, bias=False) if params.told_geometry else None
 
         res_block = partial(ResBlock, emb_dim=emb_dim, dropout=unet.dropout, scale_shift=unet.scale_shift_norm)
 
@@ -80,8 +84,10 @@ class UNet(nn.Module):
         self.norm_out = group_norm(width)
         self.conv_out = zeros(nn.Conv2d(width, 6 if diffusion.learned_variances else 3, 3, padding=1))
 
-    def embed(self, noise_cond: Tensor, y: Tensor | None, aug_level: Tensor | None) -> Tensor:
-        """Embed noise level, s and class: the sum of their embeddings after SiLU, (B, 4 * channels)."""
+    def embed(
+        self, noise_cond: Tensor, y: Tensor | None, aug_level: Tensor | None, geometry: Tensor | None = None
+    ) -> Tensor:
+        """Embed noise level, s, class and geometry: the sum of their embeddings after SiLU, (B, 4 * channels)."""
         emb = self.noise_emb(noise_cond)
         if (aug_level is None) != (self.aug_emb is None):
             raise ValueError("aug_level must be given exactly when the model was built with Gaussian augmentation")
@@ -93,6 +99,8 @@ class UNet(nn.Module):
                     raise ValueError("a class-conditional model without class dropout needs y")
                 y = torch.full(noise_cond.shape, self.num_classes, device=noise_cond.device, dtype=torch.int64)
             emb = emb + self.class_emb(y)
+        if self.geometry_emb is not None and geometry is not None:
+            emb = emb + self.geometry_emb(geometry)
         return F.silu(emb)
 
     def forward(
@@ -102,6 +110,7 @@ class UNet(nn.Module):
         y: Tensor | None = None,
         low_res: Tensor | None = None,
         aug_level: Tensor | None = None,
+        geometry: Tensor | None = None,
     ) -> Tensor:
         """Evaluate the network.
 
@@ -111,6 +120,8 @@ class UNet(nn.Module):
             y: (B,) int64 classes; None means "no class" where class dropout was on.
             low_res: (B, 3, h, w) float in [-1, 1], which is upsampled here.
             aug_level: (B,) float, s in steps of the low model's forward process.
+            geometry: (B, 4) float, how the images were moved, turned and zoomed (:mod:`cdm_kedro.training.crops`), for
+                a network that is told so; None stands for not at all.
 
         Returns:
             (B, 3, H, W) eps, or (B, 6, H, W) eps then v.
@@ -119,7 +130,7 @@ class UNet(nn.Module):
             ValueError: an input is missing that the model was built for, or one is given that it was not built for.
         """
         low = self.upsampled(low_res, x)
-        emb = self.embed(noise_cond, y, aug_level)
+        emb = self.embed(noise_cond, y, aug_level, geometry)
         return self.network(x if low is None else torch.cat((x, low.to(x.dtype)), dim=1), emb)
 
     def upsampled(self, low_res: Tensor | None, x: Tensor) -> Tensor | None:

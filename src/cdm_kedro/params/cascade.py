@@ -58,6 +58,7 @@ class ModelShape:
         low_resolution: side of those images, in pixels.
         pretrained: whether published weights are converted instead of training it.
         selects: whether its training scores samples and keeps the best weights.
+        held_out: whether it compares them with validation images.
     """
 
     name: str
@@ -66,6 +67,7 @@ class ModelShape:
     low_resolution: int | None = None
     pretrained: bool = False
     selects: bool = False
+    held_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ def _model(given: Parameters, name: str, below: dict[str, ModelShape]) -> ModelS
         given.read(f"{name}.low_resolution", int | None),
         pretrained=given.get(f"{name}.pretrained") is not None,
         selects=given.get(f"{name}.training.selection") is not None,
+        held_out=given.get(f"{name}.training.selection.split") == "val",
     )
     if model.low is not None and model.low not in below:
         raise given.error(f"{name}.low is {model.low!r}, which is not an earlier entry of cascade.stages")

@@ -41,6 +41,12 @@ class PreprocessParams(Params):
         RESOLUTIONS, min_length=1, description="sizes that are stored, in pixels; each divides 256"
     )
 
+    val_files: str | None = Field(
+        None,
+        description="file that lists the images held out for validation, for a folder without val/; "
+        "`kedro inspect-images --split` writes it",
+    )
+
     @model_validator(mode="after")
     def _divide(self) -> PreprocessParams:
         wrong = [side for side in self.resolutions if side < 1 or CROP_SIDE % side]

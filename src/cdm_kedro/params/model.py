@@ -151,9 +151,15 @@ AugmentationParams = Annotated[NoAugmentation | GaussianAugmentation | BlurAugme
 
 
 class SelectionParams(Params):
-    """How training keeps the average whose samples are nearest to the training images, by Fréchet distance."""
+    """How training keeps the average whose samples are nearest to real images, by Fréchet distance."""
 
     every: int = Field(ge=1, description="steps between scores; the last step is scored too")
+    split: Literal["train", "val"] = Field(
+        "train",
+        exclude_if=lambda split: split == "train",  # weights carry these parameters; a default must not change them
+        description="images that samples are compared with and get their classes and low resolutions from: those of "
+        "training (the paper), or held-out ones, which tell when a small data set is learned by heart",
+    )
     num_samples: int = Field(10_000, ge=2, description="samples a score (the paper: 10k)")
     batch_size: int = Field(64, ge=1, description="images per forward pass")
     sampler: Literal["ancestral", "ddim"] = "ancestral"
@@ -177,6 +183,14 @@ class TrainingParams(Params):
     grad_clip: float | None = Field(None, gt=0, description="global norm; null = no clipping (the paper)")
     ema_decay: float = Field(0.9999, ge=0, lt=1)
     random_flip: bool = True
+    geometry: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        exclude_if=lambda strength: not strength,
+        description="half of the images are moved, turned and zoomed a little, and the network is told how, so that "
+        "samples are not; standard deviation in sides, radians and logarithms",
+    )
     crop: int | None = Field(
         None, ge=8, description="train a super-resolution model on random crops of this side (Imagen)"
     )
@@ -213,8 +227,13 @@ class ModelParams(Params):
         """Share of training examples without their class; above 0 the model knows "no class"."""
         return 0.0
 
+    @property
+    def told_geometry(self) -> bool:
+        """Whether the network takes how an image was moved, turned and zoomed."""
+        return False
+
     @model_validator(mode="after")
-    def _geometry(self) -> ModelParams:
+    def _fits(self) -> ModelParams:
         levels = len(self.unet.channel_mult)
         factor = 2 ** (levels - 1)
         if self.resolution % factor:
@@ -251,6 +270,11 @@ class TrainedModelParams(ModelParams):
     def class_dropout(self) -> float:
         """Share of training examples without their class."""
         return self.training.class_dropout
+
+    @property
+    def told_geometry(self) -> bool:
+        """Whether the network takes how an image was moved, turned and zoomed."""
+        return self.training.geometry > 0
 
     @model_validator(mode="after")
     def _crop_fits(self) -> TrainedModelParams:

@@ -44,6 +44,7 @@ def _add_models(stages: Stages, cascade: CascadeShape) -> None:
             stages.add(name, f"convert_{name}", make_convert(name), inputs, outputs, "convert", kind)
         else:
             inputs |= {"images": f"train_{model.resolution}", **same("classes", "data_card")}
+            inputs |= {"held_out": f"val_{model.resolution}"} if model.held_out else {}
             outputs = parts(name, "model", "card", "curve")
             train = make_selecting_train(name) if model.selects else make_train(name)
             stages.add(name, f"train_{name}", train, inputs, outputs, "train", kind)

@@ -11,7 +11,7 @@ from cdm_kedro.params.files import read_parameters
 from cdm_kedro.pipeline_registry import by_stage, extra_of_stages
 from cdm_kedro.provenance.digests import NODES, digest_name
 
-FILES = ("weights", "training.selection.weights")
+FILES = ("weights", "training.selection.weights", "val_files")
 """Keys of parameters that name a file. A stage that reads such a parameter depends on the file's content too."""
 CODE = "code"
 """Folder of digest files below an environment's ``root``, and DVC's name of the stage that writes them."""

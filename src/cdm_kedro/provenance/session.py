@@ -121,7 +121,9 @@ class CascadeSession(KedroSession):
         datasets = {dataset for name in names or ["__default__"] for dataset in pipelines[name].datasets()}
         images = loader["globals"].get("images")
         if images and "images" in datasets and "embedded_images" not in datasets:
-            scan(Path(images))  # DVC does not see links to folders and empty classes there: refuse them
+            scan(
+                Path(images), loader["parameters"].get("preprocess", {}).get("val_files")
+            )  # DVC does not see links to folders and empty classes there: refuse them
         extras = {extra_of.get(name, name) for name in names if name in extra_of or name in extra_of.values()}
         if not stage_of_dvc() and out_of_date(root, env, extras):
             catalog = self.load_context().catalog

@@ -1,7 +1,10 @@
-"""Random squares and mirror images of a training batch."""
+"""Random squares, mirror images and slight movements of a training batch."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from cdm_kedro.model.unet import GEOMETRY
 
 
 def crop_and_flip(images: Tensor, side: int, corner: Tensor | None, grid: int, flip: Tensor | None) -> Tensor:
@@ -28,3 +31,26 @@ def crop_and_flip(images: Tensor, side: int, corner: Tensor | None, grid: int, f
         columns = torch.where(flip[:, None], columns.flip(1), columns)
     batch = torch.arange(len(images), device=images.device)[:, None, None]
     return images.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def move(images: Tensor, draws: Tensor, strength: float) -> tuple[Tensor, Tensor]:
+    """Move, turn and zoom half of the images about their centre; what lies outside is mirrored in.
+
+    The network is told how, as in Karras et al. (2022, appendix F.2), so that what it draws when told nothing is still.
+
+    Args:
+        images: (B, C, H, H) uint8.
+        draws: (B, 5) standard normal; the last one's sign chooses the half.
+        strength: standard deviation of the shifts in sides, of the angle in radians, of the zoom's logarithm.
+
+    Returns:
+        (B, C, H, H) uint8, and (B, 4) shifts to the left and up, angle and zoom in standard deviations, 0 in the other
+        half.
+    """
+    told = draws[:, :GEOMETRY] * (draws[:, GEOMETRY:] > 0)
+    x, y, angle, zoom = (strength * told).unbind(1)
+    cos, sin = torch.exp(-zoom) * angle.cos(), torch.exp(-zoom) * angle.sin()
+    matrix = torch.stack((cos, -sin, 2 * x, sin, cos, 2 * y), dim=1).view(-1, 2, 3)
+    places = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    moved = F.grid_sample(images.float(), places, "bicubic", padding_mode="reflection", align_corners=False)
+    return moved.round().clamp(0, 255).to(torch.uint8), told

@@ -33,12 +33,18 @@ class Job(Params):
 
 
 class TrainingJob(Job):
-    """One model of the cascade to train; ``selector`` is the module that scores weights for ``training.selection``."""
+    """One model of the cascade to train.
+
+    ``selector`` is the module that scores weights for ``training.selection``, and ``held_out`` the FFCV file of
+    validation images that it compares with, if it is to.
+    """
 
     params: TrainedModelParams
     selector: str | None = None
+    held_out: str | None = None
     no_identity: ClassVar[dict[str, Any]] = {
         "selector": True,
+        "held_out": True,
         "params": {"unet": {"checkpointing"}, "training": _HABITS},
     }
 

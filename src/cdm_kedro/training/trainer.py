@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from cdm_kedro.model.build import build_augmentation, build_process, build_unet
 from cdm_kedro.model.ema import EMA
 from cdm_kedro.model.preconditioned import PreconditionedUNet
 from cdm_kedro.model.sizes import forward_flops
+from cdm_kedro.model.unet import GEOMETRY
 from cdm_kedro.model.weights import write_weights
 from cdm_kedro.training.best import Selection, best
-from cdm_kedro.training.crops import crop_and_flip
+from cdm_kedro.training.crops import crop_and_flip, move
 from cdm_kedro.training.draws import Draws, mix_seed
 from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.loop import Emit, Loop, World
@@ -84,25 +86,30 @@ class Trainer(Loop):
 
     # ---- one step ----
 
-    def network(self, x_t: Tensor, *conditions: Tensor | None) -> Tensor:
+    def network(self, x_t: Tensor, *conditions: Tensor | None, geometry: Tensor | None = None) -> Tensor:
         """Evaluate the network in its memory layout and precision."""
         x_t = x_t.contiguous(memory_format=self.layout)
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
-            return self.forward(x_t, *conditions)
+            return self.forward(x_t, *conditions, *([] if geometry is None else [geometry]))
 
     def losses(self, images: Tensor, labels: Tensor, first: int) -> Tensor:
         """Return the losses (b,) of a microbatch that begins at ``first`` in the global batch, and feed the meter."""
         crop, resolution, low_resolution = self.training.crop, self.params.resolution, self.params.low_resolution
         side, ratio = crop or resolution, resolution // (low_resolution or resolution)
         sides = [side] if low_resolution is None else [side, side // ratio]
-        uniforms, *noises = self.draws(self.step, first, len(images), *((3, n, n) for n in sides))
+        shapes = [(3, n, n) for n in sides] + [(GEOMETRY + 1,)] * self.params.told_geometry
+        uniforms, *noises = self.draws(self.step, first, len(images), *shapes)
         if crop is not None or self.training.random_flip:
             corner = None if crop is None else uniforms[:, 6:8]
             flip = uniforms[:, 2] < 0.5 if self.training.random_flip else None
             images = crop_and_flip(images, side, corner, ratio, flip)
+        network: Callable[..., Tensor] = self.network
+        if self.params.told_geometry:
+            images, told = move(images, noises.pop(), self.training.geometry)
+            network = partial(network, geometry=told)
         low = None if low_resolution is None else downsample(images, sides[1])
         random = Randomness(uniforms[:, 0], uniforms[:, 1], uniforms[:, 3:5], uniforms[:, 5], *noises)
-        losses = self.objective(self.network, images, labels if self.params.unet.class_cond else None, low, random)
+        losses = self.objective(network, images, labels if self.params.unet.class_cond else None, low, random)
         self.meter.add_losses(losses.t * 4 // self.objective.process.num_timesteps, losses.simple.detach())
         return losses.total
 

@@ -11,12 +11,17 @@ def make_train(stage: str, selector: str | None = None) -> Callable[..., dict[st
     """Make the node that trains the model of a stage. ``selector`` is the module that scores weights, if any does."""
 
     def train(
-        images: Path, classes: list[str], data_card: dict[str, Any], params: TrainedModelParams
+        images: Path,
+        classes: list[str],
+        data_card: dict[str, Any],
+        params: TrainedModelParams,
+        held_out: Path | None = None,
     ) -> dict[str, Any]:
         """Train one model of the cascade.
 
         Args:
             data_card: what preprocessing recorded; its hash of ``images`` becomes part of the job.
+            held_out: FFCV file of validation images, where ``training.selection`` compares with them.
 
         Returns:
             ``model`` (safetensors with the EMA weights, float32), ``card`` and ``curve``.
@@ -35,6 +40,7 @@ def make_train(stage: str, selector: str | None = None) -> Callable[..., dict[st
             workdir=str(scratch_dir(stage)),
             data=data_card["betons"][f"train_{params.resolution}"],
             selector=selector,
+            held_out=str(held_out) if held_out else None,
         )
         run = live()
 
