@@ -16,6 +16,7 @@ from cdm_kedro.params.sampling import ModelSamplingParams
         ({"steps": 0}, "steps is 0"),
         ({"s": 3, "truncated": True, "conditioning": "train"}, "real images are noised"),
         ({"beta_start": 0.3, "beta_end": 0.2}, "beta_start 0.3 must be below beta_end 0.2"),
+        ({"variance": "large", "sampler": "ddim"}, "variance is about sampler: ancestral; ddim has none"),
         ({"resample_from": 3, "sampler": "ddim"}, "needs sampler: ancestral"),
     ],
 )

@@ -25,6 +25,7 @@ from tiny_cascade import BASE, SR, TOP, run, sampling, write_model
         ({"sr": {"guidance_scale": 2.0}}, "class_dropout"),
         ({"base": {"guidance_scale": 2.0}}, "class_dropout"),
         ({"sr": {"s": "best"}}, "best values of search_truncation"),
+        ({"base": {"variance": "large"}}, "the model learned its variances"),
         ({"base": {"conditioning": "train"}}, "has none"),
         ({"base": {"resample_from": 41}}, "trained on 40 steps"),
         ({"sr": {"conditioning": "val", "truncated": False}}, "needs the images val_8"),

@@ -35,6 +35,13 @@ HIGH: dict[str, Any] = {
     "low_resolution": 4,
     "augmentation": {"kind": "gaussian", "timesteps": T, "schedule": "cosine"},
 }
+FIXED: dict[str, Any] = {
+    **LOW,
+    "resolution": 8,
+    "low": "low",
+    "low_resolution": 4,
+    "diffusion": {"timesteps": T, "schedule": "linear", "noise_conditioning": "continuous"},
+}
 
 
 def abar() -> Tensor:
@@ -73,7 +80,7 @@ def high_net(x: Tensor, cond: Tensor, y: None, low: Tensor, level: Tensor) -> Te
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     out = {}
-    for name, raw in {"low": LOW, "high": HIGH}.items():
+    for name, raw in {"low": LOW, "high": HIGH, "fixed": FIXED}.items():
         params = TrainedModelParams.model_validate(raw)
         out[name] = tmp_path_factory.mktemp("linear") / f"{name}.safetensors"
         description = {"stage": name, "num_classes": "1", "params": params.model_dump_json()}
@@ -87,7 +94,7 @@ def test_covariance_of_the_samples_is_that_of_theory(
 ) -> None:
     stages = {"low": {"clip_x_start": False}, "high": {"clip_x_start": False, "s": s, "truncated": truncated}}
     params = SampleParams.model_validate({"num_samples": N, "batch_size": N, "precision": "fp32", "stages": stages})
-    cascade = Cascade.from_files(models, params, torch.device("cpu"))
+    cascade = Cascade.from_files({name: models[name] for name in stages}, params, torch.device("cpu"))
     exact: dict[str, Callable[..., Tensor]] = {"low": low_net, "high": high_net}
     for stage in cascade.models:
         monkeypatch.setattr(stage.net, "forward", exact[stage.name])
@@ -124,3 +131,72 @@ def test_covariance_of_the_samples_is_that_of_theory(
     # Precise enough to see s off by one.
     next_ = abar()[s + 1] * VAR_Z / (abar()[s + 1] * VAR_Z + 1 - abar()[s + 1])
     assert abs(float(next_ / known) - 1) * cov > noise or s != 5
+
+
+def fixed_net(x: Tensor, cond: Tensor, y: None, low: Tensor, level: None) -> Tensor:
+    """E[eps | x_t] for x_0 given z_0: VAR_E around GAIN z_0 at every other pixel, and around 0 elsewhere."""
+    now = cond.double().square()[:, None, None, None]
+    mean = torch.zeros_like(x).double()
+    mean[..., ::2, ::2] = GAIN * low.double()
+    return ((1 - now).sqrt() * (x.double() - now.sqrt() * mean) / (now * VAR_E + 1 - now)).float()
+
+
+def sr3_chain(gammas: list[float], data: float, variance: str) -> tuple[float, float]:
+    """Saharia et al. 2021, algorithm 2, as an affine map of N(mean, spread), with the exact eps as a function of y.
+
+    Args:
+        gammas: alphas_cumprod, from the cleanest level.
+        data: variance of the data.
+        variance: "large" as there, or "small", beta-tilde.
+
+    Returns:
+        Mean of the samples in units of the data's, and their variance.
+    """
+    mean, spread = 0.0, 1.0
+    for now, before in zip(gammas[::-1], [*gammas[-2::-1], 1.0], strict=True):
+        alpha, beta = now / before, 1 - now / before
+        slope = beta / (now * data + 1 - now)
+        mean = (mean - slope * (mean - now**0.5)) / alpha**0.5
+        sigma_2 = {"small": beta * (1 - before) / (1 - now), "large": beta}[variance] if before < 1 else 0.0
+        spread = spread * (1 - slope) ** 2 / alpha + sigma_2
+    return mean, spread
+
+
+def test_fixed_variances_give_the_spread_of_sr3s_algorithm_and_large_ones_come_nearer_to_the_data(
+    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Appendix B's models at 128 and 256 pixels: linear, continuous levels, variances not learned, few steps."""
+    steps, samples, predicted = 20, 2 * N, {}
+    for variance in ("small", "large"):
+        high = {"clip_x_start": False, "steps": steps, "schedule": "linear", "beta_end": 0.5, "beta_start": 0.01}
+        stages = {"low": {"clip_x_start": False, "steps": 4}, "fixed": {**high, "variance": variance}}
+        params = SampleParams.model_validate(
+            {"num_samples": samples, "batch_size": samples, "precision": "fp32", "stages": stages}
+        )
+        cascade = Cascade.from_files({name: models[name] for name in stages}, params, torch.device("cpu"))
+        for stage in cascade.models:
+            monkeypatch.setattr(stage.net, "forward", {"low": low_net, "fixed": fixed_net}[stage.name])
+        made = cascade.sample(torch.zeros(samples, dtype=torch.int64), torch.arange(samples), 7)
+        z, x = (images.double() / 127.5 - 1 for images in made.values())
+
+        gammas = (1 - torch.linspace(0.01, 0.5, steps, dtype=torch.float64)).cumprod(0).tolist()
+        mean, spread = sr3_chain(gammas, VAR_E, variance)
+        predicted[variance] = spread
+        on, off = x[..., ::2, ::2], x[..., 1::2, 1::2]
+        error = 5 * (2 / off.numel()) ** 0.5
+        assert off.var() == pytest.approx(spread + ROUNDING, rel=error)
+        assert (on - mean * GAIN * z).var() == pytest.approx(spread + ROUNDING, rel=error)
+        error = 5 * (spread / float(z.var()) / z.numel()) ** 0.5
+        assert float((on * z).mean() / (z * z).mean()) == pytest.approx(mean * GAIN, abs=error)
+    ratio = {variance: (spread / VAR_E) ** 0.5 for variance, spread in predicted.items()}
+    assert abs(ratio["large"] - 1) < abs(ratio["small"] - 1) / 2, ratio
+
+
+@pytest.mark.parametrize(
+    ("std", "small", "large"), [(0.02, 0.49, 0.87), (0.05, 0.70, 1.10), (0.1, 0.80, 1.08), (0.2, 0.88, 1.05)]
+)
+def test_the_spread_that_the_papers_100_steps_keep(std: float, small: float, large: float) -> None:
+    """The numbers of docs/paper.md: Appendix B's linear schedule of 100 steps, from 1.0e-3 to 0.188."""
+    gammas = (1 - torch.linspace(1e-3, 0.1876, 100, dtype=torch.float64)).cumprod(0).tolist()
+    for variance, ratio in (("small", small), ("large", large)):
+        assert (sr3_chain(gammas, std**2, variance)[1]) ** 0.5 / std == pytest.approx(ratio, abs=0.005)

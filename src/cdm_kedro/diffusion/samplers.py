@@ -134,7 +134,8 @@ def ancestral(
         schedule: levels to visit.
         noise: draws; not asked for at the last step.
         clip_x_start: clamp the predicted image to [-1, 1].
-        variance: of the steps where the model does not give one: "small" is beta-tilde, "large" is beta.
+        variance: of the steps where the model does not give one: "small" is beta-tilde (WaveGrad),
+            "large" is beta (SR3, algorithm 2).
         callback: called as ``callback(i, x)`` with the state before every step.
 
     Returns:
@@ -231,6 +232,7 @@ def renoise_and_resample(
     forward_noise: Tensor,
     noise: Noise,
     clip_x_start: bool = True,
+    variance: str = "small",
 ) -> Tensor:
     """Take more sampling steps (Table 2a): noise finished samples to index t, then run the reverse process again.
 
@@ -242,7 +244,7 @@ def renoise_and_resample(
         t: index to noise to.
         forward_noise: (B, C, H, W).
         noise: draws of the reverse steps, numbered from 0 at t.
-        clip_x_start: as in :func:`ancestral`.
+        clip_x_start: as in :func:`ancestral`, and so is ``variance``.
 
     Raises:
         ValueError: the schedule does not visit t.
@@ -250,4 +252,4 @@ def renoise_and_resample(
     if t not in schedule.timesteps:
         raise ValueError(f"the schedule does not visit t = {t}; build it with visit=[{t}]")
     x = process.q_sample(samples, torch.full((len(samples),), t, device=samples.device), forward_noise)
-    return ancestral(model, x, schedule.below(t), noise, clip_x_start)
+    return ancestral(model, x, schedule.below(t), noise, clip_x_start, variance)

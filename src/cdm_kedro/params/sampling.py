@@ -42,6 +42,10 @@ class ModelSamplingParams(Params):
     beta_end: float | None = Field(
         None, gt=0, lt=1, description="last beta; null = the one that ends at the noisiest level of training"
     )
+    variance: Literal["small", "large"] = Field(
+        "small",
+        description="ancestral steps of a model that learns no variances: small = beta-tilde, large = beta (SR3)",
+    )
     eta: float = Field(0.0, ge=0, le=1, description="DDIM's stochasticity")
     clip_x_start: bool = True
     guidance_scale: float = Field(1.0, ge=0, description="classifier-free guidance; 1 = none (the paper)")
@@ -69,6 +73,8 @@ class ModelSamplingParams(Params):
                 f"truncated stops the low model at s, but conditioning is {self.conditioning}; real images are noised "
                 "to s, so use truncated: false"
             )
+        if self.variance == "large" and self.sampler != "ancestral":
+            raise ValueError(f"variance is about sampler: ancestral; {self.sampler} has none")
         if self.resample_from is not None and (self.sampler != "ancestral" or self.schedule != "train"):
             raise ValueError("resample_from needs sampler: ancestral and schedule: train")
         return self

@@ -99,6 +99,8 @@ def _check_alone(key: str, model: ModelParams, sampling: ModelSamplingParams) ->
         raise CascadeError(f"{key} asks for best values of {', '.join(sampling.searched)}; they are not filled in")
     if sampling.guidance_scale != 1 and model.class_dropout == 0:
         raise CascadeError(f"{key}.guidance_scale is {sampling.guidance_scale}; train with class_dropout > 0 for that")
+    if sampling.variance == "large" and model.diffusion.learned_variances:
+        raise CascadeError(f"{key}.variance is large, but the model learned its variances; leave it out")
     again, trained = sampling.resample_from, model.diffusion.timesteps
     if again is not None and again > trained:
         raise CascadeError(f"{key}.resample_from is {again}; the model was trained on {trained} steps")

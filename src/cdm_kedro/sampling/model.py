@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -135,6 +136,11 @@ class LoadedModel:
         model: Model = partial(evaluate, labels if self.params.unet.class_cond else None)
         if settings.guidance_scale != 1:
             model = guided(model, partial(evaluate, None), settings.guidance_scale)
+        own: dict[str, dict[str, Any]] = {
+            "ancestral": {"variance": settings.variance},
+            "ddim": {"eta": settings.eta},
+            "dpmpp_2m": {},
+        }
         reverse = partial(
             SAMPLERS[settings.sampler],
             model,
@@ -142,7 +148,7 @@ class LoadedModel:
             self.schedule,
             lambda step: draw(_REVERSE + step),
             clip_x_start=settings.clip_x_start,
-            **({"eta": settings.eta} if settings.sampler == "ddim" else {}),
+            **own[settings.sampler],
         )
         states = truncated(lambda callback: reverse(callback=callback), self.schedule.timesteps, self.states_at)
         x = states.pop(0)
@@ -157,5 +163,6 @@ class LoadedModel:
                 draw(used),
                 lambda step: draw(used + 1 + step),
                 settings.clip_x_start,
+                settings.variance,
             )
         return x, states
