@@ -6,6 +6,7 @@ from cdm_kedro.cli.accept import accept
 from cdm_kedro.cli.code_digests import code_digests
 from cdm_kedro.cli.dvc_yaml import dvc_yaml
 from cdm_kedro.cli.evaluation import evaluate_samples, reference_statistics
+from cdm_kedro.cli.inspect_images import inspect_images
 from cdm_kedro.cli.lineage import lineage
 from cdm_kedro.cli.model_sizes import model_sizes
 from cdm_kedro.cli.parent_run import parent_run
@@ -26,6 +27,7 @@ for command in (
     code_digests,
     dvc_yaml,
     evaluate_samples,
+    inspect_images,
     lineage,
     model_sizes,
     parent_run,

@@ -1,0 +1,74 @@
+"""`kedro inspect-images`: what is in a folder of images, before any work."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cdm_kedro.cli.command import Command, env_option
+
+_TILE, _COLUMNS = 64, 8  # pixels of a picture on the sheet, pictures of a class
+
+
+@click.command("inspect-images", cls=Command)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--split", type=click.FloatRange(0, 0.5, min_open=True), help="Hold out this share for validation.")
+@click.option("--seed", default=0, show_default=True, help="Decides with the pixels which images --split holds out.")
+@env_option("Environment whose folder gets the list of --split, as conf/<env>/val_files.txt.")
+@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="PNG; default <folder's name>.png here.")
+@click.option("--workers", default=0, help="Processes; the default is one a core.")
+@click.pass_obj
+def inspect_images(
+    metadata: Any, folder: Path, split: float | None, seed: int, env: str | None, sheet: Path | None, workers: int
+) -> None:
+    """Look at every image of FOLDER: classes, sizes, formats, broken files, pictures that repeat; and draw a sheet.
+
+    FOLDER holds train/<class>/ and val/<class>/, or without val either train/<class>/ or <class>/. Then --split writes
+    a list of held-out images for preprocessing to read; no file is moved or linked.
+    """
+    from cdm_kedro.data.image_folder import scan, scan_undivided
+    from cdm_kedro.data.inspection import hold_out, look, report
+    from cdm_kedro.files.atomic import write_text
+
+    divided = (folder / "val").exists() and split is None
+    found = scan(folder) if divided else scan_undivided(folder)
+    seen = look(found, workers)
+    samples = next(iter(found.splits.values()))
+    # Before the report, which then shows the two parts.
+    if split is not None:
+        root = metadata.project_path
+        path = root / "conf" / (env or "base") / "val_files.txt"
+        write_text(path, "".join(f"{held}\n" for held in hold_out(samples, seen, split, seed)))
+        found = scan(folder, path)
+    for line in report(found, seen):
+        click.echo(line)
+    sheet = sheet or Path(f"{folder.resolve().name}.png")
+    _draw(found, samples, seen, sheet)
+    click.echo(f"wrote {sheet}")
+    if split is not None:
+        where, inside = f"conf/{env or 'base'}", path.relative_to(root)
+        click.echo(f"wrote {inside}. Now set, in {where}: images: {folder.resolve()} (globals.yml),")
+        click.echo(f"preprocess.val_files: {inside} (parameters of preprocess)")
+    elif not divided:
+        click.echo("There is no val/: say --split 0.1 to hold out a tenth")
+
+
+def _draw(folder: Any, samples: Any, seen: Any, sheet: Path) -> None:
+    """Draw the first images of each class, or of twenty of them."""
+    import numpy as np
+
+    from cdm_kedro.data.crop import centre_crop, decode
+    from cdm_kedro.data.resample import downsample_numpy
+    from cdm_kedro.sampling.grids import draw_grid
+
+    chosen: dict[int, list[str]] = {}
+    for path, label in samples:
+        if not seen[path].bad and len(chosen.setdefault(label, [])) < _COLUMNS:
+            chosen[label].append(path)
+    labels = sorted(chosen)
+    labels = [labels[i] for i in np.linspace(0, len(labels) - 1, min(20, len(labels))).round().astype(int)]
+    shown = [(path, label) for label in labels for path in chosen[label]]
+    crops = [centre_crop(decode(folder.root / path, apply_exif_rotation=True), "area") for path, _ in shown]
+    draw_grid(
+        downsample_numpy(np.stack(crops), _TILE), np.array([y for _, y in shown]), folder.classes, _COLUMNS, sheet
+    )
