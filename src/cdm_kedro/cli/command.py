@@ -16,9 +16,8 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command.
 
-        Raises:
-            click.ClickException: a :class:`CdmError`.
-            SystemExit: work was interrupted; the code says by which signal.
+        Raises click.ClickException in place of a :class:`CdmError`. Raises SystemExit if work was
+        interrupted; the code says by which signal.
         """
         try:
             return super().invoke(ctx)
@@ -36,11 +35,7 @@ def env_option(what: str) -> Any:
 
 @contextmanager
 def open_catalog(root: Path, env: str | None) -> Iterator[Any]:
-    """The catalog of a project's environment.
-
-    Raises:
-        CdmError: a dataset that the block loads is not there.
-    """
+    """The catalog of a project's environment. Raises CdmError if a dataset that the block loads is not there."""
     from kedro.framework.session import KedroSession
     from kedro.io import DatasetError
 

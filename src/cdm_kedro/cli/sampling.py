@@ -52,11 +52,7 @@ def sample_class(metadata: Any, name: str, env: str | None, number: int, seed: i
 
 
 def class_index(name: str, classes: list[str]) -> int:
-    """Index of a class given by name or index.
-
-    Raises:
-        click.ClickException: there is no such class.
-    """
+    """Index of a class given by name or index. Raises click.ClickException if there is no such class."""
     if name in classes:
         return classes.index(name)
     if name.isdigit() and int(name) < len(classes):

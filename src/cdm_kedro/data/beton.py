@@ -69,8 +69,7 @@ def _read_table(path: Path) -> tuple[BetonInfo, NDArray[Any]]:
 def check_beton(path: Path) -> BetonInfo:
     """Read the header and the table of samples, not the pixels.
 
-    Raises:
-        BetonError: missing, unfinished, truncated, empty, or not raw square images of one size.
+    Raises BetonError: missing, unfinished, truncated, empty, or not raw square images of one size.
     """
     return _read_table(path)[0]
 
@@ -83,12 +82,8 @@ def read_labels(path: Path) -> NDArray[np.int64]:
 def read_beton(path: Path, indices: Sequence[int] | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read the images of these numbers, or all of them, into memory.
 
-    Returns:
-        (N, H, W, 3) uint8 and (N,) int64 labels.
-
-    Raises:
-        BetonError: the file is not sound.
-        IndexError: an index is out of range.
+    Returns (N, H, W, 3) uint8 and (N,) int64 labels. Raises BetonError if the file is not sound. Raises IndexError if
+    an index is out of range.
     """
     (count, side), samples = _read_table(path)
     wanted = np.arange(count) if indices is None else np.asarray(indices, dtype=np.int64)

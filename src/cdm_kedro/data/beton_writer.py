@@ -77,8 +77,7 @@ class BetonLayout(NamedTuple):
 def write_at(descriptor: int, data: Any, offset: int) -> None:
     """Write all of the bytes of a buffer, which one call to the system need not do.
 
-    Raises:
-        OSError: for example, no room.
+    Raises OSError, for example where there is no room.
     """
     rest = memoryview(data).cast("B")
     while rest:
@@ -90,11 +89,8 @@ def write_at(descriptor: int, data: Any, offset: int) -> None:
 def new_beton(path: Path, labels: NDArray[np.int64], side: int) -> Iterator[tuple[Path, BetonLayout]]:
     """Make a file of (side, side, 3) images with (N,) labels, which the block writes to their places.
 
-    Yields:
-        The unfinished file, its room on the disk taken, and its layout. It takes its name after the block.
-
-    Raises:
-        OSError: for example, no room.
+    Yields the unfinished file, its room on the disk taken, and its layout. It takes its name after the block. Raises
+    OSError, for example where there is no room.
     """
     layout = BetonLayout(len(labels), side)
     with written_whole(path) as part:
@@ -112,8 +108,7 @@ def new_beton(path: Path, labels: NDArray[np.int64], side: int) -> Iterator[tupl
 def write_beton(path: Path, labels: NDArray[np.int64], side: int, images: Iterable[NDArray[np.uint8]]) -> None:
     """Write (side, side, 3) images one after another, as many as there are labels.
 
-    Raises:
-        DiskFullError: no room for the file.
+    Raises DiskFullError if there is no room for the file.
     """
     from tqdm import tqdm
 
@@ -130,8 +125,7 @@ def write_beton(path: Path, labels: NDArray[np.int64], side: int, images: Iterab
 def keep_images(path: Path, kept: NDArray[np.int64]) -> None:
     """Write a finished file anew with only the images of these numbers, in their order.
 
-    Raises:
-        OSError: no room for both for a while; the file is then as it was.
+    Raises OSError if there is no room for both for a while; the file is then as it was.
     """
     labels, old = read_labels(path), BetonLayout(*check_beton(path))
     with new_beton(path, labels[kept], old.side) as (part, new), part.open("r+b") as target, path.open("rb") as source:

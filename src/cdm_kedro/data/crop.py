@@ -39,10 +39,7 @@ def decode(path: Path, apply_exif_rotation: bool) -> Decoded:
     """Read any supported file as 8-bit RGB.
 
     Greyscale is repeated over the channels, CMYK and palettes are converted, alpha is laid over white, and the EXIF
-    orientation is applied if asked; ``notes`` names each conversion.
-
-    Raises:
-        BadImage: empty, truncated or not an image.
+    orientation is applied if asked; ``notes`` names each conversion. Raises BadImage: empty, truncated or not an image.
     """
     data = path.read_bytes()
     if not data:

@@ -56,13 +56,12 @@ class ImageFolder:
 def scan(root: Path, val_files: Path | str | None = None) -> ImageFolder:
     """List the images.
 
+    Raises FolderError if a split or class is missing or empty, validation has a class that training lacks, a link leads
+    to a folder or nowhere, or the list does not fit the folder.
+
     Args:
         val_files: text file with the path of one validation image a line, relative to ``root``, for a folder that holds
             ``train/<class>/*`` or ``<class>/*`` alone.
-
-    Raises:
-        FolderError: a split or class is missing or empty, validation has a class that training lacks, a link leads
-            to a folder or nowhere, or the list does not fit the folder.
     """
     if val_files is None:
         return _scan(root, "train", "val")
@@ -87,8 +86,7 @@ def scan(root: Path, val_files: Path | str | None = None) -> ImageFolder:
 def scan_undivided(root: Path) -> ImageFolder:
     """List the images of a folder without ``val``, as one split: "train", or "." where the classes lie in the folder.
 
-    Raises:
-        FolderError: there is ``val``, or as for :func:`scan`.
+    Raises FolderError if there is ``val``, or as for :func:`scan`.
     """
     if (root / "val").exists():
         raise FolderError(f"{root / 'val'}: exists, so no list says what is held out; unset preprocess.val_files")

@@ -59,14 +59,9 @@ def look(folder: ImageFolder, workers: int = 0) -> dict[str, Seen]:
 def hold_out(samples: Sequence[Sample], seen: dict[str, Seen], share: float, seed: int) -> list[str]:
     """Choose a share of every class for validation, at least one image; seed and pixels alone decide.
 
-    Images with the same pixels stay together, also where they are in two classes. Broken files stay in training, and
-    so do names that a list with one path a line cannot hold.
-
-    Returns:
-        Paths, sorted.
-
-    Raises:
-        FolderError: a class has no image to spare.
+    Images with the same pixels stay together, also where they are in two classes. Broken files stay in training, and so
+    do names that a list with one path a line cannot hold. Returns paths, sorted. Raises FolderError if a class has no
+    image to spare.
     """
     held: set[str] = set()
     for label in sorted({sample.label for sample in samples}):

@@ -168,16 +168,10 @@ def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[s
     """Write ``{train,val}_<resolution>.beton`` for every one of ``params.resolutions``.
 
     The files' bytes depend on the images, in ImageNet layout, and the parameters alone, not on the number of processes.
-    ``out`` exists, and a split there that the same call, interrupted, had finished is kept.
-
-    Returns:
-        ``files`` (name to path), ``classes`` and ``data_card``.
-
-    Raises:
-        FolderError: wrong layout.
-        BadImagesError: broken images under ``on_bad_image: fail``, or a class left without images.
-        DiskFullError: no room for the files; nothing was decoded then, unless something else filled the disk.
-        WorkerDied: a process was killed.
+    ``out`` exists, and a split there that the same call, interrupted, had finished is kept. Returns ``files`` (name to
+    path), ``classes`` and ``data_card``. Raises FolderError if the layout is wrong, BadImagesError if images are
+    broken under ``on_bad_image: fail`` or a class is left without images, DiskFullError if there is no room for the
+    files (nothing was decoded then, unless something else filled the disk), WorkerDied if a process was killed.
     """
     folder = scan(root, params.val_files)
     for line in folder.left_out_lines():

@@ -25,10 +25,8 @@ def _check(dtype: str, height: int, width: int, resolution: int) -> None:
 def downsample(images: Tensor, resolution: int) -> Tensor:
     """Shrink (B, C, H, H) uint8 images to a side that divides H, as the mean over square blocks.
 
-    The mean is rounded to 8 bits, halves to even. It is always that of the stored size, never chained.
-
-    Raises:
-        ValueError: not uint8, not square, or not divisible.
+    The mean is rounded to 8 bits, halves to even. It is always that of the stored size, never chained. Raises
+    ValueError if the images are not uint8, not square, or not divisible.
     """
     import torch
 

@@ -49,11 +49,7 @@ class FileDataset(OnDisk[Path]):
     """One finished file. ``save`` adopts the file that a node made elsewhere; ``load`` returns the path unopened."""
 
     def load(self) -> Path:
-        """Return the path.
-
-        Raises:
-            DatasetError: nothing is there.
-        """
+        """Return the path. Raises DatasetError if nothing is there."""
         return self._found()
 
     def save(self, data: Path) -> None:

@@ -79,8 +79,7 @@ class Collector:
     def add(self, first: int, features: NDArray[np.float32], logits: NDArray[np.float32] | None) -> None:
         """Add the images ``first`` .. ``first + len(features) - 1``.
 
-        Raises:
-            FeaturesError: The features hold NaN or infinity.
+        Raises FeaturesError if the features hold NaN or infinity.
         """
         span = slice(first, first + len(features))
         for number, accumulator in enumerate(self.moments):
@@ -94,11 +93,7 @@ class Collector:
             self.rows.append((first + chosen, features[chosen]))
 
     def summary(self) -> Summary:
-        """The result.
-
-        Raises:
-            FeaturesError: There are fewer than two images.
-        """
+        """The result. Raises FeaturesError if there are fewer than two images."""
         whole = MomentsAccumulator()
         for part in self.moments:
             whole.merge(part)
@@ -128,13 +123,12 @@ def collect(
 ) -> Summary:
     """Compute the features of a source's images once, with a progress bar.
 
+    Raises SourceError if there are fewer than ``MINIMUM`` images, or some cannot be read. Raises FeaturesError if
+    features are not finite.
+
     Args:
         params: limits, splits, seed and devices. Several devices and nodes give the same result as one.
         on_features: called with (first index, (B, D) features) of every batch, in order.
-
-    Raises:
-        SourceError: There are fewer than ``MINIMUM`` images, or some cannot be read.
-        FeaturesError: Features are not finite.
     """
     count = images_used(source, params)
     if count < MINIMUM:

@@ -16,17 +16,14 @@ from cdm_kedro.params.evaluation import EvaluateParams
 def score_samples(params: EvaluateParams, samples: Path, reference: Path, size: int | None = None) -> dict[str, Any]:
     """Compute the metrics of images against other images, or against statistics.
 
+    Returns the paths, the extractor, the metrics of :func:`~cdm_kedro.evaluation.scoring.score`, and a ``note`` on what
+    makes them doubtful. Raises CdmError if images, statistics or weights cannot be used; the message names the file and
+    the remedy.
+
     Args:
         reference: the same, or an npz with ``mu`` and ``sigma``; if another evaluator wrote it, the Fréchet distance is
             the only metric.
         size: side in pixels that images of folders are cropped and resized to; None takes them as they are.
-
-    Returns:
-        The paths, the extractor, the metrics of :func:`~cdm_kedro.evaluation.scoring.score`, and a ``note`` on what
-        makes them doubtful.
-
-    Raises:
-        CdmError: Images, statistics or weights cannot be used; the message names the file and the remedy.
     """
     if size is not None and not samples.is_dir() and not reference.is_dir():
         raise SourceError(f"size {size} is for folders of images; neither {samples} nor {reference} is one")
@@ -66,11 +63,7 @@ def _open(key: str, path: Path, size: int | None) -> Source:
 def write_statistics(params: EvaluateParams, source: Path, output: Path, size: int | None = None) -> str:
     """Write ``mu`` and ``sigma`` of images' features, with the extractor's identity and some of the features.
 
-    Returns:
-        What the file holds, in words.
-
-    Raises:
-        CdmError: The images or the weights cannot be used.
+    Returns what the file holds, in words. Raises CdmError if the images or the weights cannot be used.
     """
     opened, extractor = open_source(source, size), make_extractor(params)
     summary = collect(opened, extractor, params, "reference")

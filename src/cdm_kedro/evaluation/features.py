@@ -86,11 +86,7 @@ def features_of(
 def make_blocks(
     job: FeatureJob, extractor: Extractor, progress: Callable[[int], object], rank: int = 0, size: int = 1
 ) -> int:
-    """Make this process's missing blocks.
-
-    Returns:
-        Images worked on, without those of earlier calls.
-    """
+    """Make this process's missing blocks. Returns images worked on, without those of earlier calls."""
     own = job.blocks()[rank::size]
     missing = [block for block in own if not job.file(block).exists()]
     progress(sum(len(span) for block in own if block not in missing for span in block))

@@ -67,11 +67,10 @@ def draw_single_images(
 ) -> dict[str, Path]:
     """Draw samples beside their nearest training images, and the samples with the highest and the lowest realism.
 
+    Returns PNG files ``neighbours`` and ``realism``.
+
     Args:
         chosen: arrays of :func:`~cdm_kedro.evaluation.single_images.inspect_single_images`.
-
-    Returns:
-        PNG files ``neighbours`` and ``realism``.
     """
     rows: list[tuple[str, Images, Sequence[str]]] = []
     for index, neighbours, distances in zip(chosen["shown"], chosen["neighbours"], chosen["distances"], strict=True):

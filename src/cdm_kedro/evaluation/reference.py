@@ -55,15 +55,11 @@ def write_reference(
 def read_references(path: Path, resolution: int | str, extractor: Extractor | None = None) -> dict[str, Reference]:
     """Statistics of the training and the validation images of one resolution that :func:`write_reference` wrote.
 
+    Returns ``train`` and ``val``. Raises StatisticsError if another extractor or other weights made the file.
+
     Args:
         resolution: side of the images in pixels.
         extractor: the network with which they will be compared; None skips the check.
-
-    Returns:
-        ``train`` and ``val``.
-
-    Raises:
-        StatisticsError: Another extractor or other weights made the file.
     """
     with np.load(path, allow_pickle=False) as arrays:
         if extractor is not None:
@@ -80,11 +76,10 @@ def read_extractor(path: Path) -> str:
 def summary_arrays(summary: Summary, prefix: str = "", always_sigma: bool = False) -> dict[str, Any]:
     """A summary as named arrays.
 
+    Returns ``n``, ``features`` (K, D) with their ``indices`` (K,), ``mu`` (D,) and ``sigma`` (D, D).
+
     Args:
         always_sigma: store ``mu`` and ``sigma`` even if the stored features imply them.
-
-    Returns:
-        ``n``, ``features`` (K, D) with their ``indices`` (K,), ``mu`` (D,) and ``sigma`` (D, D).
     """
     arrays: dict[str, Any] = {
         f"{prefix}n": np.array(summary.n),
@@ -99,9 +94,7 @@ def summary_arrays(summary: Summary, prefix: str = "", always_sigma: bool = Fals
 def read_reference(arrays: Mapping[str, Any], prefix: str = "") -> Reference:
     """What :func:`summary_arrays` stored, or ``mu`` and ``sigma`` of another evaluator; it reads only what it needs.
 
-    Raises:
-        KeyError: The arrays are not there.
-        ValueError: Their shapes do not fit, or values are not finite.
+    Raises KeyError if the arrays are not there. Raises ValueError if their shapes do not fit, or values are not finite.
     """
     features = arrays.get(f"{prefix}features")
     indices = arrays.get(f"{prefix}indices")
@@ -131,11 +124,8 @@ def identity(extractor: Extractor) -> dict[str, Any]:
 def check_identity(arrays: Mapping[str, Any], extractor: Extractor, path: Path) -> list[str]:
     """Compare the extractor of a file with ours.
 
-    Returns:
-        Remarks to print beside the numbers: files of other evaluators do not name their extractor.
-
-    Raises:
-        StatisticsError: Another extractor or other weights made the file.
+    Returns remarks to print beside the numbers: files of other evaluators do not name their extractor. Raises
+    StatisticsError if another extractor or other weights made the file.
     """
     if "extractor" not in arrays:
         return [f"{path.name} does not say which network made it; it is taken to be {extractor.name}"]
@@ -159,11 +149,8 @@ def is_statistics(path: Path) -> bool:
 def load_statistics(path: Path, extractor: Extractor) -> tuple[Reference, list[str]]:
     """Statistics of one set of images from a file of ours, of pytorch-fid or of ADM.
 
-    Returns:
-        The statistics and remarks to print beside the numbers.
-
-    Raises:
-        StatisticsError: The file is unreadable, or of another extractor or number of dimensions.
+    Returns the statistics and remarks to print beside the numbers. Raises StatisticsError if the file is unreadable, or
+    of another extractor or number of dimensions.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:

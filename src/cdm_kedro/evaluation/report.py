@@ -108,14 +108,13 @@ def render(
 ) -> str:
     """Make the page.
 
+    Returns the HTML.
+
     Args:
         sampling: the card of sampling, with ``seconds`` and ``num_samples``.
         figures: further PNG files by name, each shown with the caption that it holds.
         tables: what the pipelines ``cas`` and ``likelihood`` made, by these names, and the stage ``register`` as
             ``registered``, if it is to be shown.
-
-    Returns:
-        HTML.
     """
     titles, rows = metric_rows(metrics)
     pictures = [(name, image_uri(path), read_caption(path)) for name, path in (figures or {}).items()]

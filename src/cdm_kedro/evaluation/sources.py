@@ -48,8 +48,7 @@ def _describe_floats(images: NDArray[Any]) -> str:
 class NpzSource:
     """``arr_0`` (N, H, W, 3) uint8 and, optionally, ``arr_1`` (N,) labels.
 
-    Raises:
-        SourceError: The file or an array is missing, or an array has another shape or type.
+    Raises SourceError if the file or an array is missing, or an array has another shape or type.
     """
 
     def __init__(self, path: Path) -> None:
@@ -83,11 +82,7 @@ class NpzSource:
 
 
 class BetonSource:
-    """An FFCV file of the preprocess stage.
-
-    Raises:
-        BetonError: The file is damaged or incomplete.
-    """
+    """An FFCV file of the preprocess stage. Raises BetonError if the file is damaged or incomplete."""
 
     def __init__(self, path: Path) -> None:
         info = check_beton(path)
@@ -163,11 +158,10 @@ class FolderSource:
 def open_source(path: Path, size: int | None = None) -> Source:
     """Open an npz of images, an FFCV file or a folder.
 
+    Raises SourceError if the path is none of these, or there is a size for a file.
+
     Args:
         size: of :class:`FolderSource`; files take None.
-
-    Raises:
-        SourceError: The path is none of these, or there is a size for a file.
     """
     if path.is_dir():
         return FolderSource(path, size)

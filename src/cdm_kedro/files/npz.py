@@ -49,10 +49,8 @@ def write_npz(path: Path, shards: list[Path], key: str, resolution: int, labels:
 def map_npz_array(path: Path, name: str) -> NDArray[Any]:
     """Map one array of an npz file into memory instead of loading it.
 
-    A compressed array is unpacked into a temporary file first, which goes with the array.
-
-    Raises:
-        SourceError: not an npz file, no such array, or an array of Python objects.
+    A compressed array is unpacked into a temporary file first, which goes with the array. Raises SourceError: not an
+    npz file, no such array, or an array of Python objects.
     """
     try:
         with zipfile.ZipFile(path) as archive:

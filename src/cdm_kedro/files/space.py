@@ -17,10 +17,8 @@ class DiskFullError(CdmError, OSError):
 def disk_full_explained(folder: Path, needed: int = 0) -> Iterator[None]:
     """Turn the system's error for a full disk, or a used-up quota, into a sentence.
 
-    The block writes to ``folder``, which exists, and needs so many bytes, 0 where that is not known.
-
-    Raises:
-        DiskFullError: in place of the system's error.
+    The block writes to ``folder``, which exists, and needs so many bytes, 0 where that is not known. Raises
+    DiskFullError in place of the system's error.
     """
     free = shutil.disk_usage(folder).free
     try:

@@ -69,11 +69,9 @@ class ClaimSweepParams(SearchTruncationParams):
 def trained_models(sweep: ClaimSweepParams, models: Mapping[str, dict[str, Any]]) -> dict[str, TrainedModelParams]:
     """Parameters of the cascade's models, if the claim can be tested with them.
 
-    Raises:
-        ClaimError: a model has published weights, so that its training compute is unknown; or its training selects
-            weights, so that its steps do not say its compute and more than s is chosen by the score; or it is not
-            trained for the values of s.
-        pydantic.ValidationError: a value is of the wrong type.
+    Raises ClaimError if a model has published weights, so that its training compute is unknown; or its training selects
+    weights, so that its steps do not say its compute and more than s is chosen by the score; or it is not trained for
+    the values of s. Raises pydantic.ValidationError if a value is of the wrong type.
     """
     trained = {}
     for name, raw in models.items():

@@ -26,11 +26,7 @@ class Parameters(NamedTuple):
         return value
 
     def read(self, key: str, kind: Any) -> Any:
-        """Value of a dotted key as the type that it must have.
-
-        Raises:
-            ParametersError: the value does not have it.
-        """
+        """Value of a dotted key as the type that it must have. Raises ParametersError if the value does not have it."""
         wrong = self._mistakes({key: kind})
         if wrong:
             raise ParametersError(wrong)
@@ -52,11 +48,10 @@ class Parameters(NamedTuple):
 def read_parameters(conf: Path, env: str | None) -> Parameters:
     """Read the parameters of ``base`` overlaid with those of ``env``, whose top-level keys replace base's as a whole.
 
+    Raises ParametersError if a file does not hold a mapping.
+
     Args:
         env: environment, or None for ``base`` alone.
-
-    Raises:
-        ParametersError: a file does not hold a mapping.
     """
     found = Parameters({}, {})
     for folder in dict.fromkeys(("base", env or "base")):

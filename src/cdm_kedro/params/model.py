@@ -312,7 +312,6 @@ class PretrainedModelParams(ModelParams):
 def parse_model(raw: dict[str, Any]) -> TrainedModelParams | PretrainedModelParams:
     """Parameters of a model, trained or pretrained, from plain values.
 
-    Raises:
-        pydantic.ValidationError: the values are not such parameters.
+    Raises pydantic.ValidationError if the values are not such parameters.
     """
     return (PretrainedModelParams if "pretrained" in raw else TrainedModelParams).model_validate(raw)

@@ -36,9 +36,7 @@ def shared_out(
 
     The function must be a module's, for it is sent by name; an exception of it is raised here. None or 0 processes are
     one for each usable core. The message of an error names the ``work``, and ``chunksize`` jobs are sent at once.
-
-    Raises:
-        WorkerDied: a process was killed, for example when memory ran out.
+    Raises WorkerDied if a process was killed, for example when memory ran out.
     """
     processes = processes or usable_cores()
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin_worker)

@@ -23,13 +23,8 @@ def run_workers(
 
     A worker's events are ``progress`` with ``stage`` and ``images``, with which ``progress`` is called, and ``done``
     with the number of images ``made``. ``processes`` counts those of each node; ``name`` is the work's, for messages.
-
-    Returns:
-        Images made, by all of them.
-
-    Raises:
-        ProcessError: a process failed.
-        ProcessInterrupted: a signal stopped them.
+    Returns images made, by all of them. Raises ProcessError if a process failed. Raises ProcessInterrupted if a signal
+    stopped them.
     """
     made: list[int] = []
 

@@ -24,8 +24,7 @@ class TrainingInterrupted(CdmInterrupted):
 def nodes_wanted() -> int:
     """Number of machines that train together: what torchrun's PET_NNODES says, else the nodes of the Slurm job.
 
-    Raises:
-        TrainingError: a range of nodes, or no meeting point.
+    Raises TrainingError where they say a range of nodes, or no meeting point.
     """
     nodes = os.environ.get("PET_NNODES")
     if nodes is None:
@@ -62,6 +61,8 @@ def run_worker(
     """Run ``python -m module job.json``, alone or under torchrun, showing a progress bar.
 
     The worker's events are ``log`` and ``resumed`` with the step, ``warning`` with a message, and ``done`` at the end.
+    Returns the ``done`` event. Raises TrainingError if the process failed. Raises TrainingInterrupted if a signal
+    stopped it after it saved its state.
 
     Args:
         module: the worker's module.
@@ -69,13 +70,6 @@ def run_worker(
         on_event: called with every event.
         nodes: number of machines that train together.
         shown: turns a ``log`` event's metrics into what the bar shows beside the images per second.
-
-    Returns:
-        The ``done`` event.
-
-    Raises:
-        TrainingError: the process failed.
-        TrainingInterrupted: a signal stopped it after it saved its state.
     """
     from tqdm import tqdm
 

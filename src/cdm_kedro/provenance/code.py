@@ -50,8 +50,7 @@ class Code:
     def record(self, staleness: Staleness, stages: Iterable[str], source: Path | None = None) -> None:
         """Bring digest files up to date from ``source`` (by default the copy), as `dvc repro` does by these stages.
 
-        Raises:
-            ProvenanceError: the code is being edited at this very moment.
+        Raises ProvenanceError if the code is being edited at this very moment.
         """
         for name in stages:
             run = staleness.begin(name)
@@ -69,8 +68,7 @@ class Code:
     def refuse_other(self, stage: Any) -> None:
         """Refuse to run a stage for `dvc repro` with code that is not the code that DVC will record.
 
-        Raises:
-            ProvenanceError: the code was edited since DVC's stage ``code`` wrote the digest files.
+        Raises ProvenanceError if the code was edited since DVC's stage ``code`` wrote the digest files.
         """
         for dependency in stage.deps:
             if is_code(dependency.def_path):

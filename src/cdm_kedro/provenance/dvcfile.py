@@ -102,9 +102,7 @@ def render(catalog: CatalogProtocol, root: Path, env: str | None, extra: str | N
     """The text of the dvc.yaml of an environment's cascade, or of one of its extra pipelines.
 
     The catalog resolves datasets to paths and to what DVC needs to know (``metadata.dvc``: kind, x, y, title, cache).
-
-    Raises:
-        ValueError: a parameter that no file defines.
+    Raises ValueError if no file defines a parameter.
     """
     import yaml
     from kedro.framework.project import pipelines

@@ -58,8 +58,7 @@ class Lineage:
     def trace(self, path: Path) -> list[Origin]:
         """Find the origin of a file, then the origins of its inputs, and so on, each once.
 
-        Raises:
-            LineageError: no stage made it.
+        Raises LineageError if no stage made it.
         """
         from cdm_kedro.tracking.live import flatten
 

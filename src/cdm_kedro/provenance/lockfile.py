@@ -20,9 +20,7 @@ def mend(lock: Path, root: Path, valid: Callable[[object], bool]) -> None:
 
     DVC writes the file in place, so a process that is killed in that moment leaves a part of it. The stages that the
     copy does not know yet come back from DVC's run cache. ``valid`` says whether DVC can work with a file's content.
-
-    Raises:
-        LockfileError: there is no copy, or the file holds the marks of a merge.
+    Raises LockfileError if there is no copy, or the file holds the marks of a merge.
     """
     import yaml
 

@@ -25,8 +25,7 @@ class StillLockedError(CdmError, RuntimeError):
 def patiently(attempt: Callable[[], T], busy: type[Exception], pids: Callable[[Exception], list[int]], what: str) -> T:
     """Try until it works, as long as other processes are in the way: ``busy`` says so, ``pids`` which ones they are.
 
-    Raises:
-        StillLockedError: the time of ``CDM_WAIT`` is over.
+    Raises StillLockedError if the time of ``CDM_WAIT`` is over.
     """
     started, limit, said = time.monotonic(), os.environ.get(WAIT), ""
     while True:

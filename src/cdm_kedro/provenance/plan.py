@@ -31,13 +31,9 @@ class Job(NamedTuple):
 def plan(root: Path, env: str | None, name: str, queued: Iterable[str] = ()) -> tuple[list[Job], list[str]]:
     """Look at a pipeline, after bringing dvc.yaml and the digests of the code up to date.
 
-    Stages that are ``queued`` have a job already; they are not planned again, but others wait for them.
-
-    Returns:
-        What is to be run, dependencies first, and the names of all stages.
-
-    Raises:
-        UnknownPipelineError: the environment has no such pipeline.
+    Stages that are ``queued`` have a job already; they are not planned again, but others wait for them. Returns what is
+    to be run, dependencies first, and the names of all stages. Raises UnknownPipelineError if the environment has no
+    such pipeline.
     """
     from kedro.framework.project import pipelines
     from kedro.framework.session import KedroSession

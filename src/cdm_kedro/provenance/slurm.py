@@ -96,13 +96,8 @@ class Slurm(NamedTuple):
     def submit(self, jobs: list[Job], pipeline: str, run: str | None) -> dict[str, str]:
         """Submit jobs of a pipeline in order, each to start when those it needs have succeeded.
 
-        Their MLflow runs will be below ``run``, if there is one, and a last job ends it.
-
-        Returns:
-            The number of each stage's last job.
-
-        Raises:
-            SlurmError: sbatch is not there or refuses; jobs submitted before stay in the queue.
+        Their MLflow runs will be below ``run``, if there is one, and a last job ends it. Returns the number of each
+        stage's last job. Raises SlurmError if sbatch is not there or refuses; jobs submitted before stay in the queue.
         """
         numbers = _numbers(self.root, self.env)
         variables = {PARENT: run} if run else {}
@@ -135,8 +130,7 @@ class Slurm(NamedTuple):
 def queue(root: Path, env: str | None) -> dict[str, QueuedJob]:
     """What Slurm says of each stage's last job; those that it has forgotten are left out.
 
-    Raises:
-        SlurmError: squeue is not there or gets no answer.
+    Raises SlurmError if squeue is not there or gets no answer.
     """
     numbers = _numbers(root, env)
     if not numbers:

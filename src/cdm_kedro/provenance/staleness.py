@@ -84,10 +84,8 @@ class Staleness:
     """Staleness of the stages of one environment.
 
     The project folder becomes the working directory, because DVC resolves paths against that. ``extra_of`` maps a stage
-    to the extra pipeline that it belongs to; stages of the cascade are not in it.
-
-    Raises:
-        ProvenanceError: the folder is not a DVC repository.
+    to the extra pipeline that it belongs to; stages of the cascade are not in it. Raises ProvenanceError if the folder
+    is not a DVC repository.
     """
 
     def __init__(self, root: Path, env: str | None = None, extra_of: Mapping[str, str] | None = None) -> None:
@@ -149,11 +147,8 @@ class Staleness:
     def begin(self, name: str, forced: bool = False) -> StageRun:
         """Begin a stage's turn: wait until nobody else runs it, and find out what is to be done.
 
-        Unless it is fresh, its outputs are locked until :meth:`end`, and so are its inputs against changes by DVC.
-        A forced one runs even if it is fresh.
-
-        Raises:
-            ProvenanceError: an input does not exist.
+        Unless it is fresh, its outputs are locked until :meth:`end`, and so are its inputs against changes by DVC. A
+        forced one runs even if it is fresh. Raises ProvenanceError if an input does not exist.
         """
         if name == stage_of_dvc():  # `dvc repro` has decided and has removed the outputs
             stage = self.stage(name)
@@ -226,8 +221,7 @@ class Staleness:
     def keep(self, run: StageRun) -> None:
         """Note that a stage's outputs are complete, so that a kill from now on costs no work.
 
-        Raises:
-            ProvenanceError: its data changed while it ran, so that nobody knows what the outputs were made from.
+        Raises ProvenanceError if its data changed while it ran, so that nobody knows what the outputs were made from.
         """
         finished.keep(run.work / "finished", run.outputs)
         now = self.stage(run.name)
@@ -250,10 +244,8 @@ class Staleness:
         """Put a stage's outputs into DVC's cache and run cache and record them in dvc.lock, with what it began with.
 
         Under `dvc repro` DVC writes dvc.lock itself, from what the files say at that time. Where they no longer say
-        what the stage began with, it is recorded here, and an error keeps DVC from recording it falsely.
-
-        Raises:
-            ProvenanceError: the latter.
+        what the stage began with, it is recorded here, and an error keeps DVC from recording it falsely. Raises
+        ProvenanceError then.
         """
         stage = run.stage
         for out in stage.outs:
@@ -281,11 +273,8 @@ class Staleness:
     def accept(self, name: str) -> tuple[StageRun, str, list[str]]:
         """Record that a stage's outputs are also what its present code and parameters would make.
 
-        Returns:
-            The stage with its new key, its old key, and what changed; nothing changed where the stage is fresh.
-
-        Raises:
-            ProvenanceError: more than code and parameters changed.
+        Returns the stage with its new key, its old key, and what changed; nothing changed where the stage is fresh.
+        Raises ProvenanceError if more than code and parameters changed.
         """
         stage = self.stage(name)
         self.back_to_cache(stage)
@@ -337,8 +326,7 @@ class Staleness:
     def invisible(stage: Any, effective: dict[str, Any]) -> list[tuple[str, str, Any, Any]]:
         """Parameters whose effective value is not the one that DVC sees.
 
-        Returns:
-            (file, key, Kedro's value, DVC's value) for each leaf.
+        Returns (file, key, Kedro's value, DVC's value) for each leaf.
         """
         found = []
         for dependency in stage.params:

@@ -20,13 +20,12 @@ class BestValuesError(CdmError, ValueError):
 def resolve_best(params: P, found: Mapping[str, Mapping[str, Any]], models: Mapping[str, Path]) -> P:
     """Replace every ``best`` in the settings of the models.
 
+    Raises BestValuesError if a model asks for a search that did not run, or that searched another model.
+
     Args:
         found: search to what it wrote: ``stage`` (the searched model), ``values`` (its sampling settings) and
             ``models`` (model to SHA-256 of the weights that were searched).
         models: model to weights. A search of other weights is warned of.
-
-    Raises:
-        BestValuesError: a model asks for a search that did not run, or that searched another model.
     """
     filled = dict(params.stages)
     for name, settings in params.stages.items():

@@ -44,15 +44,12 @@ def check_cascade(
 ) -> tuple[dict[str, CheckedModel], int]:
     """Refuse models and settings that do not fit together. Descriptions are read, weights are not.
 
+    Returns each model, lowest first, and the number of classes that all know. Raises CascadeError where
+    something does not fit.
+
     Args:
         models: names and weights, lowest first.
         states_at: model to the values of s whose z_s the caller wants.
-
-    Returns:
-        Each model, lowest first, and the number of classes that all know.
-
-    Raises:
-        CascadeError: what does not fit.
     """
     described = {name: read_description(path) for name, path in models.items()}
     if set(described) != set(params.stages):

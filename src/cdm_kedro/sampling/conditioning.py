@@ -23,10 +23,7 @@ class RealImages:
     """Real images in a fixed class-balanced order, for conditioning on ground truth (Table 3b).
 
     Sample i of class c takes image ``i // num_classes`` of that class in the file's order. It starts over when the
-    class has fewer images.
-
-    Raises:
-        ValueError: a class has no images.
+    class has fewer images. Raises ValueError if a class has no images.
     """
 
     def __init__(self, beton: Path, num_classes: int) -> None:

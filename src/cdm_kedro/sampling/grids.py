@@ -27,6 +27,8 @@ def draw_grid(
 ) -> None:
     """Write one PNG with a row of samples for each class and the class name beside it.
 
+    Raises ValueError if a sample's class has no name.
+
     Args:
         images: (N, H, W, 3) uint8.
         labels: (N,) class indices.
@@ -34,9 +36,6 @@ def draw_grid(
         max_classes: most rows; of more classes evenly spaced ones are shown.
         min_side: least side of a tile in pixels; smaller images are enlarged by a whole factor, so that pixels stay
             square.
-
-    Raises:
-        ValueError: a sample's class has no name.
     """
     from PIL import Image, ImageDraw, ImageFont
 

@@ -91,11 +91,8 @@ def open_cascade(job: SamplingJob, device: torch.device | None = None) -> Cascad
 def prepare(job: SamplingJob) -> Path:
     """Make the job's folder, or recognize the one of an interrupted call.
 
-    Returns:
-        The job as a file, for the sampling processes.
-
-    Raises:
-        ForeignShardsError: the folder belongs to a job with other models or parameters.
+    Returns the job as a file, for the sampling processes. Raises ForeignShardsError if the folder belongs to a job with
+    other models or parameters.
     """
     path, shards = job.folder / "job.json", job.folder / "shards"
     shards.mkdir(parents=True, exist_ok=True)
@@ -111,10 +108,8 @@ def prepare(job: SamplingJob) -> Path:
 def agree_on_batch_size(cascade: Cascade, folder: Path, rank: int) -> None:
     """Give every process, also one that continues later, the batch size that rank 0 had first.
 
-    The batch size decides the shards, and through rounding the last bit of some pixels.
-
-    Raises:
-        TimeoutError: rank 0 did not say.
+    The batch size decides the shards, and through rounding the last bit of some pixels. Raises TimeoutError if rank 0
+    did not say.
     """
     file, deadline = folder / BATCH_FILE, time.monotonic() + _AGREE_SECONDS
     if rank == 0 and not file.exists():
@@ -139,11 +134,10 @@ def shard_starts(num_samples: int, batch_size: int) -> Iterator[tuple[int, int]]
 def make_shards(job: SamplingJob, cascade: Cascade, progress: JobProgress, rank: int = 0, size: int = 1) -> int:
     """Make the missing shards that fall to this process.
 
+    Returns number of images made, without those of earlier calls.
+
     Args:
         size: number of processes; shard n belongs to rank n modulo size.
-
-    Returns:
-        Number of images made, without those of earlier calls.
     """
     agree_on_batch_size(cascade, job.folder, rank)
     cascade.job_size = job.params.num_samples
@@ -182,17 +176,12 @@ def _arrays(job: SamplingJob, batch: Samples) -> dict[str, Any]:
 def run_job(job: SamplingJob, description: str = "sample") -> SamplingResult:
     """Sample in this process or in several, with a progress bar over the whole job.
 
+    Returns files ``samples_<resolution>.npz`` in the job's folder. Raises CascadeError if models and parameters do not
+    fit together. Raises ForeignShardsError as :func:`prepare` does. Raises ProcessError if a sampling process failed.
+    Raises ProcessInterrupted if a signal stopped the processes.
+
     Args:
         job: what to sample; finished shards of an interrupted call in its folder are kept.
-
-    Returns:
-        Files ``samples_<resolution>.npz`` in the job's folder.
-
-    Raises:
-        CascadeError: models and parameters do not fit together.
-        ForeignShardsError: see :func:`prepare`.
-        ProcessError: a sampling process failed.
-        ProcessInterrupted: a signal stopped the processes.
     """
     file = prepare(job)
     processes, nodes = processes_wanted(job.params.devices), slurm_nodes()

@@ -84,16 +84,14 @@ class LoadedModel:
         """Make the network's low-resolution input.
 
         Truncated conditioning augmentation (section 3.2) takes z_s as it is. The non-truncated one (section 3.3) draws
-        z_s ~ q(z_s | z_0) of finished images.
+        z_s ~ q(z_s | z_0) of finished images. Returns (B, 3, h, w) float32 input, in [-1, 1] where it is clean; (B,)
+        float32 s, or None for a network without it.
 
         Args:
             low: (B, 3, h, w) uint8 finished images.
             z_s: (B, 3, h, w) float32 state of the model below, for a truncated model.
             indices: (B,) int64 sample numbers.
             seed: of the run; with the sample numbers it decides the noise.
-
-        Returns:
-            (B, 3, h, w) float32 input, in [-1, 1] where it is clean; (B,) float32 s, or None for a network without it.
         """
         if z_s is not None:
             return z_s, torch.full((len(z_s),), float(self.s), device=z_s.device)
@@ -112,15 +110,14 @@ class LoadedModel:
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Run the reverse process.
 
+        Returns (B, 3, H, W) float32 samples, about [-1, 1]; each s of ``states_at`` with its z_s, (B, 3, H, W) float32.
+
         Args:
             labels: (B,) int64 classes.
             indices: (B,) int64 sample numbers.
             seed: of the run; with the sample numbers it decides the noise.
             low: (B, 3, h, w) input that :meth:`condition` made, for a super-resolution model.
             level: (B,) s that it returned.
-
-        Returns:
-            (B, 3, H, W) float32 samples, about [-1, 1]; each s of ``states_at`` with its z_s, (B, 3, H, W) float32.
         """
 
         def evaluate(y: Tensor | None, x: Tensor, cond: Tensor) -> Tensor:

@@ -88,16 +88,11 @@ class Deliverer:
     def apply(self, operation: Operation) -> Any:
         """Carry out one operation.
 
-        Runs are called by our name or by MLflow's id. The operations, with what they need besides ``run``:
-        ``create`` (name, parent, tags), ``params``, ``tags`` (values), ``metrics`` (values, step), ``artifact`` (path,
-        folder), ``datasets`` (values, see :func:`_datasets`), ``model`` (see :func:`register`), ``reopen``,
-        ``end`` (status).
-
-        Returns:
-            For ``create`` MLflow's id of the run, for ``model`` what was registered.
-
-        Raises:
-            RefusedError: the server does not take it; operations on a run that it did not take do nothing.
+        Runs are called by our name or by MLflow's id. The operations, with what they need besides ``run``: ``create``
+        (name, parent, tags), ``params``, ``tags`` (values), ``metrics`` (values, step), ``artifact`` (path, folder),
+        ``datasets`` (values, see :func:`_datasets`), ``model`` (see :func:`register`), ``reopen``, ``end`` (status).
+        Returns for ``create`` MLflow's id of the run, for ``model`` what was registered. Raises RefusedError if the
+        server does not take it; operations on a run that it did not take do nothing.
         """
         actions = {
             "create": self._create,

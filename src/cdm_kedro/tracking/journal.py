@@ -60,11 +60,8 @@ def _line(operation: Operation, ids: Mapping[str, str]) -> str:
 def replay(root: Path) -> tuple[int, list[str]]:
     """Deliver every journal of a project, oldest first; what a server refuses is set aside and holds up nothing else.
 
-    Returns:
-        How many operations were delivered, and what was refused with the server's words, which is in ``*.refused`` now.
-
-    Raises:
-        Exception: what MLflow's client raises where no server answers; the journals keep what is left.
+    Returns how many operations were delivered, and what was refused with the server's words, which is in ``*.refused``
+    now. Raises what MLflow's client raises where no server answers; the journals keep what is left.
     """
     delivered, refused = 0, list[str]()
     for path in sorted((root / UNLOGGED).glob("*.jsonl")):

@@ -52,8 +52,7 @@ class LiveRun:
     def register(self, **model: Any) -> dict[str, Any] | None:
         """Register a version of a model and wait for the answer.
 
-        Returns:
-            What was registered; None where no server answered, and then the journal keeps the model.
+        Returns what was registered; None where no server answered, and then the journal keeps the model.
         """
         if self._recorder is None:
             return None

@@ -46,8 +46,7 @@ class Recorder:
     def submit(self, **operation: Any) -> Future[Any]:
         """Queue one operation; see :meth:`Deliverer.apply` for what there is.
 
-        Returns:
-            What :meth:`Deliverer.apply` returns; None where the operation was refused or went to the journal.
+        Returns what :meth:`Deliverer.apply` returns; None where the operation was refused or went to the journal.
         """
         operation.setdefault("time", int(time.time() * 1000))
         answer: Future[Any] = Future()

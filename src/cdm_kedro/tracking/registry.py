@@ -37,14 +37,13 @@ def network_tag(name: str) -> str:
 def register(client: Any, experiment: str, run: str, op: Operation) -> dict[str, Any]:
     """Add a version of a registered model, unless one with the same content exists, and decide about the champion.
 
+    Returns ``version``, ``model`` (MLflow's id) and, with a score, what :func:`_compete` says.
+
     Args:
         op: ``name`` of the registered model; ``content``, a hash of everything that makes the version what it is;
             ``folder`` with the model's small files, or None; ``files``, path in the model to large file; ``tags`` and
             ``description`` of the version; ``metrics`` of the model; ``score``, or None where the version does not
             compete: its ``value``, whether ``higher`` is better, and ``protocol``, a hash of how it was measured.
-
-    Returns:
-        ``version``, ``model`` (MLflow's id) and, with a score, what :func:`_compete` says.
     """
     from mlflow.entities import LoggedModelOutput, Metric
     from mlflow.exceptions import MlflowException
@@ -112,11 +111,9 @@ def _time_to_upload(size: int) -> Iterator[None]:
 def _compete(client: Any, version: Any, versions: list[Any], op: Operation) -> dict[str, Any]:
     """Call the best version ``champion``; only versions that were scored alike are compared.
 
-    A champion that was scored in another way stays what it is: nothing says which of the two is better.
-
-    Returns:
-        ``best_before``: version and value of the best earlier one scored alike, or None; ``champion``: whether this
-        version now has that name; ``champion_version``: which version has it.
+    A champion that was scored in another way stays what it is: nothing says which of the two is better. Returns
+    ``best_before``: version and value of the best earlier one scored alike, or None; ``champion``: whether this version
+    now has that name; ``champion_version``: which version has it.
     """
     name = op["name"]
     sign = 1.0 if op["score"]["higher"] else -1.0

@@ -48,8 +48,7 @@ class Checkpoints:
     def save(self, step: int, tensors: dict[str, Tensor], state: dict[str, Any], wait: bool = False) -> bool:
         """Copy the tensors to the host and write them in the background; see :meth:`before_change`.
 
-        Returns:
-            False, with nothing saved, if the checkpoint before is still being written.
+        Returns False, with nothing saved, if the checkpoint before is still being written.
         """
         if self._thread is not None and self._thread.is_alive():
             if not wait:
@@ -122,8 +121,7 @@ class Checkpoints:
     def load(self, device: torch.device) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
         """Return the newest sound checkpoint, or None.
 
-        Raises:
-            CheckpointMismatch: the checkpoint belongs to another job.
+        Raises CheckpointMismatch if the checkpoint belongs to another job.
         """
         for meta in sorted(self.folder.glob("step_*.json"), reverse=True):
             data = meta.with_suffix(".safetensors")

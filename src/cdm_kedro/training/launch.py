@@ -26,9 +26,8 @@ class TrainingResult:
 def launch(job: TrainingJob, on_event: Callable[[dict[str, Any]], None]) -> TrainingResult:
     """Train, showing a progress bar.
 
-    Raises:
-        TrainingError: the process failed.
-        TrainingInterrupted: a signal stopped it after it saved its state.
+    Raises TrainingError if the process failed. Raises TrainingInterrupted if a signal stopped it after it saved its
+    state.
     """
     done = run_worker(RUNS_MODULES[0], job, on_event, nodes_wanted(), progress)
     facts, curve = done["facts"], done["curve"]

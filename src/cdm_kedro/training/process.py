@@ -46,8 +46,7 @@ def _share_job(text: str | None, size: int) -> tuple[str, int]:
 def train(path: str, make: Callable[[str, World, Emit], Loop]) -> int:
     """Train what a job describes. The leader writes and reports the result.
 
-    Returns:
-        The exit code: 0 when done; 130 and 143 when SIGINT and SIGTERM interrupted it and the state is saved.
+    Returns the exit code: 0 when done; 130 and 143 when SIGINT and SIGTERM interrupted it and the state is saved.
     """
     place = begin()
     leads = path != "-" and place.leads

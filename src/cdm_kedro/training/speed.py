@@ -29,10 +29,8 @@ def achieved(forward_flops: float, images_per_second: float, devices: int, peak:
     """Compute the model FLOPs per second that training achieves.
 
     An image costs three forward passes, two of them in the backward pass. A multiply-add counts as two FLOPs, and
-    recomputation does not count. ``peak`` is that of one device in Tera-FLOP/s.
-
-    Returns:
-        ``tflops`` of one device and, where the peak is known, its share ``peak_share`` (0 .. 1).
+    recomputation does not count. ``peak`` is that of one device in Tera-FLOP/s. Returns ``tflops`` of one device and,
+    where the peak is known, its share ``peak_share`` (0 .. 1).
     """
     tflops = 3 * forward_flops * images_per_second / devices / 1e12
     return {"tflops": tflops} | ({"peak_share": tflops / peak} if peak else {})

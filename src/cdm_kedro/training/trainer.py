@@ -198,8 +198,7 @@ class Trainer(Loop):
     def after_step(self) -> None:
         """Give up after too many skipped steps, and score the average when that is due.
 
-        Raises:
-            NonFiniteError: too many steps in a row were skipped; the state is saved.
+        Raises NonFiniteError if too many steps in a row were skipped; the state is saved.
         """
         if self.skipped[0] >= self.training.max_nonfinite:
             self.save(wait=True)

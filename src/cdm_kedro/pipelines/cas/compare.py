@@ -6,13 +6,12 @@ from typing import Any
 def compare(classes: list[str], **parts: Any) -> dict[str, Any]:
     """Make the table and the pictures of all resolutions.
 
+    Returns ``table``, and for each resolution the PNG files ``comparison_<resolution>``, ``best_<resolution>`` and
+    ``worst_<resolution>``.
+
     Args:
         parts: for each resolution the scores ``real_<resolution>`` and ``generated_<resolution>``, and the npz
             ``samples_<resolution>``.
-
-    Returns:
-        ``table``, and for each resolution the PNG files ``comparison_<resolution>``, ``best_<resolution>`` and
-        ``worst_<resolution>``.
     """
     from cdm_kedro.studies.cas.results import cas_table, draw_classes, draw_comparison
     from cdm_kedro.tracking.scratch import scratch_dir

@@ -14,8 +14,7 @@ def train_classifier(
 ) -> dict[str, Any]:
     """Train a ResNet on real training images and test it on real validation images (FFCV files).
 
-    Returns:
-        ``model`` (safetensors), ``card`` (its accuracy) and ``curve``.
+    Returns ``model`` (safetensors), ``card`` (its accuracy) and ``curve``.
     """
     from cdm_kedro.studies.classifier import train_classifier
     from cdm_kedro.tracking.scratch import scratch_dir

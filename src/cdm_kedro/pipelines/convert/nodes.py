@@ -13,14 +13,11 @@ def make_convert(stage: str) -> Callable[..., dict[str, Any]]:
     def convert(pretrained: Path, params: PretrainedModelParams) -> dict[str, Any]:
         """Convert published weights instead of training.
 
+        Returns ``model`` (safetensors, float32) and ``card``. Raises ConversionError if the file holds another network;
+        the message lists names and shapes.
+
         Args:
             params: of the model; the network that they describe must be the file's.
-
-        Returns:
-            ``model`` (safetensors, float32) and ``card``.
-
-        Raises:
-            ConversionError: the file holds another network; the message lists names and shapes.
         """
         from cdm_kedro.model.pretrained import convert_file
         from cdm_kedro.tracking.git import commit

@@ -11,9 +11,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Compare the samples (npz ``samples_<resolution>``) with training and validation images at every resolution.
 
-    Returns:
-        ``metrics``, see :func:`cdm_kedro.evaluation.evaluate.evaluate_cascade`, and ``single_images``, an npz for the
-        report's pictures.
+    Returns ``metrics``, see :func:`cdm_kedro.evaluation.evaluate.evaluate_cascade`, and ``single_images``, an npz for
+    the report's pictures.
     """
     from cdm_kedro.evaluation.evaluate import evaluate_cascade
     from cdm_kedro.evaluation.extractors.make import make_extractor

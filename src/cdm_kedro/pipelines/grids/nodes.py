@@ -8,8 +8,7 @@ from cdm_kedro.params.sampling import GridsParams
 def draw_grids(classes: list[str], params: GridsParams, **samples: Path) -> dict[str, Path]:
     """Draw one PNG for each ``samples_<resolution>``, with a row for each class.
 
-    Returns:
-        ``grid_<resolution>``: the picture's path.
+    Returns ``grid_<resolution>``: the picture's path.
     """
     import numpy as np
 

@@ -8,9 +8,8 @@ from cdm_kedro.params.evaluation import EvaluateParams
 def make_reference(params: EvaluateParams, **betons: Path) -> dict[str, Path]:
     """Compute the statistics of real images, once for each data set, size and extractor.
 
-    Returns:
-        ``reference``: npz with the statistics of each file (see ``write_reference``). ``train_features``: npy (N, D)
-        float16, the features of all training images at the largest size, for the search of nearest neighbours.
+    Returns ``reference``: npz with the statistics of each file (see ``write_reference``). ``train_features``: npy (N,
+    D) float16, the features of all training images at the largest size, for the search of nearest neighbours.
     """
     from cdm_kedro.evaluation.extractors.make import make_extractor
     from cdm_kedro.evaluation.reference import write_reference

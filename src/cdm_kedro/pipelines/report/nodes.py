@@ -33,8 +33,7 @@ def report(
 def draw_single_images(single_images: Path, samples: Path, train: Path, metrics: dict[str, Any]) -> dict[str, Path]:
     """Draw the single images that the stage ``evaluate`` chose (``single_images``, npz) at the largest size.
 
-    Returns:
-        ``neighbours`` and ``realism``: PNG files that hold their captions.
+    Returns ``neighbours`` and ``realism``: PNG files that hold their captions.
     """
     import numpy as np
 

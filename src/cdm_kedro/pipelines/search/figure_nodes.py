@@ -9,11 +9,7 @@ def make_draw(search: str) -> Callable[[str, dict[str, Any]], Path]:
     """Make the drawing node of a search."""
 
     def draw(table: str, best: dict[str, Any]) -> Path:
-        """Draw the table of a search.
-
-        Returns:
-            PNG.
-        """
+        """Draw the table of a search. Returns PNG."""
         from cdm_kedro.files.table import from_csv
         from cdm_kedro.studies.search.figures import FIGURES
         from cdm_kedro.tracking.scratch import scratch_dir

@@ -20,12 +20,11 @@ def search_truncation(
 ) -> dict[str, Any]:
     """Score a model at every s: truncated, non-truncated, and conditioned on real images.
 
+    Returns ``table`` (CSV, with the paper's Table 3 beside) and ``best`` (s and truncated).
+
     Args:
         inputs: ``<model>_model``, lowest first, and ``train_<resolution>`` and ``val_<resolution>`` FFCV files of the
             low resolution.
-
-    Returns:
-        ``table`` (CSV, with the paper's Table 3 beside) and ``best`` (s and truncated).
     """
     from cdm_kedro.evaluation.paper import TABLE_3
     from cdm_kedro.studies.search.points import truncation_points
@@ -42,8 +41,7 @@ def search_steps(
 ) -> dict[str, Any]:
     """Score a model at every number of reverse steps (Figure 8).
 
-    Returns:
-        ``table`` (CSV) and ``best`` (steps, with the schedule that they were found with).
+    Returns ``table`` (CSV) and ``best`` (steps, with the schedule that they were found with).
     """
     from cdm_kedro.studies.search.points import steps_points
 
@@ -55,8 +53,7 @@ def search_schedule(
 ) -> dict[str, Any]:
     """Score a model with every inference schedule (section 4.4).
 
-    Returns:
-        ``table`` (CSV) and ``best`` (schedule, end points and steps).
+    Returns ``table`` (CSV) and ``best`` (schedule, end points and steps).
     """
     from cdm_kedro.studies.search.points import schedule_points
 

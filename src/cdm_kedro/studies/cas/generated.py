@@ -12,8 +12,7 @@ from cdm_kedro.evaluation.sources import NpzSource
 def samples_to_beton(samples: Path, path: Path, classes: list[str]) -> None:
     """Write samples with labels as a raw FFCV file; if the file is there already, it stays.
 
-    Raises:
-        SourceError: There are no labels, or labels of other classes, or a class has no sample.
+    Raises SourceError if there are no labels, or labels of other classes, or a class has no sample.
     """
     source = NpzSource(samples)
     if source.labels is None:

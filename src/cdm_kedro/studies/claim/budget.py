@@ -13,9 +13,8 @@ def match_compute(
 ) -> dict[str, Any]:
     """Count the floating-point operations of training, and match them.
 
-    Returns:
-        ``steps`` of the single model; by name of the ``models`` their parameters, operations and images seen; and the
-        ``ratio`` of the single model's operations to the cascade's.
+    Returns ``steps`` of the single model; by name of the ``models`` their parameters, operations and images seen; and
+    the ``ratio`` of the single model's operations to the cascade's.
     """
 
     def cost(params: TrainedModelParams) -> dict[str, Any]:

@@ -33,12 +33,11 @@ def score_points(
 ) -> tuple[list[Row], Path]:
     """Sample and score the single model and the cascade at every s.
 
+    Returns one row a point, and an npz of the first samples of every point and of their low-resolution inputs.
+
     Args:
         models: weights of the cascade's models, lowest first.
         real: FFCV files ``train_<resolution>`` and ``val_<resolution>`` of the low resolution.
-
-    Returns:
-        One row a point, and an npz of the first samples of every point and of their low-resolution inputs.
     """
     shown = folder / "pictures"
     shown.mkdir(parents=True, exist_ok=True)

@@ -76,9 +76,8 @@ class WithoutClass:
 def sensitivity(source: Source, train: Moments, extractor: Extractor, params: EvaluateParams) -> dict[str, float]:
     """Compare spoiled images with sound ones by their Fréchet distances to the training images.
 
-    Returns:
-        ``sound``, the distance of the sound images, and the ratio of the spoiled images' distance to it for every way
-        of spoiling them.
+    Returns ``sound``, the distance of the sound images, and the ratio of the spoiled images' distance to it for every
+    way of spoiling them.
     """
 
     def distance(images: Source, name: str) -> float:

@@ -77,13 +77,12 @@ def interval(values: Sequence[float] | Float, level: float = LEVEL) -> Interval:
 class Scores:
     """The scores of one metric by point and seed; lower is better.
 
+    Raises ValueError if a seed lacks a point that another seed has.
+
     Args:
         rows: with ``seed``, ``conditioning``, ``s`` and the metric. Generated inputs at s = 0 are called "none", the
             single model "single".
         exact: the scores are published numbers, whose intervals have no width.
-
-    Raises:
-        ValueError: A seed lacks a point that another seed has.
     """
 
     def __init__(self, rows: Iterable[Row], metric: str, exact: bool = False) -> None:
@@ -227,11 +226,8 @@ def combine(by_extractor: Mapping[str, Sequence[Statement]]) -> list[dict[str, A
     """The verdict of all extractors together on every statement.
 
     Extractors disagree if one says that a statement holds and another that it does not. The verdict is undecided if one
-    of them is undecided and none disagree.
-
-    Returns:
-        ``key``, ``text``, ``verdict``, and ``by`` extractor its ``verdict``, ``text``, ``level``, ``differences`` and
-        those ``beside``. Bounds are None if there was one seed.
+    of them is undecided and none disagree. Returns ``key``, ``text``, ``verdict``, and ``by`` extractor its
+    ``verdict``, ``text``, ``level``, ``differences`` and those ``beside``. Bounds are None if there was one seed.
     """
     out = []
     for same in zip(*by_extractor.values(), strict=True):
@@ -264,10 +260,9 @@ def _plain(difference: Difference) -> dict[str, Any]:
 def rank_agreement(a: Scores, b: Scores) -> dict[str, float | None]:
     """How alike two metrics order the points.
 
-    Returns:
-        ``spearman``, the rank correlation of the points' means; ``pairs``, the number of pairs of points that both
-        metrics separate at 95 %; and ``alike``, the share of those that they order alike. A value that does not exist
-        is None.
+    Returns ``spearman``, the rank correlation of the points' means; ``pairs``, the number of pairs of points that both
+    metrics separate at 95 %; and ``alike``, the share of those that they order alike. A value that does not exist is
+    None.
     """
     from scipy import stats
 

@@ -50,16 +50,14 @@ def sweep(
 ) -> SweepResult:
     """Sample and score every point. A point once scored with the same models and settings is not done again.
 
-    Generated low-resolution samples, and their states z_s at every truncated s, are made once and shared by all
-    points. All points use the same noise, so that differences between them are not differences of luck.
+    Generated low-resolution samples, and their states z_s at every truncated s, are made once and shared by all points.
+    All points use the same noise, so that differences between them are not differences of luck. Raises CascadeError if
+    the models do not allow the settings; nothing has been sampled then.
 
     Args:
         models: weights of the searched model and those below it, lowest first.
         real: FFCV files of low-resolution images, where points are conditioned on them.
         on_point: called as ``on_point(point, row, resumed)`` for every point in order.
-
-    Raises:
-        CascadeError: the models do not allow the settings; nothing has been sampled then.
     """
     model, _ = read_description(models[params.stage])
     for point in points:  # now rather than hours later
@@ -123,11 +121,7 @@ def _sample_low(
 
 
 def best_of(rows: list[Row], metric: str) -> Row:
-    """Find the row with the lowest metric among those of generated inputs.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """Find the row with the lowest metric among those of generated inputs. Raises ValueError if there is none."""
     eligible = [row for row in rows if row.get("conditioning") not in ("train", "val")]
     if not eligible:
         raise ValueError("no point is conditioned on generated samples")

@@ -17,8 +17,7 @@ def launch(
 ) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """Train and test, showing a progress bar.
 
-    Returns:
-        Scores (``top1``, ``top5`` in percent, ``per_class`` counts) and the training curve.
+    Returns scores (``top1``, ``top5`` in percent, ``per_class`` counts) and the training curve.
     """
     done = run_worker(RUNS_MODULES[0], job, on_event)
     counts = done["counts"]

@@ -31,15 +31,12 @@ def augment(images: Tensor, min_crop: float, flip: bool, generator: torch.Genera
     """Crop the images at random, resize the crops to the whole, and mirror half of them.
 
     A crop keeps a uniform share of ``min_crop`` .. 1 of the area at a log-uniform aspect ratio of 3/4 .. 4/3, as is
-    usual on ImageNet. Crops are only enlarged, so bilinear interpolation needs no antialiasing.
+    usual on ImageNet. Crops are only enlarged, so bilinear interpolation needs no antialiasing. Returns (B, C, H, H).
 
     Args:
         images: (B, C, H, H) float.
         min_crop: smallest share of the area; 1 does not crop.
         generator: source of the random numbers, on the images' device.
-
-    Returns:
-        (B, C, H, H).
     """
     uniforms = torch.rand(len(images), 5, device=images.device, generator=generator)
     mirror = torch.where((uniforms[:, 0] < 0.5) & flip, -1.0, 1.0)
@@ -107,11 +104,7 @@ class ClassifierTrainer(Loop):
         self.step += 1
 
     def measure(self) -> dict[str, float]:
-        """Return the mean loss since the last call.
-
-        Raises:
-            DivergedError: the loss is not finite.
-        """
+        """Return the mean loss since the last call. Raises DivergedError if the loss is not finite."""
         if self.world.size > 1:
             dist.all_reduce(self.total)
         total, steps = self.total.tolist()
