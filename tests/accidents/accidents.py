@@ -44,7 +44,7 @@ OUTPUTS = {
     "sample": "07_model_output/samples_*.npz",
 }
 CODE = {
-    "preprocess": ("data/crop.py", "STORED_SIDE = 256"),
+    "preprocess": ("data/preprocess.py", "_JOB = 32"),
     "base32": ("training/trainer.py", "from __future__ import annotations\n"),
     "sample": ("sampling/cascade.py", "from __future__ import annotations\n"),
 }

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from cdm_kedro.data.beton import read_beton
+from cdm_kedro.data.crop import crops, decode
 from cdm_kedro.data.preprocess import BadImagesError, preprocess_folder
 from cdm_kedro.data.resample import downsample
 from cdm_kedro.files.hashes import sha256
@@ -28,6 +29,19 @@ def test_files_agree_with_the_pictures_and_each_other(image_folder: Path, betons
         lower, lower_labels = read_beton(betons[f"train_{resolution}"])
         assert np.array_equal(lower_labels, labels)
         assert np.array_equal(lower, downsample(planes, resolution).permute(0, 2, 3, 1).numpy())
+
+
+@pytest.mark.parametrize("resize", ["bilinear", "guided_diffusion"])
+def test_every_stored_size_is_made_as_asked(image_folder: Path, tmp_path: Path, resize: str) -> None:
+    params = PreprocessParams(resize=resize, resolutions=(64, 32), workers=1)
+    made = preprocess_folder(image_folder, tmp_path, params)
+    paths = sorted((image_folder / "val").rglob("*.png"))
+    for side in (64, 32):
+        found = {image.tobytes() for image in read_beton(made["files"][f"val_{side}"])[0]}
+        wanted = {crops(decode(path, True), resize, [side])[side].tobytes() for path in paths}
+        assert found == wanted and len(found) == len(paths)
+    named = {"bilinear": "BigGAN-PyTorch", "guided_diffusion": "guided-diffusion"}[resize]
+    assert named in made["data_card"]["crop"]["resize"]
 
 
 def test_bytes_are_reproducible(image_folder: Path, betons: dict[str, Path], tmp_path: Path) -> None:

@@ -57,8 +57,7 @@ def _draw(folder: Any, samples: Any, seen: Any, sheet: Path) -> None:
     """Draw the first images of each class, or of twenty of them."""
     import numpy as np
 
-    from cdm_kedro.data.crop import centre_crop, decode
-    from cdm_kedro.data.resample import downsample_numpy
+    from cdm_kedro.data.crop import crops, decode
     from cdm_kedro.sampling.grids import draw_grid
 
     chosen: dict[int, list[str]] = {}
@@ -68,7 +67,5 @@ def _draw(folder: Any, samples: Any, seen: Any, sheet: Path) -> None:
     labels = sorted(chosen)
     labels = [labels[i] for i in np.linspace(0, len(labels) - 1, min(20, len(labels))).round().astype(int)]
     shown = [(path, label) for label in labels for path in chosen[label]]
-    crops = [centre_crop(decode(folder.root / path, apply_exif_rotation=True), "area") for path, _ in shown]
-    draw_grid(
-        downsample_numpy(np.stack(crops), _TILE), np.array([y for _, y in shown]), folder.classes, _COLUMNS, sheet
-    )
+    tiles = [crops(decode(folder.root / path, apply_exif_rotation=True), "area", [_TILE])[_TILE] for path, _ in shown]
+    draw_grid(np.stack(tiles), np.array([label for _, label in shown]), folder.classes, _COLUMNS, sheet)

@@ -1,4 +1,4 @@
-"""From an image file to the square 256-pixel crop (BigGAN's centre crop, paper section 4)."""
+"""From an image file to its centre square at every size (BigGAN's crop, paper section 4)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cdm_kedro.data.resample import pyramid
 from cdm_kedro.errors import CdmError
+from cdm_kedro.params.data import CROP_SIDE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from PIL import Image
     from scipy.sparse import csr_matrix
 
-STORED_SIDE = 256
 _KINDS = {"1": "greyscale", "L": "greyscale", "CMYK": "cmyk", "P": "palette"}
 _STRIP = 128  # rows at once, so that they stay in the processor's cache
 
@@ -89,29 +92,44 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
     return np.asarray(image.convert("RGB"))
 
 
-def centre_crop(image: Decoded, resize: str) -> NDArray[np.uint8]:
-    """Centre square of the short side, resampled to (256, 256, 3) uint8.
+def crops(image: Decoded, resize: str, sides: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+    """Centre square of the short side, resampled to several sizes.
 
-    ``resize`` is "area" (exact area mean; bicubic upwards) or "guided_diffusion" (box halvings, then bicubic, then
-    crop: what ADM's reference statistics used). An image with a short side below 256 gains the note "upsampled".
+    An image with a short side below 256 gains the note "upsampled".
+
+    Args:
+        image: to crop.
+        resize: "area" is the exact area mean, at sizes below 256 the rounded mean over blocks of the 256-pixel square;
+            images below 256 pixels are reduced to lower sizes directly, and enlarged by bicubic interpolation.
+            "bilinear" is Pillow's filter from the square to each size, as in BigGAN-PyTorch. "guided_diffusion" is
+            ADM's way to each size: halvings, bicubic, then the crop.
+        sides: 256 divided by powers of two.
+
+    Returns:
+        Each size to (side, side, 3) uint8.
     """
     height, width = image.pixels.shape[:2]
     short = min(height, width)
-    if short < STORED_SIDE:
+    if short < CROP_SIDE:
         image.notes.append("upsampled")
     if resize == "guided_diffusion":
-        return _guided_diffusion(image.pixels)
+        return {side: _guided_diffusion(image.pixels, side) for side in sides}
     top, left = round((height - short) / 2), round((width - short) / 2)
     square = image.pixels[top : top + short, left : left + short]
-    if short == STORED_SIDE:
-        return np.ascontiguousarray(square)
+    if resize == "bilinear":
+        return {side: _bilinear(square, side) for side in sides}
     import cv2
 
-    if short < STORED_SIDE:
-        return cv2.resize(square, (STORED_SIDE, STORED_SIDE), interpolation=cv2.INTER_CUBIC)
-    if short % STORED_SIDE == 0 or not _area_mean_is_opencvs():
-        return cv2.resize(square, (STORED_SIDE, STORED_SIDE), interpolation=cv2.INTER_AREA)
-    return cv2.convertScaleAbs(_area_mean(square))
+    if short < CROP_SIDE:
+        filters = {side: cv2.INTER_AREA if side < short else cv2.INTER_CUBIC for side in sides}
+        return {side: cv2.resize(square, (side, side), interpolation=own) for side, own in filters.items()}
+    if short == CROP_SIDE:
+        square = np.ascontiguousarray(square)
+    elif short % CROP_SIDE == 0 or not _area_mean_is_opencvs():
+        square = cv2.resize(square, (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_AREA)
+    else:
+        square = cv2.convertScaleAbs(_area_mean(square))
+    return pyramid(square, sides)
 
 
 @lru_cache(maxsize=1024)
@@ -119,9 +137,9 @@ def _area_weights(side: int) -> csr_matrix:
     """(256, side) share of each pixel of a row in each pixel of the result, as OpenCV's INTER_AREA has it."""
     from scipy.sparse import csr_matrix
 
-    scale = side / STORED_SIDE
+    scale = side / CROP_SIDE
     shares: list[tuple[int, int, float]] = []
-    for pixel in range(STORED_SIDE):
+    for pixel in range(CROP_SIDE):
         begin = pixel * scale
         end, width = begin + scale, min(scale, side - begin)
         last = min(math.floor(end), side - 1)
@@ -132,7 +150,7 @@ def _area_weights(side: int) -> csr_matrix:
         if end - last > 1e-3:
             shares.append((pixel, last, min(end - last, 1.0, width) / width))
     rows, columns, values = zip(*shares, strict=True)
-    return csr_matrix((np.array(values, np.float32), (rows, columns)), shape=(STORED_SIDE, side))
+    return csr_matrix((np.array(values, np.float32), (rows, columns)), shape=(CROP_SIDE, side))
 
 
 def _area_mean(square: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -143,12 +161,12 @@ def _area_mean(square: NDArray[np.uint8]) -> NDArray[np.float32]:
     import cv2
 
     side, weights = len(square), _area_weights(len(square))
-    rows = np.empty((side, STORED_SIDE, 3), np.float32)
+    rows = np.empty((side, CROP_SIDE, 3), np.float32)
     for at in range(0, side, _STRIP):
         strip = square[at : at + _STRIP]
         columns = cv2.transpose(strip).astype(np.float32).reshape(side, -1)
-        cv2.transpose((weights @ columns).reshape(STORED_SIDE, len(strip), 3), dst=rows[at : at + _STRIP])
-    return (weights @ rows.reshape(side, -1)).reshape(STORED_SIDE, STORED_SIDE, 3)
+        cv2.transpose((weights @ columns).reshape(CROP_SIDE, len(strip), 3), dst=rows[at : at + _STRIP])
+    return (weights @ rows.reshape(side, -1)).reshape(CROP_SIDE, CROP_SIDE, 3)
 
 
 @lru_cache(maxsize=1)
@@ -157,18 +175,24 @@ def _area_mean_is_opencvs() -> bool:
     import cv2
 
     probe = np.random.default_rng(0).integers(0, 256, (375, 375, 3)).astype(np.uint8)
-    theirs = cv2.resize(probe.astype(np.float32), (STORED_SIDE, STORED_SIDE), interpolation=cv2.INTER_AREA)
+    theirs = cv2.resize(probe.astype(np.float32), (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_AREA)
     return np.array_equal(_area_mean(probe), theirs)
 
 
-def _guided_diffusion(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _bilinear(square: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(square).resize((side, side), Image.Resampling.BILINEAR))
+
+
+def _guided_diffusion(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     from PIL import Image
 
     image = Image.fromarray(pixels)
-    while min(image.size) >= 2 * STORED_SIDE:
+    while min(image.size) >= 2 * side:
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
-    scale = STORED_SIDE / min(image.size)
+    scale = side / min(image.size)
     image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
     array = np.asarray(image)
-    top, left = (array.shape[0] - STORED_SIDE) // 2, (array.shape[1] - STORED_SIDE) // 2
-    return np.ascontiguousarray(array[top : top + STORED_SIDE, left : left + STORED_SIDE])
+    top, left = (array.shape[0] - side) // 2, (array.shape[1] - side) // 2
+    return np.ascontiguousarray(array[top : top + side, left : left + side])

@@ -9,8 +9,9 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from cdm_kedro.data.crop import STORED_SIDE, BadImage, decode
+from cdm_kedro.data.crop import BadImage, decode
 from cdm_kedro.data.image_folder import FolderError, ImageFolder, Sample
+from cdm_kedro.params.data import CROP_SIDE
 from cdm_kedro.processes.pool import shared_out
 
 THIN = 100
@@ -97,9 +98,9 @@ def report(folder: ImageFolder, seen: dict[str, Seen]) -> Iterator[str]:
         yield f"formats: {_counted(image.format for image in good.values())}"
         notes = _counted(note for image in good.values() for note in image.notes)
         yield f"converted when read (alpha is laid over white): {notes or 'none'}"
-        small = sum(side < STORED_SIDE for side in sides)
+        small = sum(side < CROP_SIDE for side in sides)
         if small:
-            yield f"warning: {small} images have a short side below {STORED_SIDE} pixels and are enlarged"
+            yield f"warning: {small} images have a short side below {CROP_SIDE} pixels and are enlarged"
     yield from folder.left_out_lines()
     thin = [folder.classes[label] for label in order if first[label] < THIN]
     if thin:

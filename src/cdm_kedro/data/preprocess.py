@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cdm_kedro.data.beton_writer import BetonLayout, keep_images, new_beton, write_at
-from cdm_kedro.data.crop import STORED_SIDE, BadImage, centre_crop, decode
+from cdm_kedro.data.crop import BadImage, crops, decode
 from cdm_kedro.data.image_folder import ImageFolder, Sample, scan
-from cdm_kedro.data.resample import pyramid
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.files.hashes import sha256
 from cdm_kedro.files.space import disk_full_explained
-from cdm_kedro.params.data import PreprocessParams
+from cdm_kedro.params.data import CROP_SIDE, PreprocessParams
 from cdm_kedro.processes.pool import shared_out
 
 if TYPE_CHECKING:
@@ -31,6 +30,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _JOB = 32  # images that a process takes at once
+_RESIZE = {
+    "area": "cv2 INTER_AREA, lower sizes the rounded mean over its blocks; below 256 INTER_AREA down, INTER_CUBIC up",
+    "bilinear": "Pillow's bilinear from the square to each size, as BigGAN-PyTorch",
+    "guided_diffusion": "as guided-diffusion, each size from the image",
+}
 
 
 class BadImagesError(CdmError, RuntimeError):
@@ -65,7 +69,7 @@ def _convert(root: Path, params: PreprocessParams, job: _Job) -> _Found:
         for index, path in enumerate(job.paths, job.first):
             try:
                 image = decode(root / path, params.apply_exif_rotation)
-                sizes = pyramid(centre_crop(image, params.resize), list(job.files))
+                sizes = crops(image, params.resize, list(job.files))
             except Exception as error:  # all that a file can cause; the parent decides
                 found.bad[path] = str(error) if isinstance(error, BadImage) else f"{type(error).__name__}: {error}"
                 continue
@@ -104,8 +108,8 @@ class _Split:
         self.samples: list[Sample] = [listed[i] for i in order]
         self.labels = np.array([sample.label for sample in self.samples], np.int64)
         self.name, self.params, self.root = name, params, folder.root / name
-        # The crops are always stored: every size is made from them, and the data card has their hash.
-        sides = sorted({STORED_SIDE, *params.resolutions}, reverse=True)
+        # The largest crops are always stored: the data card has their hash, by which models know the same images.
+        sides = sorted({CROP_SIDE, *params.resolutions}, reverse=True)
         self.files = {side: out / f"{name}_{side}.beton" for side in sides}
         self.record = out / f"{name}.json"
         self.found, self.hashes = _Found({}, Counter()), dict[int, str]()
@@ -219,10 +223,9 @@ def _data_card(folder: ImageFolder, source_hash: str, splits: list[_Split], para
             **({"left_out": folder.left_out} if folder.left_out else {}),
         },
         "crop": {
-            "side": STORED_SIDE,
+            "side": CROP_SIDE,
             "square": "centre of the short side",
-            "resize": "cv2 INTER_AREA, INTER_CUBIC below 256" if params.resize == "area" else "guided-diffusion",
-            "lower_sizes": "mean over blocks of the 256 crop, rounded",
+            "resize": _RESIZE[params.resize],
             "apply_exif_rotation": params.apply_exif_rotation,
         },
         "betons": {},
@@ -236,7 +239,7 @@ def _data_card(folder: ImageFolder, source_hash: str, splits: list[_Split], para
                 "num_samples": len(split.good),
                 "resolution": resolution,
                 "sha256": split.hashes[resolution],
-                "source_sha256": split.hashes[STORED_SIDE],  # of the crops that every size is made from
+                "source_sha256": split.hashes[CROP_SIDE],  # of the largest crops: equal where the images are
             }
         counts = np.bincount(split.labels[split.good], minlength=len(folder.classes))
         card["per_class"][split.name] = {name: int(n) for name, n in zip(folder.classes, counts, strict=True)}

@@ -109,13 +109,13 @@ class FolderSource:
     """
 
     def __init__(self, path: Path, size: int | None = None) -> None:
-        from cdm_kedro.data.crop import STORED_SIDE
         from cdm_kedro.data.image_folder import EXTENSIONS
+        from cdm_kedro.params.data import CROP_SIDE
 
         if not path.is_dir():
             raise SourceError(f"{path}: no such folder")
-        if size is not None and (size < 1 or STORED_SIDE % size):
-            raise SourceError(f"size {size} does not divide {STORED_SIDE}, the side of the crops; use 32, 64, 128, 256")
+        if size is not None and (size < 1 or CROP_SIDE % size):
+            raise SourceError(f"size {size} does not divide {CROP_SIDE}, the side of the crops; use 32, 64, 128, 256")
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS and not p.name.startswith("."))
         if not files:
             raise SourceError(f"{path}: holds no images ({', '.join(EXTENSIONS)})")
@@ -129,8 +129,7 @@ class FolderSource:
         return FolderSource, (self.path, self.size)
 
     def _one(self, index: int) -> Images:
-        from cdm_kedro.data.crop import BadImage, centre_crop, decode
-        from cdm_kedro.data.resample import downsample_numpy
+        from cdm_kedro.data.crop import BadImage, crops, decode
 
         path = self.files[index]
         try:
@@ -139,7 +138,7 @@ class FolderSource:
             raise SourceError(f"{path}: {error}") from None
         if self.size is None:
             return image.pixels
-        return downsample_numpy(centre_crop(image, "area")[None], self.size)[0]
+        return crops(image, "area", [self.size])[self.size]
 
     def read(self, indices: Sequence[int]) -> Images:
         """Images (B, H, W, 3), uint8."""

@@ -11,7 +11,7 @@ from cdm_kedro.params.base import Params
 RESOLUTIONS: tuple[int, ...] = (32, 64, 128, 256)
 """Sizes that preprocessing stores unless told otherwise, in pixels (paper section 4.1)."""
 CROP_SIDE = 256
-"""Side of the crop that every smaller size is made from."""
+"""Side of the largest crop, which is always stored: it identifies the images."""
 
 
 class EmbeddedParams(Params):
@@ -30,8 +30,8 @@ class EmbeddedParams(Params):
 class PreprocessParams(Params):
     """How images are cropped (as BigGAN does) and stored in FFCV files of raw pixels."""
 
-    resize: Literal["area", "guided_diffusion"] = Field(
-        "area", description="filter from the square crop to 256 px: exact area mean, or OpenAI guided-diffusion's"
+    resize: Literal["area", "bilinear", "guided_diffusion"] = Field(
+        "area", description="filter to every size: exact area mean, BigGAN-PyTorch's or OpenAI guided-diffusion's"
     )
     on_bad_image: Literal["fail", "skip"] = "fail"
     apply_exif_rotation: bool = True
