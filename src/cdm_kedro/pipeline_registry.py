@@ -9,7 +9,7 @@ from kedro.utils import find_kedro_project
 
 from cdm_kedro.params.cascade import read_cascade
 from cdm_kedro.pipelines.cascade import cascade_stages
-from cdm_kedro.pipelines.extras import extra_stages
+from cdm_kedro.pipelines.extras import FIGURES, extra_stages
 from cdm_kedro.pipelines.wiring import Stages
 
 loaded: tuple[Path, str | None] | None = None
@@ -46,7 +46,7 @@ def by_stage(pipeline: Pipeline) -> list[tuple[str, list[Node]]]:
 
 
 def _needed(pipeline: Pipeline, stages: Stages) -> Pipeline:
-    """The stages of the cascade that a pipeline needs, directly or not: `dvc repro` brings those up to date too."""
+    """The stages that a pipeline needs, directly or not: `dvc repro` brings those up to date too."""
     needed, wanted = Pipeline([]), pipeline.inputs()
     for stage in reversed(stages.values()):
         if wanted & stage.all_outputs():
@@ -59,8 +59,11 @@ def register_pipelines() -> dict[str, Pipeline]:
     cascade = read_cascade(*configuration())
     stages = cascade_stages(cascade)
     whole = sum(stages.values(), Pipeline([]))
+    beside = extra_stages(cascade)
+    every = Stages({**stages, **{stage: part for parts in beside.values() for stage, part in parts.items()}})
     extras: dict[str, Pipeline] = {}
-    for name, parts in extra_stages(cascade).items():
+    for name, parts in beside.items():
         extra = sum(parts.values(), Pipeline([]))
-        extras |= {**parts, name: extra if name in parts else extra + _needed(extra, stages)}
-    return {"__default__": whole, "cascade": whole, **stages, **extras}
+        extras |= {**parts, name: extra if name in parts else extra + _needed(extra, every)}
+    figures = {figure: extras[name] for figure, name in FIGURES.items() if name in extras}
+    return {"__default__": whole, "cascade": whole, **stages, **extras, **figures}

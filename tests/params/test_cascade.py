@@ -19,7 +19,7 @@ def test_searches_of_another_cascade_are_left_out_and_wrong_ones_named(tmp_path:
         "search_steps",
         "search_schedule",
     ]
-    assert read_cascade(CONF, "baseline64").searches == {}
+    assert read_cascade(CONF, "ablation16to64").searches == {}
     for folder in ("base", "test"):
         (tmp_path / folder).mkdir()
         for file in (CONF / folder).glob("parameters*.yml"):
@@ -161,3 +161,31 @@ def test_a_claim_about_another_cascade_is_not_inherited(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "parameters.yml").write_text(text)
     assert read_cascade(tmp_path, None).claim is not None and read_cascade(tmp_path, "e").claim is None
+
+
+def test_tables_are_of_their_own_environment_and_name_models_that_fit(tmp_path: Path) -> None:
+    row = "table3: {job: {num_samples: 4}, rows: {x: {model: ROW}}}\n"
+
+    def read(more: str, env: str | None = None) -> Any:
+        (tmp_path / "base").mkdir(exist_ok=True)
+        (tmp_path / "e").mkdir(exist_ok=True)
+        (tmp_path / "base/parameters.yml").write_text("cascade: {stages: [a, b]}\n" + TWO + more)
+        (tmp_path / "e/parameters.yml").write_text("cascade: {stages: [a]}\n")
+        return read_cascade(tmp_path, env)
+
+    other = "c: {resolution: 64, low: a, low_resolution: 32, unet: {}}\n"
+    found = read(other + row.replace("ROW", "c"))
+    assert [model.name for model in found.ablations] == ["c"] and [m.name for m in found.chain("c")] == ["a", "c"]
+    assert read(other + row.replace("ROW", "b")).ablations == ()
+    assert read(other + row.replace("ROW", "c"), "e").tables == {}
+    for text, said in (
+        (row.replace("ROW", "d"), "table3.rows.x.model names 'd', but no parameters file has a key 'd'"),
+        (row.replace("ROW", "c") + "c: {resolution: 128, low: b, low_resolution: 64, unet: {}}", "c.resolution is 128"),
+        (row.replace("ROW", "c") + "c: {resolution: 64, low: x, unet: {}}", "c.low is 'x', which is not an earlier"),
+        (row.replace("ROW", "b, s: best"), "table3.rows.x: it asks for what search_truncation found"),
+        (row.replace("ROW", "b, s: 5, truncated: true"), "states is []; it must be the s of the truncated rows, [5]"),
+        (row.replace("x: {", "X-1: {").replace("ROW", "b"), "table3.rows.X-1"),
+    ):
+        with pytest.raises(ParametersError) as error:
+            read(text)
+        assert said in str(error.value) and str(error.value).startswith(str(tmp_path / "base/parameters.yml"))

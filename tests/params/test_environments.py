@@ -22,7 +22,7 @@ from cdm_kedro.params.data import EmbeddedParams, PreprocessParams
 from cdm_kedro.params.evaluation import EvaluateParams, ReportParams
 from cdm_kedro.params.files import read_parameters
 from cdm_kedro.params.model import TrainedModelParams, parse_model
-from cdm_kedro.params.sampling import SampleParams
+from cdm_kedro.params.sampling import ModelSamplingParams, SampleParams, SamplingParams
 from cdm_kedro.params.search import SearchScheduleParams, SearchStepsParams, SearchTruncationParams
 from cdm_kedro.pipelines.claim.budget import match_compute
 from cdm_kedro.sampling.cascade import Cascade
@@ -47,7 +47,7 @@ TYPES = {
 def described(folder: Path, cascade: CascadeShape, values: dict[str, Any]) -> dict[str, Path]:
     """Weights files with descriptions and no weights."""
     out = {}
-    for stage in cascade.models:
+    for stage in (*cascade.models, *cascade.ablations):
         params = parse_model(values[stage.name])
         with torch.device("meta"):
             assert sum(p.numel() for p in build_unet(params, 10).parameters()) > 10_000
@@ -64,7 +64,15 @@ def test_every_environment_builds(env: str, tmp_path: Path, caplog: pytest.LogCa
     assert not cascade.images or set(cascade.resolutions) <= set(cascade.preprocess_resolutions)
     typed = {name: kind.model_validate(values[name]) for name, kind in TYPES.items() if name in values}
     models = described(tmp_path, cascade, values)
-    check_cascade(models, typed["sample"])
+    check_cascade({name: models[name] for name in cascade.names}, typed["sample"])
+    for table in cascade.tables.values():
+        for row in table.rows.values():
+            some = {model.name: models[model.name] for model in cascade.chain(row.model)}
+            stages = {name: ModelSamplingParams() for name in some} | {row.model: row}
+            params = SamplingParams.model_validate({**table.job.model_dump(), "stages": stages})
+            real = {f"{split}_{side}": Path() for split in ("train", "val") for side in cascade.resolutions}
+            check_cascade(some, params, real)
+            assert table.job.num_samples <= typed["sample"].num_samples or row.conditioning != "generated"
     for search, stage in cascade.searches.items():
         chain = [s.name for s in cascade.chain(stage)]
         some = {name: models[name] for name in chain}

@@ -19,11 +19,13 @@ from cdm_kedro.params.data import RESOLUTIONS
 from cdm_kedro.params.explain import not_a_key
 from cdm_kedro.params.files import Parameters, read_globals, read_parameters
 from cdm_kedro.params.sampling import SEARCHES, asked_searches
+from cdm_kedro.params.table import TABLES, TableParams
 
 KEYS = (
     *("cascade", "embedded", "preprocess", "sample", "grids", "evaluate", "report", "cas", "likelihood", "claim"),
     "slurm",
     *SEARCHES,
+    *TABLES,
 )
 """Top-level keys, besides the names of the models."""
 
@@ -83,6 +85,8 @@ class CascadeShape:
         cas_resolutions: sizes at which the Classification Accuracy Score is measured, in pixels.
         reported: pipelines besides the cascade whose results the report shows.
         claim: the parameters of the paper's claim, where the environment tests it.
+        tables: the tables of the paper whose rows are parameters.
+        ablations: models that those rows need beside the cascade's.
     """
 
     models: tuple[ModelShape, ...]
@@ -94,6 +98,8 @@ class CascadeShape:
     cas_resolutions: tuple[int, ...] = ()
     reported: tuple[str, ...] = ()
     claim: ClaimParams | None = None
+    tables: dict[str, TableParams] = field(default_factory=dict)
+    ablations: tuple[ModelShape, ...] = ()
 
     @cached_property
     def resolutions(self) -> tuple[int, ...]:
@@ -107,7 +113,7 @@ class CascadeShape:
 
     def chain(self, name: str) -> tuple[ModelShape, ...]:
         """A model and those below it, lowest first."""
-        model = self.models[self.names.index(name)]
+        model = next(model for model in (*self.models, *self.ablations) if model.name == name)
         return (*(self.chain(model.low) if model.low is not None else ()), model)
 
 
@@ -143,14 +149,25 @@ def read_cascade(conf: Path, env: str | None) -> CascadeShape:
         cas_resolutions=_subset(given, "cas.resolutions", tuple[int, ...], shape.resolutions, "the cascade makes"),
         claim=_claim(given, shape),
     )
+    shape = _with_tables(given, shape)
     there = {"cas": shape.cas_resolutions, "likelihood": True, **shape.searches, "claim": shape.claim}
     known = tuple(name for name, present in there.items() if present)
     return replace(shape, reported=_subset(given, "report.include", tuple[str, ...], known, "it may hold"))
 
 
 def _model(given: Parameters, name: str, below: dict[str, ModelShape]) -> ModelShape:
+    model = _described(given, name, below, "cascade.stages")
+    for other in below.values():
+        if other.resolution == model.resolution:
+            raise given.error(
+                f"{name}.resolution is {model.resolution}, which {other.name} has too; samples are named by their size"
+            )
+    return model
+
+
+def _described(given: Parameters, name: str, below: dict[str, ModelShape], named_in: str) -> ModelShape:
     if given.get(name) is None:
-        raise given.error(f"cascade.stages names {name!r}, but no parameters file has a key {name!r}")
+        raise given.error(f"{named_in} names {name!r}, but no parameters file has a key {name!r}")
     model = ModelShape(
         name,
         given.read(f"{name}.resolution", int),
@@ -167,11 +184,6 @@ def _model(given: Parameters, name: str, below: dict[str, ModelShape]) -> ModelS
             f"{name}.low_resolution is {model.low_resolution!r}, but {model.low} models "
             f"{below[model.low].resolution}-pixel images"
         )
-    for other in below.values():
-        if other.resolution == model.resolution:
-            raise given.error(
-                f"{name}.resolution is {model.resolution}, which {other.name} has too; samples are named by their size"
-            )
     return model
 
 
@@ -248,3 +260,23 @@ def _claim(given: Parameters, shape: CascadeShape) -> ClaimParams | None:
     except ClaimError as error:
         raise given.error(str(error)) from None
     return claim
+
+
+def _with_tables(given: Parameters, shape: CascadeShape) -> CascadeShape:
+    """Add the tables, and the models that their rows need; inherited tables are about another cascade."""
+    tables: dict[str, TableParams] = {}
+    cascade = {model.name: model for model in shape.models}
+    beside: dict[str, ModelShape] = {}
+    for key in TABLES:
+        if given.get(key) is None or _inherited(given, key):
+            continue
+        tables[key] = given.read(key, TableParams)
+        for name, row in tables[key].rows.items():
+            if row.model not in cascade:
+                beside[row.model] = _described(given, row.model, cascade, f"{key}.rows.{name}.model")
+                if beside[row.model].resolution not in shape.resolutions:
+                    raise given.error(
+                        f"{row.model}.resolution is {beside[row.model].resolution}; a row of {key} is compared with "
+                        f"images of a size that the cascade makes, {list(shape.resolutions)}"
+                    )
+    return replace(shape, tables=tables, ablations=tuple(beside.values()))

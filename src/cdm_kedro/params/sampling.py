@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -85,7 +85,7 @@ class ModelSamplingParams(Params):
         return asked_searches(vars(self))
 
 
-class SamplingParams(Params):
+class JobParams(Params):
     """How many samples a job makes, and on what."""
 
     num_samples: int = Field(ge=1, description="class-balanced over all classes")
@@ -96,17 +96,20 @@ class SamplingParams(Params):
     precision: Precision = "bf16"
     compile: bool | None = Field(None, description="torch.compile; null = on CUDA only")
     devices: int | Literal["auto"] = Field("auto", description="processes on this node; auto = every GPU, or 1 on CPU")
-    stages: dict[str, ModelSamplingParams]
 
     @model_validator(mode="after")
-    def _some(self) -> SamplingParams:
-        if not self.stages:
-            raise ValueError("stages is empty; give sampling settings for every model of the cascade")
+    def _some(self) -> JobParams:
         for key in ("batch_size", "devices"):
             value = getattr(self, key)
             if isinstance(value, int) and value < 1:
                 raise ValueError(f"{key} is {value}; it must be at least 1, or auto")
         return self
+
+
+class SamplingParams(JobParams):
+    """A job, and how each model of the cascade is sampled."""
+
+    stages: Annotated[dict[str, ModelSamplingParams], Field(min_length=1)]
 
 
 class SampleParams(SamplingParams):

@@ -1,10 +1,11 @@
 """Wiring of the cascade, from images to the report: every stage with the datasets that it takes and makes."""
 
-from cdm_kedro.params.cascade import CascadeShape
+from collections.abc import Iterable
+
+from cdm_kedro.params.cascade import CascadeShape, ModelShape
 from cdm_kedro.pipelines.convert.nodes import make_convert
 from cdm_kedro.pipelines.embedded.nodes import generate_embedded
 from cdm_kedro.pipelines.evaluate.nodes import evaluate
-from cdm_kedro.pipelines.extras import CAS_PICTURES
 from cdm_kedro.pipelines.grids.nodes import draw_grids
 from cdm_kedro.pipelines.preprocess.nodes import preprocess
 from cdm_kedro.pipelines.reference.nodes import make_reference
@@ -13,7 +14,7 @@ from cdm_kedro.pipelines.report.nodes import draw_single_images, report
 from cdm_kedro.pipelines.sample.nodes import sample_cascade
 from cdm_kedro.pipelines.train.nodes import make_train
 from cdm_kedro.pipelines.train.selecting import make_selecting_train
-from cdm_kedro.pipelines.wiring import Stages, parts, real_images, same
+from cdm_kedro.pipelines.wiring import CAS_PICTURES, Stages, parts, real_images, same
 
 
 def cascade_stages(cascade: CascadeShape) -> Stages:
@@ -26,7 +27,7 @@ def cascade_stages(cascade: CascadeShape) -> Stages:
         inputs = same("images", *["embedded_images"] * cascade.embedded) | {"params": "params:preprocess"}
         outputs = real_images(*cascade.preprocess_resolutions) | same("classes", "data_card")
         stages.add("preprocess", "preprocess_images", preprocess, inputs, outputs, "data")
-    _add_models(stages, cascade)
+    add_models(stages, cascade.models)
     _add_sampling(stages, cascade)
     if cascade.images:
         _add_evaluation(stages, cascade)
@@ -34,8 +35,9 @@ def cascade_stages(cascade: CascadeShape) -> Stages:
     return stages
 
 
-def _add_models(stages: Stages, cascade: CascadeShape) -> None:
-    for model in cascade.models:
+def add_models(stages: Stages, models: Iterable[ModelShape]) -> None:
+    """Add a stage for each model, in which it is trained, or converted from published weights."""
+    for model in models:
         name, kind = model.name, "base" if model.low is None else "super_resolution"
         inputs = {"params": f"params:{name}"}
         if model.pretrained:

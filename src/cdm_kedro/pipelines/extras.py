@@ -8,6 +8,7 @@ from kedro.pipeline import Node, Pipeline
 from cdm_kedro.params.cascade import CascadeShape
 from cdm_kedro.pipelines.cas.compare import compare
 from cdm_kedro.pipelines.cas.nodes import make_classify
+from cdm_kedro.pipelines.cascade import add_models
 from cdm_kedro.pipelines.claim.baseline import NAME as BASELINE
 from cdm_kedro.pipelines.claim.baseline import train_baseline
 from cdm_kedro.pipelines.claim.budget import match_compute
@@ -20,9 +21,13 @@ from cdm_kedro.pipelines.external.nodes import make_external_statistics, score_e
 from cdm_kedro.pipelines.likelihood.nodes import likelihood
 from cdm_kedro.pipelines.search.figure_nodes import make_draw
 from cdm_kedro.pipelines.search.nodes import search_schedule, search_steps, search_truncation
-from cdm_kedro.pipelines.wiring import Stages, parts, real_images, same
+from cdm_kedro.pipelines.table.nodes import make_states, score_row
+from cdm_kedro.pipelines.table.write import make_write, write_table1
+from cdm_kedro.pipelines.wiring import CAS_PICTURES, Stages, parts, real_images, same
 
-CAS_PICTURES = ("comparison", "best", "worst")
+FIGURES = {"figure5": "cas", "figure7": "table2", "figure8": "search_steps", "figure9": "cas", "figure10": "cas"}
+"""Figures of the paper, and the pipelines that draw them, which can be asked for by these names too."""
+_TABLE = ("csv", "page")
 _SEARCHES = {function.__name__: function for function in (search_truncation, search_steps, search_schedule)}
 
 
@@ -108,12 +113,55 @@ def claim_stages(cascade: CascadeShape) -> Stages:
     return stages
 
 
+def table_stages(cascade: CascadeShape, key: str) -> Stages:
+    """A table of the paper: a stage for each row, and one that writes them all down."""
+    stages, table, job = Stages(), cascade.tables[key], {"job": f"params:{key}.job"}
+
+    def models(name: str) -> dict[str, str]:
+        return same(*(f"{model.name}_model" for model in cascade.chain(name)))
+
+    written = {"rows": f"params:{key}.rows"}
+    for name, row in table.rows.items():
+        inputs = {**job, "row": f"params:{key}.rows.{name}", "evaluate": "params:evaluate", **same("reference")}
+        _, *low = reversed(cascade.chain(row.model))
+        if low and row.truncated:
+            states = {**job, "states": f"params:{key}.states", "stages": "params:sample.stages", **models(low[0].name)}
+            if f"{key}_states" not in stages:
+                stages.add(f"{key}_states", f"sample_{key}_states", make_states(low[0].name), states, f"{key}_states")
+            inputs["low"] = f"{key}_states"
+        elif low and row.conditioning == "generated":
+            inputs["low"] = f"samples_{low[0].resolution}"
+        elif low:
+            inputs |= same(f"{row.conditioning}_{low[0].resolution}")
+        made = {"scores": f"{key}_row_{name}", "pictures": f"{key}_shown_{name}"}
+        stages.add(f"{key}_{name}", f"score_{key}_{name}", score_row, {**inputs, **models(row.model)}, made, "table")
+        written |= {f"{part}_{name}": dataset for part, dataset in made.items()}
+    stages.add(f"{key}_table", f"write_{key}", make_write(key), written, parts(key, *_TABLE, "pictures"), "table")
+    return stages
+
+
+def table1_stages(cascade: CascadeShape) -> Stages:
+    """Table 1, from the scores of the cascade, and of classifiers where the environment trains them."""
+    stages, inputs = Stages(), same("metrics", *["cas_table"] * bool(cascade.cas_resolutions))
+    stages.add("table1_table", "write_table1", write_table1, inputs, parts("table1", *_TABLE), "table")
+    return stages
+
+
+def ablation_stages(cascade: CascadeShape) -> Stages:
+    """The models that rows of tables need beside the cascade's."""
+    stages = Stages()
+    add_models(stages, cascade.ablations)
+    return stages
+
+
 def extra_stages(cascade: CascadeShape) -> dict[str, Stages]:
     """Name of each extra pipeline of an environment to its stages."""
     if not cascade.images:
         return {}
     extras = {"cas": cas_stages(cascade), "likelihood": likelihood_stages(cascade), "claim": claim_stages(cascade)}
     extras |= {search: search_stages(cascade, search) for search in cascade.searches}
+    extras |= {"ablations": ablation_stages(cascade), "table1": table1_stages(cascade)}
+    extras |= {table: table_stages(cascade, table) for table in cascade.tables}
     return {name: stages for name, stages in extras.items() if stages}
 
 

@@ -5,6 +5,9 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
+CAS_PICTURES = ("comparison", "best", "worst")
+"""What the pipeline `cas` draws at each of its sizes."""
+
 
 class Stages(dict[str, Pipeline]):
     """Stages by name, each after those whose results it takes."""

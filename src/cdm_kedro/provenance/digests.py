@@ -23,6 +23,8 @@ NO_EFFECT = tuple(
     for name in ("cli", "errors", "processes", "provenance", "tracking", "training.progress", "training.speed")
 )
 """Modules and folders that cannot change the bytes of an output: they start, watch, record, name and display."""
+BESIDE = (".j2", ".csv")
+"""Kinds of files that count as code where they lie beside a module under its name: templates and tables."""
 _TYPING = ("typing", "collections.abc", "__future__")
 _SKIPPED = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
 Position = tuple[int, int]
@@ -55,7 +57,7 @@ def source_files(module: str, source: Path) -> list[Path]:
     """Source files whose meaning decides the outputs of a module's nodes.
 
     Imports are read, not run, inside functions too. The ``__init__`` of every package on the way counts, and so do
-    templates that lie beside a module under its name and modules that it starts as processes (``RUNS_MODULES``).
+    what lies beside a module under its name (``BESIDE``) and modules that it starts as processes (``RUNS_MODULES``).
     ``source`` is the folder that holds the package.
     """
     todo, seen, files = [module], set(), set()
@@ -68,7 +70,7 @@ def source_files(module: str, source: Path) -> list[Path]:
         if path is None:  # a name inside a module
             continue
         files.add(path)
-        files.update(path.parent.glob(f"{path.stem}*.j2"))
+        files.update(file for kind in BESIDE for file in path.parent.glob(f"{path.stem}*{kind}"))
         todo += sorted(_imports(path))
         if "." in name:
             todo.append(name.rsplit(".", 1)[0])

@@ -9,7 +9,7 @@ from kedro.io import CatalogProtocol
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.params.files import read_parameters
 from cdm_kedro.pipeline_registry import by_stage, extra_of_stages
-from cdm_kedro.provenance.digests import NODES, digest_name
+from cdm_kedro.provenance.digests import BESIDE, NODES, digest_name
 
 FILES = ("weights", "training.selection.weights", "val_files")
 """Keys of parameters that name a file. A stage that reads such a parameter depends on the file's content too."""
@@ -53,7 +53,10 @@ def out_of_date(root: Path, env: str | None, extras: Iterable[str]) -> bool:
 
 def sources(root: Path) -> list[Path]:
     """Files of code and configuration that a run follows from."""
-    return [*(root / "conf").rglob("*.yml"), *(root / "src").rglob("*.py"), *(root / "src").rglob("*.j2")]
+    return [
+        *(root / "conf").rglob("*.yml"),
+        *(f for kind in (".py", *BESIDE) for f in (root / "src").rglob(f"*{kind}")),
+    ]
 
 
 def refresh(catalog: CatalogProtocol, root: Path, env: str | None, extras: Iterable[str] = ()) -> list[Path]:

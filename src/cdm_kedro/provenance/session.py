@@ -66,7 +66,7 @@ def refuse_unknown(name: str, root: Path, env: str | None) -> None:
 
     from cdm_kedro.params.cascade import read_cascade
     from cdm_kedro.params.files import ParametersError
-    from cdm_kedro.pipelines.extras import extra_stages
+    from cdm_kedro.pipelines.extras import FIGURES, extra_stages
 
     if name in pipelines:
         return
@@ -76,7 +76,7 @@ def refuse_unknown(name: str, root: Path, env: str | None) -> None:
             extras = extra_stages(read_cascade(root / "conf", other))
         except ParametersError:  # a mistake in another environment does not matter here
             continue
-        if name in extras or any(name in stages for stages in extras.values()):
+        if FIGURES.get(name, name) in extras or any(name in stages for stages in extras.values()):
             elsewhere.append(f"--env={other}")
     known = ", ".join(sorted(pipelines))
     where = f"; it exists with {' or '.join(elsewhere)}" if elsewhere else f". There are: {known}"
@@ -124,7 +124,8 @@ class CascadeSession(KedroSession):
             scan(
                 Path(images), loader["parameters"].get("preprocess", {}).get("val_files")
             )  # DVC does not see links to folders and empty classes there: refuse them
-        extras = {extra_of.get(name, name) for name in names if name in extra_of or name in extra_of.values()}
+        asked = [stage for name in names for stage, _ in by_stage(pipelines[name])]
+        extras = {extra_of[stage] for stage in asked if stage in extra_of}
         if not stage_of_dvc() and out_of_date(root, env, extras):
             catalog = self.load_context().catalog
             for path in staleness.alone(lambda: refresh(catalog, root, env, extras)):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cdm_kedro.data.beton import check_beton, read_beton, read_labels
+from cdm_kedro.files.npz import map_npz_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,10 +46,13 @@ class RealImages:
 
 
 class StoredSamples:
-    """A model's samples and states z_s in the shards of a finished sampling job."""
+    """A model's samples and states z_s in the shards of a finished sampling job, or its samples alone in an npz."""
 
     def __init__(self, model: str, folder: Path) -> None:
         self.model, self.folder = model, folder
+        self._merged = map_npz_array(folder, "arr_0") if folder.is_file() else None
+        if self._merged is not None:
+            return
         self.batch_size = int(json.loads((folder / BATCH_FILE).read_text(encoding="utf-8")))
         self._name = ""
         self._shard: dict[str, NDArray[Any]] = {}
@@ -65,6 +69,8 @@ class StoredSamples:
 
     def images(self, labels: Tensor, indices: Tensor) -> Tensor:
         """Read (B, 3, h, w) uint8 finished samples for (B,) sample numbers; their classes are not needed."""
+        if self._merged is not None:
+            return torch.from_numpy(self._merged[indices.cpu().numpy()]).permute(0, 3, 1, 2)
         return self._rows(self.model, indices)
 
     def states(self, s: int, indices: Tensor) -> Tensor:

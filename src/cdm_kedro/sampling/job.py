@@ -48,7 +48,7 @@ class SamplingJob(Params):
     real: dict[str, Path] = Field(default_factory=dict)
     """``train_<resolution>`` and ``val_<resolution>`` FFCV files."""
     stored: tuple[str, Path] | None = None
-    """A model, and the folder of the finished job whose samples of it are used."""
+    """A model, and the folder of the finished job, or the npz, whose samples of it are used."""
     states_at: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     """Model to the values of s whose states z_s are stored beside its samples, as float32."""
     target: str | None = None

@@ -9,7 +9,7 @@ import pytest
 from claim_rows import curves
 from scipy import stats
 
-from cdm_kedro.evaluation.paper import TABLE_2A, TABLE_2B, TABLE_3
+from cdm_kedro.evaluation.paper import PUBLISHED, TABLE_2B, TABLE_3
 from cdm_kedro.files.table import Row
 from cdm_kedro.studies.claim.statements import DISAGREE, MARGIN, Scores, assess, combine, interval, rank_agreement
 
@@ -33,7 +33,7 @@ def test_the_papers_own_tables_bear_out_its_statements() -> None:
         "none": {0: TABLE_2B[0]},
         "truncated": noised,
         "non_truncated": noised,
-        "single": {0: TABLE_2A["more sampling steps"]},
+        "single": {0: PUBLISHED["table2"]["single_more_steps"]},
         "train": TABLE_3["train"],
     }
     found = {statement.key: statement for statement in assess(Scores(published(two_b, 0), "fd", exact=True))}

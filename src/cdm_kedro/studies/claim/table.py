@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cdm_kedro.evaluation.paper import TABLE_2A, TABLE_2B, TABLE_3
+from cdm_kedro.evaluation.paper import PUBLISHED, TABLE_2B, TABLE_3
 from cdm_kedro.files.table import Row
 from cdm_kedro.params.claim import SINGLE
 from cdm_kedro.studies.claim.statements import interval
@@ -21,7 +21,7 @@ def paper_columns(conditioning: str, s: int) -> Row:
     """
     out: Row = dict(zip(PAPER[:3], TABLE_3.get(conditioning, {}).get(s, ()), strict=False))
     if conditioning == SINGLE:
-        out[PAPER[3]] = TABLE_2A["more sampling steps"].fid_train
+        out[PAPER[3]] = PUBLISHED["table2"]["single_more_steps"].fid_train
     elif conditioning in ("none", "non_truncated") and s in TABLE_2B:
         out[PAPER[3]] = TABLE_2B[s].fid_train
     return out

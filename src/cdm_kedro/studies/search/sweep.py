@@ -25,7 +25,7 @@ class SweepResult(NamedTuple):
 
     Attributes:
         rows: for each point in order its axes, its scores, and how consistent its samples are with their input.
-        low_samples: npz of the low-resolution samples that the points share, if there are any.
+        low_samples: npz of the low-resolution samples that the points share, if it made any.
     """
 
     rows: list[Row]
@@ -47,6 +47,7 @@ def sweep(
     folder: Path,
     score: Callable[[Path], Row],
     on_point: Callable[[Point, Row, bool], None] = log_point,
+    stored: tuple[str, Path] | None = None,
 ) -> SweepResult:
     """Sample and score every point. A point once scored with the same models and settings is not done again.
 
@@ -58,20 +59,21 @@ def sweep(
         models: weights of the searched model and those below it, lowest first.
         real: FFCV files of low-resolution images, where points are conditioned on them.
         on_point: called as ``on_point(point, row, resumed)`` for every point in order.
+        stored: the low model, and its samples where another job made them.
     """
     model, _ = read_description(models[params.stage])
     for point in points:  # now rather than hours later
         _refuse_impossible(point, params, models, real)
     folder = folder / _identity(params, models, real)
-    low = _sample_low(points, params, model, models, folder / "low")
+    low = stored or _sample_low(points, params, model, models, folder / "low")
     rows = []
     for number, point in enumerate(points, 1):
         file = folder / "points" / f"{point.name}.json"
         resumed = file.exists()
         if not resumed:
             work = file.with_suffix("")
-            stored = low if point.sampling.conditioning == "generated" else None
-            job = point_job(params, point, models, work, target=params.stage, real=dict(real), stored=stored)
+            given = low if point.sampling.conditioning == "generated" else None
+            job = point_job(params, point, models, work, target=params.stage, real=dict(real), stored=given)
             result = run_job(job, f"{point.name} ({number} of {len(points)})")
             prefix = f"{params.stage}/"
             own = {k.removeprefix(prefix): v for k, v in result.summary.items() if k.startswith(prefix)}
@@ -80,7 +82,8 @@ def sweep(
         row = json.loads(file.read_text(encoding="utf-8"))
         on_point(point, row, resumed)
         rows.append(row)
-    return SweepResult(rows, None if low is None else folder / "low" / f"samples_{model.low_resolution}.npz")
+    made = low is not None and stored is None
+    return SweepResult(rows, folder / "low" / f"samples_{model.low_resolution}.npz" if made else None)
 
 
 def point_job(params: SearchParams, point: Point, models: Mapping[str, Path], folder: Path, **more: Any) -> SamplingJob:

@@ -1,0 +1,1 @@
+"""Nodes that make the paper's tables, row by row."""

@@ -1,0 +1,51 @@
+"""Nodes that make one row of a table, and the states z_s that truncated rows share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cdm_kedro.params.evaluation import EvaluateParams
+from cdm_kedro.params.sampling import JobParams
+from cdm_kedro.params.table import RowParams
+
+
+def score_row(
+    row: RowParams, job: JobParams, evaluate: EvaluateParams, reference: Path, low: Path | None = None, **inputs: Path
+) -> dict[str, Any]:
+    """Sample and score the model of a row; see :func:`cdm_kedro.studies.table.row.score_row`.
+
+    Args:
+        low: npz of the samples of the model below, or for a truncated row the folder with its states z_s.
+        inputs: ``<model>_model``, lowest first, and ``train_<resolution>`` or ``val_<resolution>`` FFCV files.
+
+    Returns:
+        ``scores`` and ``pictures`` (npz of the first samples and of what conditions them).
+    """
+    from cdm_kedro.evaluation.extractors.make import make_extractor
+    from cdm_kedro.sampling.inputs import sort_inputs
+    from cdm_kedro.studies.table.row import score_row
+    from cdm_kedro.tracking.scratch import scratch_dir
+
+    files = sort_inputs(inputs)
+    return score_row(row, job, evaluate, make_extractor(evaluate), reference, low, files, scratch_dir("row"))
+
+
+def make_states(low: str) -> Callable[..., Path]:
+    """The node that samples the model ``low`` and stores its states z_s at some s."""
+
+    def sample_states(job: JobParams, states: list[int], stages: dict[str, Any], **models: Path) -> Path:
+        """Sample it as ``sample.stages`` says; returns a folder: shards with samples and states, and an npz."""
+        from cdm_kedro.params.sampling import SamplingParams
+        from cdm_kedro.sampling.inputs import sort_inputs
+        from cdm_kedro.sampling.job import SamplingJob, run_job
+        from cdm_kedro.tracking.scratch import scratch_dir
+
+        files, folder = sort_inputs(models).models, scratch_dir("states") / "states"
+        settings = {**job.model_dump(), "stages": {name: stages[name] for name in files}}
+        params = SamplingParams.model_validate(settings)
+        made = SamplingJob(folder=folder, models=files, params=params, states_at={low: tuple(states)}, target=low)
+        run_job(made, f"{low}, once for all rows")
+        (folder / "job.json").unlink()  # it names this machine's folders
+        return folder
+
+    return sample_states

@@ -1,0 +1,3 @@
+from tiny_cascade import models, one_thread, real
+
+__all__ = ["models", "one_thread", "real"]
