@@ -182,7 +182,7 @@ def test_tables_are_of_their_own_environment_and_name_models_that_fit(tmp_path: 
         (row.replace("ROW", "d"), "table3.rows.x.model names 'd', but no parameters file has a key 'd'"),
         (row.replace("ROW", "c") + "c: {resolution: 128, low: b, low_resolution: 64, unet: {}}", "c.resolution is 128"),
         (row.replace("ROW", "c") + "c: {resolution: 64, low: x, unet: {}}", "c.low is 'x', which is not an earlier"),
-        (row.replace("ROW", "b, s: best"), "table3.rows.x: it asks for what search_truncation found"),
+        (row.replace("ROW", "b, s: best"), "table3: rows.x asks for what search_truncation found"),
         (row.replace("ROW", "b, s: 5, truncated: true"), "states is []; it must be the s of the truncated rows, [5]"),
         (row.replace("x: {", "X-1: {").replace("ROW", "b"), "table3.rows.X-1"),
     ):

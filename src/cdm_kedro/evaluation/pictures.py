@@ -62,6 +62,11 @@ def tile_rows(rows: Sequence[tuple[str, Images, Sequence[str]]], side: int = 112
     return canvas
 
 
+def draw_rows(rows: Mapping[str, Images], path: Path, caption: str, side: int = 112) -> None:
+    """Draw one row of images (N, H, W, 3) a name; sizes may differ."""
+    save_png(tile_rows([(name, images, [""] * len(images)) for name, images in rows.items()], side), path, caption)
+
+
 def draw_single_images(
     chosen: Mapping[str, Any], samples: Source, train: Source, numbers: Mapping[str, Any], extractor: str, folder: Path
 ) -> dict[str, Path]:

@@ -155,17 +155,7 @@ def read_cascade(conf: Path, env: str | None) -> CascadeShape:
     return replace(shape, reported=_subset(given, "report.include", tuple[str, ...], known, "it may hold"))
 
 
-def _model(given: Parameters, name: str, below: dict[str, ModelShape]) -> ModelShape:
-    model = _described(given, name, below, "cascade.stages")
-    for other in below.values():
-        if other.resolution == model.resolution:
-            raise given.error(
-                f"{name}.resolution is {model.resolution}, which {other.name} has too; samples are named by their size"
-            )
-    return model
-
-
-def _described(given: Parameters, name: str, below: dict[str, ModelShape], named_in: str) -> ModelShape:
+def _model(given: Parameters, name: str, below: dict[str, ModelShape], named_in: str = "cascade.stages") -> ModelShape:
     if given.get(name) is None:
         raise given.error(f"{named_in} names {name!r}, but no parameters file has a key {name!r}")
     model = ModelShape(
@@ -184,6 +174,11 @@ def _described(given: Parameters, name: str, below: dict[str, ModelShape], named
             f"{name}.low_resolution is {model.low_resolution!r}, but {model.low} models "
             f"{below[model.low].resolution}-pixel images"
         )
+    for other in below.values():
+        if other.resolution == model.resolution and named_in == "cascade.stages":
+            raise given.error(
+                f"{name}.resolution is {model.resolution}, which {other.name} has too; samples are named by their size"
+            )
     return model
 
 
@@ -273,7 +268,7 @@ def _with_tables(given: Parameters, shape: CascadeShape) -> CascadeShape:
         tables[key] = given.read(key, TableParams)
         for name, row in tables[key].rows.items():
             if row.model not in cascade:
-                beside[row.model] = _described(given, row.model, cascade, f"{key}.rows.{name}.model")
+                beside[row.model] = _model(given, row.model, cascade, f"{key}.rows.{name}.model")
                 if beside[row.model].resolution not in shape.resolutions:
                     raise given.error(
                         f"{row.model}.resolution is {beside[row.model].resolution}; a row of {key} is compared with "

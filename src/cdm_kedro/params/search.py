@@ -21,6 +21,9 @@ class SearchParams(SamplingParams):
 
     stage: str = Field(description="model whose sampling is searched")
     select: Literal["train", "val"] = Field("train", description="reference of the Fréchet distance that decides")
+    report_samples: PositiveInt | None = Field(
+        None, description="samples with which the best points are scored again (the paper: selects on 10k, reports 50k)"
+    )
 
     @model_validator(mode="after")
     def _decided(self) -> SearchParams:
@@ -52,18 +55,20 @@ class SearchTruncationParams(SearchParams):
         return self
 
 
-class SearchStepsParams(SearchParams):
-    """Score against the number of reverse steps (Figure 8)."""
+class SearchScheduleParams(SearchParams):
+    """Score of inference schedules at every number of reverse steps (section 4.4, Figure 8)."""
 
     steps: Annotated[tuple[PositiveInt, ...], Different] = Field(min_length=1)
-
-
-class SearchScheduleParams(SearchParams):
-    """Score of inference schedules at a fixed number of steps (section 4.4)."""
-
-    steps: int = Field(ge=1)
-    schedules: tuple[InferenceSchedule, ...] = Field(("linear", "quadratic", "log"), min_length=1)
+    schedules: tuple[InferenceSchedule | Literal["train"], ...] = Field(("linear", "quadratic", "log"), min_length=1)
     beta_start: tuple[Beta | None, ...] = Field(
-        (None,), min_length=1, description="grid of end points, null as in sampling; cosine has none"
+        (None,), min_length=1, description="grid of end points, null as in sampling; train and cosine have none"
     )
     beta_end: tuple[Beta | None, ...] = Field((None,), min_length=1)
+
+
+SEARCH_PARAMS: dict[str, type[SearchParams]] = {
+    "search_truncation": SearchTruncationParams,
+    "search_steps": SearchScheduleParams,
+    "search_schedule": SearchScheduleParams,
+}
+"""Each search and its parameters. Steps and schedule are one search; each is asked for by the value that matters."""

@@ -1,7 +1,5 @@
 """Parameters of the paper's tables: rows, each of which samples and scores one model."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
@@ -20,12 +18,6 @@ class RowParams(ModelSamplingParams):
 
     model: str = Field(description="a model of the cascade, or one that the pipeline `ablations` trains beside it")
 
-    @model_validator(mode="after")
-    def _numbers(self) -> RowParams:
-        if self.searched:
-            raise ValueError(f"it asks for what {', '.join(self.searched)} found; a row of a table needs numbers")
-        return self
-
 
 class TableParams(Params):
     """A table."""
@@ -35,16 +27,19 @@ class TableParams(Params):
         (), description="values of s whose z_s are stored for the truncated rows: 4 bytes a value"
     )
     rows: dict[RowName, RowParams] = Field(
-        min_length=1, description="by the name of the paper's row (evaluation/paper.py), where it has one"
+        min_length=1, description="by the name of the paper's row (evaluation/paper.csv), where it has one"
     )
 
     @model_validator(mode="after")
-    def _stored(self) -> TableParams:
+    def _fits(self) -> "TableParams":
+        for name, row in self.rows.items():
+            if row.searched:
+                raise ValueError(f"rows.{name} asks for what {', '.join(row.searched)} found; it needs numbers")
         truncated = [row for row in self.rows.values() if row.truncated]
-        needed = {int(row.s) for row in truncated}
+        needed = {row.s for row in truncated}
         if needed != set(self.states) or len({row.model for row in truncated}) > 1:
             raise ValueError(
-                f"states is {list(self.states)}; it must be the s of the truncated rows, {sorted(needed)}, and they "
-                "must be of one model"
+                f"states is {list(self.states)}; it must be the s of the truncated rows, {sorted(needed, key=str)}, "
+                "and they must be of one model"
             )
         return self

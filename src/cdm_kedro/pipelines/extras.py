@@ -20,7 +20,7 @@ from cdm_kedro.pipelines.claim.sensitivity import try_extractors
 from cdm_kedro.pipelines.external.nodes import make_external_statistics, score_external
 from cdm_kedro.pipelines.likelihood.nodes import likelihood
 from cdm_kedro.pipelines.search.figure_nodes import make_draw
-from cdm_kedro.pipelines.search.nodes import search_schedule, search_steps, search_truncation
+from cdm_kedro.pipelines.search.nodes import make_search
 from cdm_kedro.pipelines.table.nodes import make_states, score_row
 from cdm_kedro.pipelines.table.write import make_write, write_table1
 from cdm_kedro.pipelines.wiring import CAS_PICTURES, Stages, parts, real_images, same
@@ -28,7 +28,6 @@ from cdm_kedro.pipelines.wiring import CAS_PICTURES, Stages, parts, real_images,
 FIGURES = {"figure5": "cas", "figure7": "table2", "figure8": "search_steps", "figure9": "cas", "figure10": "cas"}
 """Figures of the paper, and the pipelines that draw them, which can be asked for by these names too."""
 _TABLE = ("csv", "page")
-_SEARCHES = {function.__name__: function for function in (search_truncation, search_steps, search_schedule)}
 
 
 def likelihood_stages(cascade: CascadeShape) -> Stages:
@@ -48,7 +47,7 @@ def search_stages(cascade: CascadeShape, search: str) -> Stages:
     if search == "search_truncation":
         inputs |= real_images(chain[-2].resolution)
     found, figure = parts(search, "table", "best"), f"{search}_figure"
-    stages.add(f"{search}_scores", f"run_{search}", _SEARCHES[search], inputs, found, "search")
+    stages.add(f"{search}_scores", f"run_{search}", make_search(search), inputs, found, "search")
     stages.add(figure, f"draw_{search}", make_draw(search), found, figure, "search", "picture")
     return stages
 

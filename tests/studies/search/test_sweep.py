@@ -37,8 +37,8 @@ def run(
 ) -> tuple[list[dict[str, Any]], list[tuple[str, bool]]]:
     told: list[tuple[str, bool]] = []
     some = {name: models[name] for name in params.stages}
-    swept = sweep(points, params, some, real or {}, folder, score, lambda p, row, r: told.append((p.name, r)))
-    return swept.rows, told
+    rows, _ = sweep(points, params, some, real or {}, folder, score, lambda p, row, r: told.append((p.name, r)))
+    return rows, told
 
 
 def test_every_point_equals_the_cascade_sampled_with_its_settings(

@@ -17,7 +17,7 @@ from cdm_kedro.pipelines.table.nodes import make_states
 from cdm_kedro.sampling.checks import CascadeError
 from cdm_kedro.sampling.inputs import SamplingInputs
 from cdm_kedro.sampling.job import SamplingJob, run_job
-from cdm_kedro.studies.table.row import TooFewSamplesError, score_row
+from cdm_kedro.studies.table.row import score_row
 from cdm_kedro.tracking import scratch
 from tiny_cascade import sampling
 
@@ -55,7 +55,7 @@ def test_rows_continue_stored_samples_and_states(
     for name, settings, low in kinds:
         row = RowParams.model_validate({"model": "sr", "steps": 4, **settings})
         inputs = SamplingInputs(pair, {"train_8": real["train_8"]}, {})
-        made = score_row(row, job, SCORING, extractor, reference, low, inputs, tmp_path / f"row_{name}")
+        made = score_row(row, job, SCORING, reference, low, inputs, tmp_path / f"row_{name}")
         expected = np.load(whole(name, **settings)[16])["arr_0"]
         shown = np.load(made["pictures"])
         np.testing.assert_array_equal(shown["high"], expected)
@@ -69,8 +69,8 @@ def test_rows_continue_stored_samples_and_states(
 
     more = job.model_copy(update={"num_samples": 7})
     row = RowParams.model_validate({"model": "sr"})
-    with pytest.raises(TooFewSamplesError, match=r"job\.num_samples is 7, but there are 6 samples of base"):
-        score_row(row, more, SCORING, extractor, reference, finished, SamplingInputs(pair, {}, {}), tmp_path / "more")
+    with pytest.raises(CascadeError, match=r"job\.num_samples is 7, but there are 6 samples of base"):
+        score_row(row, more, SCORING, reference, finished, SamplingInputs(pair, {}, {}), tmp_path / "more")
     impossible = RowParams.model_validate({"model": "sr", "s": 41})
     with pytest.raises(CascadeError, match="sr was trained for s: 0 to 40"):
-        score_row(impossible, job, SCORING, extractor, reference, finished, SamplingInputs(pair, {}, {}), tmp_path)
+        score_row(impossible, job, SCORING, reference, finished, SamplingInputs(pair, {}, {}), tmp_path)

@@ -14,20 +14,14 @@ def score_row(
 ) -> dict[str, Any]:
     """Sample and score the model of a row; see :func:`cdm_kedro.studies.table.row.score_row`.
 
-    Args:
-        low: npz of the samples of the model below, or for a truncated row the folder with its states z_s.
-        inputs: ``<model>_model``, lowest first, and ``train_<resolution>`` or ``val_<resolution>`` FFCV files.
-
-    Returns:
-        ``scores`` and ``pictures`` (npz of the first samples and of what conditions them).
+    ``inputs`` holds ``<model>_model``, lowest first, and the FFCV file ``train_<resolution>`` or ``val_<resolution>``
+    of real images that condition it.
     """
-    from cdm_kedro.evaluation.extractors.make import make_extractor
     from cdm_kedro.sampling.inputs import sort_inputs
     from cdm_kedro.studies.table.row import score_row
     from cdm_kedro.tracking.scratch import scratch_dir
 
-    files = sort_inputs(inputs)
-    return score_row(row, job, evaluate, make_extractor(evaluate), reference, low, files, scratch_dir("row"))
+    return score_row(row, job, evaluate, reference, low, sort_inputs(inputs), scratch_dir("row"))
 
 
 def make_states(low: str) -> Callable[..., Path]:

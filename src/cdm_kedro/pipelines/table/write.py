@@ -8,18 +8,12 @@ def make_write(table: str) -> Callable[..., dict[str, Any]]:
     """The node that writes a table whose rows are parameters."""
 
     def write(rows: dict[str, Any], **parts: Any) -> dict[str, Any]:
-        """Put the rows beside the paper's, in the order of the parameters.
-
-        ``parts`` holds ``scores_<row>`` and ``pictures_<row>`` (npz).
-
-        Returns:
-            ``csv``, ``page`` (HTML) and ``pictures`` (PNG).
-        """
-        from cdm_kedro.studies.table.page import draw_rows, write_table
+        """Put ``scores_<row>`` beside the paper's, in the order of the parameters, and draw ``pictures_<row>`` (npz)."""
+        from cdm_kedro.studies.table.page import draw_table, write_table
         from cdm_kedro.tracking.scratch import scratch_dir
 
         picture = scratch_dir(table) / f"{table}.png"
-        draw_rows({name: parts[f"pictures_{name}"] for name in rows}, picture)
+        draw_table({name: parts[f"pictures_{name}"] for name in rows}, picture)
         page = write_table(table, {name: parts[f"scores_{name}"] for name in rows}, picture)
         return {**page, "pictures": picture}
 
@@ -27,11 +21,7 @@ def make_write(table: str) -> Callable[..., dict[str, Any]]:
 
 
 def write_table1(metrics: dict[str, Any], cas_table: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
-    """Put the scores of the cascade, and of classifiers if there are any, beside the paper's Tables 1a and 1b.
-
-    Returns:
-        ``csv`` and ``page`` (HTML).
-    """
+    """Put the scores of the cascade, and of classifiers if there are any, beside the paper's Tables 1a and 1b."""
     from cdm_kedro.studies.table.page import write_table
 
     extractor = {"extractor": metrics["extractor"]["name"]}

@@ -6,8 +6,6 @@ from typing import Any
 
 from cdm_kedro.evaluation.figures import LINES, figure
 from cdm_kedro.evaluation.paper import PUBLISHED, TABLE_2B, TABLE_3
-from cdm_kedro.evaluation.pictures import save_png, tile_rows
-from cdm_kedro.evaluation.sources import Images
 from cdm_kedro.params.claim import SINGLE
 from cdm_kedro.studies.claim.statements import GENERATED, Scores
 
@@ -64,12 +62,3 @@ def draw_curves(scores: Mapping[str, Scores], floors: Mapping[str, float], capti
             axes.set_xlabel("s, in steps of the low stage's forward process")
             axes.set_ylim(bottom=0)
             axes.legend(frameon=False, fontsize=7)
-
-
-def draw_pictures(rows: Sequence[tuple[str, Images]], caption: str, path: Path) -> None:
-    """Draw samples of the same noise, one row a setting.
-
-    Args:
-        rows: name and images (N, H, W, 3) of each row; sizes may differ.
-    """
-    save_png(tile_rows([(name, images, [""] * len(images)) for name, images in rows], side=88), path, caption)

@@ -8,14 +8,14 @@ import numpy as np
 
 from cdm_kedro.data.beton import check_beton
 from cdm_kedro.evaluation.html import fill_template, image_uri
-from cdm_kedro.evaluation.pictures import read_caption
+from cdm_kedro.evaluation.pictures import draw_rows, read_caption
 from cdm_kedro.evaluation.reference import read_extractor, read_references
 from cdm_kedro.evaluation.scoring import metric_names
 from cdm_kedro.evaluation.sources import BetonSource, Images
 from cdm_kedro.evaluation.statistics import frechet_distance
 from cdm_kedro.files.table import Row, to_csv
 from cdm_kedro.params.claim import ClaimSweepParams
-from cdm_kedro.studies.claim.figure import draw_curves, draw_pictures
+from cdm_kedro.studies.claim.figure import draw_curves
 from cdm_kedro.studies.claim.statements import Scores, assess, combine, rank_agreement
 from cdm_kedro.studies.claim.table import average
 
@@ -62,18 +62,14 @@ def report(
     )
     with np.load(pictures, allow_pickle=False) as arrays:
         shown = dict(arrays)
-    draw_pictures(
-        [
-            ("input", shown["low"]),
-            ("s = 0", shown["none_s0"]),
-            *((f"s = {s}", shown[f"non_truncated_s{s}"]) for s in sorted(params.s) if s > 0),
-            ("single model", shown["single"]),
-            ("real", _one_a_class(BetonSource(real))[: len(shown["low"])]),
-        ],
+    inputs = {"input": shown["low"], "s = 0": shown["none_s0"]}
+    noised = {f"s = {s}": shown[f"non_truncated_s{s}"] for s in sorted(params.s) if s > 0}
+    others = {"single model": shown["single"], "real": _one_a_class(BetonSource(real))[: len(shown["low"])]}
+    caption = (
         "The low-resolution model's samples, and what the super-resolution model makes of each at every s "
-        "(non-truncated) from the same noise; the single model's samples; validation images.",
-        grid,
+        "(non-truncated) from the same noise; the single model's samples; validation images."
     )
+    draw_rows({**inputs, **noised, **others}, grid, caption, side=88)
     sides = {"resolution": resolution, "low_resolution": len(shown["low"][0])}
     page = fill_template(
         Path(__file__).with_name("report.html.j2"),

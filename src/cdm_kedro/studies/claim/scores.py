@@ -50,10 +50,10 @@ def score_points(
     seeded = params.model_copy(update={"seed": seed})
     single = seeded.model_copy(update={"stage": _BASELINE, "stages": {_BASELINE: params.baseline}})
     point = Point(SINGLE, {"conditioning": SINGLE}, params.baseline)
-    rows = sweep([point], single, {_BASELINE: baseline}, {}, folder, score).rows
-    swept = sweep(truncation_points(seeded), seeded, models, real, folder, score)
-    assert swept.low_samples is not None  # some points are conditioned on generated images
+    rows, _ = sweep([point], single, {_BASELINE: baseline}, {}, folder, score)
+    swept, low = sweep(truncation_points(seeded), seeded, models, real, folder, score)
+    assert low is not None  # some points are conditioned on generated images
     pictures = {path.stem: np.load(path, allow_pickle=False) for path in sorted(shown.glob("*.npy"))}
     out = folder / "pictures.npz"
-    write_arrays(out, {"low": _first(swept.low_samples), **pictures})
-    return [{"seed": seed, **row} for row in (*rows, *swept.rows)], out
+    write_arrays(out, {"low": _first(low), **pictures})
+    return [{"seed": seed, **row} for row in (*rows, *swept)], out

@@ -8,6 +8,8 @@ from typing import Any
 from cdm_kedro.evaluation.figures import BLUE, LINES, figure
 from cdm_kedro.files.table import Row
 
+_REPORT = "#ea580c"
+
 
 @contextmanager
 def _axes(path: Path, metric: str, label: str) -> Iterator[Any]:
@@ -41,13 +43,16 @@ def draw_truncation(rows: list[Row], metric: str, path: Path) -> None:
 
 
 def draw_steps(rows: list[Row], metric: str, path: Path) -> None:
-    """Draw the metric against the number of reverse steps, which has a logarithmic axis (Figure 8)."""
+    """Draw the metric of the best schedule for each number of reverse steps, on a logarithmic axis (Figure 8)."""
+    best = {row["steps"]: row for row in sorted(rows, key=lambda row: -float(row[metric]))}
     with _axes(path, metric, "reverse steps (log)") as axes:
-        _line(axes, rows, "steps", metric, color=BLUE, marker="o")
+        _line(axes, list(best.values()), "steps", metric, color=BLUE, marker="o", label="in the search")
+        reported = [row for row in rows if f"report_{metric}" in row]
+        _line(axes, reported, "steps", f"report_{metric}", color=_REPORT, marker="s", label="on more samples")
         axes.set_xscale("log")
-        ticks = sorted(row["steps"] for row in rows)
-        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.set_xticks(sorted(best), [str(steps) for steps in sorted(best)])
         axes.minorticks_off()
+        axes.legend(frameon=False)
 
 
 def draw_schedules(rows: list[Row], metric: str, path: Path) -> None:

@@ -1,11 +1,13 @@
 """The sampling settings that a search tries."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from cdm_kedro.files.table import Row
 from cdm_kedro.params.sampling import ModelSamplingParams
-from cdm_kedro.params.search import SearchScheduleParams, SearchStepsParams, SearchTruncationParams
+from cdm_kedro.params.search import SearchParams, SearchScheduleParams, SearchTruncationParams
 
 
 @dataclass(frozen=True)
@@ -39,26 +41,26 @@ def truncation_points(params: SearchTruncationParams) -> list[Point]:
     return list(points.values())
 
 
-def steps_points(params: SearchStepsParams) -> list[Point]:
-    """Every number of reverse steps (Figure 8)."""
-    base = params.stages[params.stage]
-    return [Point(f"steps{n}", {"steps": n}, _changed(base, steps=n)) for n in sorted(params.steps)]
-
-
 def schedule_points(params: SearchScheduleParams) -> list[Point]:
-    """Every inference schedule with every pair of end points (section 4.4); the cosine schedule has none."""
+    """Every inference schedule with every pair of end points at every number of steps (section 4.4, Figure 8)."""
     points: dict[str, Point] = {}
-    for schedule in params.schedules:
-        for start in params.beta_start:
-            for end in params.beta_end:
-                if schedule != "cosine" and start and end and start >= end:
-                    continue
-                given = {} if schedule == "cosine" else {"beta_start": start, "beta_end": end}
-                ends = {key: beta for key, beta in given.items() if beta is not None}
-                name = "_".join([schedule, *(f"{beta:g}" for beta in ends.values())])
-                settings = _changed(params.stages[params.stage], schedule=schedule, steps=params.steps, **ends)
-                points[name] = Point(name, {"schedule": schedule, **ends, "steps": params.steps}, settings)
+    for steps, schedule, start, end in product(params.steps, params.schedules, params.beta_start, params.beta_end):
+        betas = {} if schedule in ("train", "cosine") else {"beta_start": start, "beta_end": end}
+        if start and end and start >= end and betas:
+            continue
+        ends = {key: beta for key, beta in betas.items() if beta is not None}
+        several = [f"steps{steps}"] if len(params.steps) > 1 else []
+        name = "_".join([schedule, *(f"{beta:g}" for beta in ends.values()), *several])
+        settings = _changed(params.stages[params.stage], schedule=schedule, steps=steps, **ends)
+        points[name] = Point(name, {"schedule": schedule, **ends, "steps": steps}, settings)
     return list(points.values())
+
+
+def points_of(params: SearchParams) -> list[Point]:
+    """The points of a search."""
+    made: dict[type, Callable[[Any], list[Point]]]
+    made = {SearchTruncationParams: truncation_points, SearchScheduleParams: schedule_points}
+    return made[type(params)](params)
 
 
 def truncated_at(points: list[Point]) -> list[int]:

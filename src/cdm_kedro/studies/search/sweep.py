@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.files.hashes import sha256
@@ -18,18 +18,6 @@ from cdm_kedro.sampling.checks import CascadeError, check_cascade
 from cdm_kedro.sampling.job import SamplingJob, run_job
 from cdm_kedro.studies.search.points import Point, truncated_at
 from cdm_kedro.tracking.live import live
-
-
-class SweepResult(NamedTuple):
-    """What a sweep found.
-
-    Attributes:
-        rows: for each point in order its axes, its scores, and how consistent its samples are with their input.
-        low_samples: npz of the low-resolution samples that the points share, if it made any.
-    """
-
-    rows: list[Row]
-    low_samples: Path | None
 
 
 def log_point(point: Point, row: Row, resumed: bool) -> None:
@@ -48,12 +36,13 @@ def sweep(
     score: Callable[[Path], Row],
     on_point: Callable[[Point, Row, bool], None] = log_point,
     stored: tuple[str, Path] | None = None,
-) -> SweepResult:
+) -> tuple[list[Row], Path | None]:
     """Sample and score every point. A point once scored with the same models and settings is not done again.
 
     Generated low-resolution samples, and their states z_s at every truncated s, are made once and shared by all points.
     All points use the same noise, so that differences between them are not differences of luck. Raises CascadeError if
-    the models do not allow the settings; nothing has been sampled then.
+    the models do not allow the settings; nothing has been sampled then. Returns for each point in order its axes, its
+    scores, and how consistent its samples are with their input; and the npz of low-resolution samples that it made.
 
     Args:
         models: weights of the searched model and those below it, lowest first.
@@ -83,7 +72,7 @@ def sweep(
         on_point(point, row, resumed)
         rows.append(row)
     made = low is not None and stored is None
-    return SweepResult(rows, folder / "low" / f"samples_{model.low_resolution}.npz" if made else None)
+    return rows, (folder / "low" / f"samples_{model.low_resolution}.npz" if made else None)
 
 
 def point_job(params: SearchParams, point: Point, models: Mapping[str, Path], folder: Path, **more: Any) -> SamplingJob:

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.errors import CdmError
-from cdm_kedro.evaluation.extractors.extractor import Extractor
+from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.scoring import make_scorer
 from cdm_kedro.evaluation.sources import NpzSource
 from cdm_kedro.files.npz import write_arrays
@@ -14,6 +13,7 @@ from cdm_kedro.params.evaluation import EvaluateParams
 from cdm_kedro.params.sampling import JobParams, ModelSamplingParams
 from cdm_kedro.params.search import SearchParams
 from cdm_kedro.params.table import RowParams
+from cdm_kedro.sampling.checks import CascadeError
 from cdm_kedro.sampling.inputs import SamplingInputs
 from cdm_kedro.studies.search.points import Point
 from cdm_kedro.studies.search.sweep import sweep
@@ -22,58 +22,43 @@ from cdm_kedro.tracking.live import live
 _SHOWN = 8  # samples of a row that are kept for the pictures
 
 
-class TooFewSamplesError(CdmError, ValueError):
-    """A row wants more samples than there are of the model below it."""
-
-
 def score_row(
     row: RowParams,
     job: JobParams,
     evaluate: EvaluateParams,
-    extractor: Extractor,
     reference: Path,
     low: Path | None,
     inputs: SamplingInputs,
     folder: Path,
 ) -> dict[str, Any]:
-    """Sample and score the model of a row. All rows of a table use the same noise.
+    """Sample and score the model of a row; all rows of a table use the same noise.
 
-    Args:
-        low: npz of the samples of the model below, or for a truncated row the folder with its states z_s.
-
-    Returns:
-        ``scores``: what sampling was told, the metrics, and how consistent the samples are with their input;
-        ``pictures``: npz with the first samples, ``high``, and the images that condition them, ``low``.
-
-    Raises:
-        TooFewSamplesError: of the model below.
-        CascadeError: the model does not allow the settings.
+    Returns ``scores``: what sampling was told, the metrics, and how consistent the samples are with their input; and
+    ``pictures``: npz with the first samples, ``high``, and the images that condition them, ``low``. ``low`` is an npz
+    of the samples of the model below, or for a truncated row the folder with its states z_s.
     """
     model, _ = read_description(inputs.models[row.model])
+    extractor = make_extractor(evaluate)
+    scorer = make_scorer(extractor, evaluate, reference, model.resolution)
     finished = None if low is None else next(low.glob("samples_*.npz"), low)
     if finished is not None and (count := NpzSource(finished).count) < job.num_samples:
-        raise TooFewSamplesError(
+        raise CascadeError(
             f"job.num_samples is {job.num_samples}, but there are {count} samples of {model.low} to condition on; "
             "raise sample.num_samples, or lower the table's"
         )
-    settings = ModelSamplingParams.model_validate(row.model_dump(exclude={"model"}))
-    told: Row = {"resolution": model.resolution, **row.model_dump(exclude_defaults=True)}
-    stages = {name: ModelSamplingParams.model_validate({}) for name in inputs.models}
-    search = SearchParams.model_validate({**job.model_dump(), "stage": row.model, "stages": stages})
-    scorer, pictures = make_scorer(extractor, evaluate, reference, model.resolution), folder / "pictures.npz"
 
     def score(samples: Path) -> Row:
         shown = {"high": NpzSource(samples).read(range(min(_SHOWN, job.num_samples)))}
         if finished is not None:
             shown["low"] = NpzSource(finished).read(range(len(shown["high"])))
-        write_arrays(pictures, shown)
+        write_arrays(folder / "pictures.npz", shown)
         return {**scorer(samples), "extractor": extractor.name}
 
-    point = Point(row.model, told, settings)
+    settings = ModelSamplingParams.model_validate(row.model_dump(exclude={"model"}))
+    point = Point(row.model, {"resolution": model.resolution, **row.model_dump(exclude_defaults=True)}, settings)
+    stages = {name: ModelSamplingParams.model_validate({}) for name in inputs.models}
+    search = SearchParams.model_validate({**job.model_dump(), "stage": row.model, "stages": stages})
     stored = None if low is None or model.low is None else (model.low, low)
-
-    def log(_: Point, found: Row, resumed: bool) -> None:
-        live().log_metrics(found, step=0)
-
-    swept = sweep([point], search, inputs.models, inputs.real, folder, score, log, stored)
-    return {"scores": swept.rows[0], "pictures": pictures}
+    (found,), _ = sweep([point], search, inputs.models, inputs.real, folder, score, lambda *_: None, stored)
+    live().log_metrics(found, step=0)
+    return {"scores": found, "pictures": folder / "pictures.npz"}
