@@ -23,11 +23,11 @@ from cdm_kedro.params.evaluation import EvaluateParams, ReportParams
 from cdm_kedro.params.files import read_parameters
 from cdm_kedro.params.model import TrainedModelParams, parse_model
 from cdm_kedro.params.sampling import ModelSamplingParams, SampleParams, SamplingParams
-from cdm_kedro.params.search import SearchScheduleParams, SearchStepsParams, SearchTruncationParams
+from cdm_kedro.params.search import SearchScheduleParams, SearchTruncationParams
 from cdm_kedro.pipelines.claim.budget import match_compute
 from cdm_kedro.sampling.cascade import Cascade
 from cdm_kedro.sampling.checks import check_cascade
-from cdm_kedro.studies.search.points import schedule_points, steps_points, truncation_points
+from cdm_kedro.studies.search.points import POINTS, truncation_points
 from cdm_kedro.studies.search.sweep import point_job
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -39,7 +39,7 @@ TYPES = {
     "report": ReportParams,
     "sample": SampleParams,
     "search_truncation": SearchTruncationParams,
-    "search_steps": SearchStepsParams,
+    "search_steps": SearchScheduleParams,
     "search_schedule": SearchScheduleParams,
 }
 
@@ -78,12 +78,7 @@ def test_every_environment_builds(env: str, tmp_path: Path, caplog: pytest.LogCa
         some = {name: models[name] for name in chain}
         real = {f"{split}_{cascade.chain(stage)[-1].low_resolution}": Path() for split in ("train", "val")}
         params = typed[search]
-        make = {
-            "search_truncation": truncation_points,
-            "search_steps": steps_points,
-            "search_schedule": schedule_points,
-        }[search]
-        for point in make(params):  # type: ignore[operator]
+        for point in POINTS[search](params):
             check_cascade(some, point_job(params, point, some, Path()).params, real)  # type: ignore[arg-type]
     if cascade.claim is not None:
         claim = values["claim"]

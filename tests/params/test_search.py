@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cdm_kedro.params.search import SearchScheduleParams, SearchStepsParams, SearchTruncationParams
+from cdm_kedro.params.search import SearchScheduleParams, SearchTruncationParams
 
 JOB = {"num_samples": 2, "stage": "sr", "stages": {"base": {}, "sr": {}}}
 
@@ -30,7 +30,7 @@ def test_contradictory_searches_are_refused(changes: dict[str, Any], message: st
 def test_values_that_cannot_be_searched_are_refused() -> None:
     for steps in ([0], [2, 2], []):
         with pytest.raises(ValueError, match="steps"):
-            SearchStepsParams.model_validate({**JOB, "steps": steps})
+            SearchScheduleParams.model_validate({**JOB, "steps": steps})
     for betas in ([0.0], [1.0], []):
         with pytest.raises(ValueError, match="beta_end"):
-            SearchScheduleParams.model_validate({**JOB, "steps": 2, "beta_end": betas})
+            SearchScheduleParams.model_validate({**JOB, "steps": [2], "beta_end": betas})

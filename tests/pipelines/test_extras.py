@@ -9,7 +9,7 @@ import pytest
 from cdm_kedro import pipeline_registry
 from cdm_kedro.params.cascade import read_cascade
 from cdm_kedro.pipelines.cascade import cascade_stages
-from cdm_kedro.pipelines.extras import ablation_stages, cas_stages, table_stages
+from cdm_kedro.pipelines.extras import cas_stages, extra_stages, table_stages
 from project import ROOT
 
 
@@ -51,7 +51,7 @@ def test_rows_of_a_table_share_what_they_can() -> None:
         assert stages[f"table3_{name}"].inputs() == common | {low, f"params:table3.rows.{name}"}
     assert stages["table3_table"].outputs() == {"table3_csv", "table3_page", "table3_pictures"}
     joint = read_cascade(ROOT / "conf", "imagenet_ablation16to64")
-    assert list(ablation_stages(joint)) == ["base64", "sr64_s0", "sr64_s101"]
+    assert list(extra_stages(joint)["ablations"]) == ["base64", "sr64_s0", "sr64_s101"]
     single = table_stages(joint, "table2")["table2_single"]
     assert "base64_model" in single.inputs() and not {"samples_16", "base16_model"} & single.inputs()
 

@@ -64,11 +64,3 @@ class SearchScheduleParams(SearchParams):
         (None,), min_length=1, description="grid of end points, null as in sampling; train and cosine have none"
     )
     beta_end: tuple[Beta | None, ...] = Field((None,), min_length=1)
-
-
-SEARCH_PARAMS: dict[str, type[SearchParams]] = {
-    "search_truncation": SearchTruncationParams,
-    "search_steps": SearchScheduleParams,
-    "search_schedule": SearchScheduleParams,
-}
-"""Each search and its parameters. Steps and schedule are one search; each is asked for by the value that matters."""

@@ -139,27 +139,16 @@ def table_stages(cascade: CascadeShape, key: str) -> Stages:
     return stages
 
 
-def table1_stages(cascade: CascadeShape) -> Stages:
-    """Table 1, from the scores of the cascade, and of classifiers where the environment trains them."""
-    stages, inputs = Stages(), same("metrics", *["cas_table"] * bool(cascade.cas_resolutions))
-    stages.add("table1_table", "write_table1", write_table1, inputs, parts("table1", *_TABLE), "table")
-    return stages
-
-
-def ablation_stages(cascade: CascadeShape) -> Stages:
-    """The models that rows of tables need beside the cascade's."""
-    stages = Stages()
-    add_models(stages, cascade.ablations)
-    return stages
-
-
 def extra_stages(cascade: CascadeShape) -> dict[str, Stages]:
     """Name of each extra pipeline of an environment to its stages."""
     if not cascade.images:
         return {}
+    ablations, table1, scores = Stages(), Stages(), same("metrics", *["cas_table"] * bool(cascade.cas_resolutions))
+    add_models(ablations, cascade.ablations)
+    table1.add("table1_table", "write_table1", write_table1, scores, parts("table1", *_TABLE), "table")
     extras = {"cas": cas_stages(cascade), "likelihood": likelihood_stages(cascade), "claim": claim_stages(cascade)}
     extras |= {search: search_stages(cascade, search) for search in cascade.searches}
-    extras |= {"ablations": ablation_stages(cascade), "table1": table1_stages(cascade)}
+    extras |= {"ablations": ablations, "table1": table1}
     extras |= {table: table_stages(cascade, table) for table in cascade.tables}
     return {name: stages for name, stages in extras.items() if stages}
 

@@ -18,7 +18,11 @@ def test_figures_show_the_rows(tmp_path: Path) -> None:
             {"conditioning": c, "s": s, "fd": 2.0 + s / 10, "fd_std": 0.1}
             for c, s in (("none", 0), ("truncated", 5), ("non_truncated", 5), ("train", 0), ("val", 0))
         ],
-        "search_steps": [{"steps": n, "fd": 1 / n} for n in (4, 16, 1000)],
+        "search_steps": [
+            {"steps": n, "schedule": schedule, "fd": k / n, **({"report_fd": 0.5 / n} if k == 1 else {})}
+            for n in (4, 16, 1000)
+            for schedule, k in (("train", 2), ("linear", 1))
+        ],
         "search_schedule": [
             {"schedule": "cosine", "fd": 1.0},
             {"schedule": "log", "beta_start": 0.1, "beta_end": 0.2, "fd": 2.0},

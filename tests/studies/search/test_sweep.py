@@ -11,12 +11,13 @@ import pytest
 from safetensors import safe_open
 
 from cdm_kedro.model.weights import write_weights
-from cdm_kedro.params.search import SearchParams, SearchScheduleParams, SearchStepsParams
+from cdm_kedro.params.search import SearchParams, SearchScheduleParams
 from cdm_kedro.sampling.cascade import Cascade
 from cdm_kedro.sampling.checks import CascadeError
+from cdm_kedro.sampling.inputs import SamplingInputs
 from cdm_kedro.sampling.job import SamplingJob, run_job
 from cdm_kedro.studies.search import sweep as search_module
-from cdm_kedro.studies.search.points import schedule_points, steps_points, stored_bytes, truncation_points
+from cdm_kedro.studies.search.points import schedule_points, stored_bytes, truncation_points
 from cdm_kedro.studies.search.sweep import best_of, sweep
 from tiny_cascade import sampling
 from tiny_search import BASE, truncation
@@ -37,7 +38,9 @@ def run(
 ) -> tuple[list[dict[str, Any]], list[tuple[str, bool]]]:
     told: list[tuple[str, bool]] = []
     some = {name: models[name] for name in params.stages}
-    rows, _ = sweep(points, params, some, real or {}, folder, score, lambda p, row, r: told.append((p.name, r)))
+    rows = sweep(
+        points, params, SamplingInputs(some, real or {}, {}), folder, score, lambda p, row, r: told.append((p.name, r))
+    )
     return rows, told
 
 
@@ -134,10 +137,10 @@ def test_impossible_points_are_refused_before_anything_is_sampled(
 def test_steps_and_schedules_run(models: dict[str, Path], tmp_path: Path) -> None:
     stages = {"base": {"steps": 3}, "sr": {"steps": 3, "s": 10, "truncated": True}, "top": {}}
     raw = {**BASE, "stage": "top", "stages": stages}
-    steps = SearchStepsParams.model_validate({**raw, "steps": [1, 3]})
-    rows, _ = run(steps, steps_points(steps), models, tmp_path / "steps")
+    steps = SearchScheduleParams.model_validate({**raw, "steps": [1, 3], "schedules": ["train"]})
+    rows, _ = run(steps, schedule_points(steps), models, tmp_path / "steps")
     assert [r["steps"] for r in rows] == [1, 3] and rows[0]["fd_train"] != rows[1]["fd_train"]
-    more = {"steps": 2, "schedules": ["log", "cosine"], "beta_start": [0.01], "beta_end": [0.7]}
+    more = {"steps": [2], "schedules": ["log", "cosine"], "beta_start": [0.01], "beta_end": [0.7]}
     schedules = SearchScheduleParams.model_validate({**raw, **more})
     rows, _ = run(schedules, schedule_points(schedules), models, tmp_path / "schedules")
     assert [r["schedule"] for r in rows] == ["log", "cosine"]

@@ -4,14 +4,9 @@ from typing import Any
 
 
 def compare(classes: list[str], **parts: Any) -> dict[str, Any]:
-    """Make the table and the pictures of all resolutions.
+    """Make ``table``, and for each resolution the PNG files ``comparison_…``, ``best_…`` and ``worst_<resolution>``.
 
-    Returns ``table``, and for each resolution the PNG files ``comparison_<resolution>``, ``best_<resolution>`` and
-    ``worst_<resolution>``.
-
-    Args:
-        parts: for each resolution the scores ``real_<resolution>`` and ``generated_<resolution>``, and the npz
-            ``samples_<resolution>``.
+    ``parts`` holds for each the scores ``real_…`` and ``generated_<resolution>``, and the npz ``samples_<resolution>``.
     """
     from cdm_kedro.studies.cas.results import cas_table, draw_classes, draw_comparison
     from cdm_kedro.tracking.scratch import scratch_dir
@@ -22,6 +17,6 @@ def compare(classes: list[str], **parts: Any) -> dict[str, Any]:
     for size, pair in scores.items():
         paths = {kind: scratch_dir("cas_table") / f"{kind}_{size}.png" for kind in ("comparison", "best", "worst")}
         draw_comparison(pair["real"], pair["generated"], paths["comparison"])
-        draw_classes(pair["generated"], parts[f"samples_{size}"], classes, paths)
+        draw_classes(pair["real"], pair["generated"], parts[f"samples_{size}"], classes, paths)
         out |= {f"{kind}_{size}": path for kind, path in paths.items()}
     return out

@@ -35,12 +35,12 @@ def make_scores(seed: int) -> Callable[..., dict[str, Any]]:
         from cdm_kedro.studies.claim.scores import score_points
         from cdm_kedro.tracking.scratch import scratch_dir
 
-        models, real, _ = sort_inputs(inputs)
-        resolution = read_description(models[params.stage])[0].resolution
+        files = sort_inputs(inputs)
+        resolution = read_description(files.models[params.stage])[0].resolution
         extractors = {reference: make_extractor(evaluate), classifier_reference: classifier_extractor(classifier)}
         scorers = [make_scorer(extractor, evaluate, path, resolution) for path, extractor in extractors.items()]
         folder = scratch_dir(f"claim_seed{seed}")
-        rows, pictures = score_points(seed, params, scorers, models, baseline, real, folder)
+        rows, pictures = score_points(seed, params, scorers, files, baseline, folder)
         return {"table": to_csv(rows), "pictures": pictures}
 
     return score_points

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from cdm_kedro.params.evaluation import EvaluateParams
-from cdm_kedro.params.search import SEARCH_PARAMS, SearchParams
+from cdm_kedro.params.search import SearchParams
+from cdm_kedro.studies.search.points import POINTS
 
 
 def make_search(search: str) -> Callable[..., dict[str, Any]]:
@@ -23,5 +24,5 @@ def make_search(search: str) -> Callable[..., dict[str, Any]]:
 
         return run_search(search, params, evaluate, reference, sort_inputs(inputs), scratch_dir(search))
 
-    run_search.__annotations__["params"] = SEARCH_PARAMS[search]  # Kedro makes the node's parameters of it
+    run_search.__annotations__["params"] = POINTS[search].__annotations__["params"]  # Kedro reads the type there
     return run_search

@@ -35,8 +35,7 @@ def make_states(low: str) -> Callable[..., Path]:
         from cdm_kedro.tracking.scratch import scratch_dir
 
         files, folder = sort_inputs(models).models, scratch_dir("states") / "states"
-        settings = {**job.model_dump(), "stages": {name: stages[name] for name in files}}
-        params = SamplingParams.model_validate(settings)
+        params = SamplingParams(**job.model_dump(), stages={name: stages[name] for name in files})
         made = SamplingJob(folder=folder, models=files, params=params, states_at={low: tuple(states)}, target=low)
         run_job(made, f"{low}, once for all rows")
         (folder / "job.json").unlink()  # it names this machine's folders

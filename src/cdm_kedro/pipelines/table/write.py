@@ -8,7 +8,7 @@ def make_write(table: str) -> Callable[..., dict[str, Any]]:
     """The node that writes a table whose rows are parameters."""
 
     def write(rows: dict[str, Any], **parts: Any) -> dict[str, Any]:
-        """Put ``scores_<row>`` beside the paper's, in the order of the parameters, and draw ``pictures_<row>`` (npz)."""
+        """Put ``scores_<row>`` beside the paper's, in the order of the parameters, and draw ``pictures_<row>``."""
         from cdm_kedro.studies.table.page import draw_table, write_table
         from cdm_kedro.tracking.scratch import scratch_dir
 

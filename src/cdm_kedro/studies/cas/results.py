@@ -1,6 +1,7 @@
 """The table of the classification accuracy score, and the pictures of Figures 5, 9 and 10."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from cdm_kedro.evaluation.figures import BLUE, figure
 from cdm_kedro.evaluation.paper import TABLE_1B
-from cdm_kedro.evaluation.pictures import save_png, tile_rows
+from cdm_kedro.evaluation.pictures import draw_rows
 from cdm_kedro.evaluation.sources import NpzSource
 
 _ROWS, _COLUMNS = 6, 8  # classes and samples of each in Figures 9 and 10
@@ -22,20 +23,13 @@ def cas_table(scores: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> list[dic
     Args:
         scores: resolution to the scores of the classifiers trained on ``real`` and on ``generated`` images.
     """
-    return [
-        {
-            "resolution": resolution,
-            "trained_on": kind,
-            "images": pair[kind]["train_images"],
-            "top1": pair[kind]["top1"],
-            "top5": pair[kind]["top5"],
-            "validation_images": pair[kind]["validation_images"],
-            "network": pair[kind]["network"],
-            "paper": TABLE_1B.get(resolution, {}).get(kind),
-        }
-        for resolution, pair in sorted(scores.items())
-        for kind in ("real", "generated")
-    ]
+    kept = ("top1", "top5", "validation_images", "network")
+    rows = []
+    for resolution, kind in product(sorted(scores), ("real", "generated")):
+        own, paper = scores[resolution][kind], TABLE_1B.get(resolution, {}).get(kind)
+        told = {"resolution": resolution, "trained_on": kind, "images": own["train_images"]}
+        rows.append({**told, **{key: own[key] for key in kept}, "paper": paper})
+    return rows
 
 
 def class_accuracies(scores: Mapping[str, Any]) -> NDArray[np.float64]:
@@ -62,20 +56,31 @@ def draw_comparison(real: Mapping[str, Any], generated: Mapping[str, Any], path:
         axes.legend(frameon=False)
 
 
-def draw_classes(scores: Mapping[str, Any], samples: Path, classes: Sequence[str], paths: Mapping[str, Path]) -> None:
-    """Draw Figures 9 and 10: samples of the classes with the best and the worst accuracy."""
-    source = NpzSource(samples)
+def draw_classes(
+    real: Mapping[str, Any],
+    generated: Mapping[str, Any],
+    samples: Path,
+    classes: Sequence[str],
+    paths: Mapping[str, Path],
+) -> None:
+    """Draw Figures 9 and 10: samples of the classes with the best and the worst relative accuracy.
+
+    Relative is the accuracy of the classifier trained on generated images minus that of the one trained on real images.
+    """
+    source, accuracy = NpzSource(samples), class_accuracies(generated)
     assert source.labels is not None
-    accuracy = class_accuracies(scores)
-    order = np.argsort(-accuracy, kind="stable")  # NaN sorts last
-    order = order[np.isfinite(accuracy[order])]
+    relative = accuracy - class_accuracies(real)
+    order = np.argsort(-relative, kind="stable")  # NaN sorts last
+    order = order[np.isfinite(relative[order])]
     for kind, number, chosen in (("best", 9, order[:_ROWS]), ("worst", 10, order[::-1][:_ROWS])):
-        tiles = []
-        for label in chosen.tolist():
-            images = source.read(np.flatnonzero(source.labels == label)[:_COLUMNS].tolist())
-            tiles.append((f"{classes[label]}, {accuracy[label]:.0f} %", images, [""] * len(images)))
+        rows = {
+            f"{classes[c]}, {accuracy[c]:.0f} % ({relative[c]:+.0f})": source.read(
+                np.flatnonzero(source.labels == c)[:_COLUMNS].tolist()
+            )
+            for c in chosen.tolist()
+        }
         caption = (
-            f"Samples of the classes with the {kind} accuracy of the classifier trained on generated images, as in "
-            f"Figure {number}."
+            f"Samples of the classes with the {kind} relative accuracy, as in Figure {number}: that of the classifier "
+            "trained on generated images, and in brackets by how much it is above the one trained on real images."
         )
-        save_png(tile_rows(tiles), paths[kind], caption)
+        draw_rows(rows, paths[kind], caption)

@@ -1,6 +1,6 @@
 """The claim's scores with one seed: every point is sampled and scored, and its first samples are kept."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from cdm_kedro.evaluation.sources import Images, NpzSource
 from cdm_kedro.files.npz import write_arrays
 from cdm_kedro.files.table import Row
 from cdm_kedro.params.claim import SINGLE, ClaimSweepParams
+from cdm_kedro.sampling.inputs import SamplingInputs
 from cdm_kedro.studies.search.points import Point, truncation_points
 from cdm_kedro.studies.search.sweep import sweep
 
@@ -26,18 +27,13 @@ def score_points(
     seed: int,
     params: ClaimSweepParams,
     scorers: Sequence[Callable[[Path], dict[str, Any]]],
-    models: Mapping[str, Path],
+    inputs: SamplingInputs,
     baseline: Path,
-    real: Mapping[str, Path],
     folder: Path,
 ) -> tuple[list[Row], Path]:
     """Sample and score the single model and the cascade at every s.
 
     Returns one row a point, and an npz of the first samples of every point and of their low-resolution inputs.
-
-    Args:
-        models: weights of the cascade's models, lowest first.
-        real: FFCV files ``train_<resolution>`` and ``val_<resolution>`` of the low resolution.
     """
     shown = folder / "pictures"
     shown.mkdir(parents=True, exist_ok=True)
@@ -50,10 +46,9 @@ def score_points(
     seeded = params.model_copy(update={"seed": seed})
     single = seeded.model_copy(update={"stage": _BASELINE, "stages": {_BASELINE: params.baseline}})
     point = Point(SINGLE, {"conditioning": SINGLE}, params.baseline)
-    rows, _ = sweep([point], single, {_BASELINE: baseline}, {}, folder, score)
-    swept, low = sweep(truncation_points(seeded), seeded, models, real, folder, score)
-    assert low is not None  # some points are conditioned on generated images
+    rows = sweep([point], single, SamplingInputs({_BASELINE: baseline}, {}, {}), folder, score)
+    rows += sweep(truncation_points(seeded), seeded, inputs, folder, score)
     pictures = {path.stem: np.load(path, allow_pickle=False) for path in sorted(shown.glob("*.npy"))}
     out = folder / "pictures.npz"
-    write_arrays(out, {"low": _first(low), **pictures})
-    return [{"seed": seed, **row} for row in (*rows, *swept)], out
+    write_arrays(out, {"low": _first(next(folder.glob("*/low/samples_*.npz"))), **pictures})
+    return [{"seed": seed, **row} for row in rows], out

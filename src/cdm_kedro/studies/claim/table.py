@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cdm_kedro.evaluation.paper import PUBLISHED, TABLE_2B, TABLE_3
+from cdm_kedro.evaluation.paper import PUBLISHED, beside
 from cdm_kedro.files.table import Row
 from cdm_kedro.params.claim import SINGLE
 from cdm_kedro.studies.claim.statements import interval
 
 ORDER = ("none", "truncated", "non_truncated", "train", "val", SINGLE)
-PAPER = ("paper_table3_fid_train", "paper_table3_fid_val", "paper_table3_inception_score", "paper_table2_fid_train")
 
 
 def paper_columns(conditioning: str, s: int) -> Row:
@@ -19,12 +18,11 @@ def paper_columns(conditioning: str, s: int) -> Row:
     Table 3 is of 32 to 64 pixels with one model for all s. Table 2 is of 16 to 64 pixels with one model for each s
     (non-truncated); its single model is the better row of Table 2a.
     """
-    out: Row = dict(zip(PAPER[:3], TABLE_3.get(conditioning, {}).get(s, ()), strict=False))
-    if conditioning == SINGLE:
-        out[PAPER[3]] = PUBLISHED["table2"]["single_more_steps"].fid_train
-    elif conditioning in ("none", "non_truncated") and s in TABLE_2B:
-        out[PAPER[3]] = TABLE_2B[s].fid_train
-    return out
+    out = {
+        key.replace("paper", "paper_table3"): value for key, value in beside("table3", f"{conditioning}_s{s}").items()
+    }
+    row = {SINGLE: "single_more_steps", "none": f"s{s}", "non_truncated": f"s{s}"}.get(conditioning, "")
+    return out | ({"paper_table2_fid_train": PUBLISHED["table2"][row].fid_train} if row in PUBLISHED["table2"] else {})
 
 
 def average(rows: Sequence[Row], metrics: Sequence[str]) -> list[Row]:

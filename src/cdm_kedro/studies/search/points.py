@@ -7,7 +7,7 @@ from typing import Any
 
 from cdm_kedro.files.table import Row
 from cdm_kedro.params.sampling import ModelSamplingParams
-from cdm_kedro.params.search import SearchParams, SearchScheduleParams, SearchTruncationParams
+from cdm_kedro.params.search import SearchScheduleParams, SearchTruncationParams
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,12 @@ def schedule_points(params: SearchScheduleParams) -> list[Point]:
     return list(points.values())
 
 
-def points_of(params: SearchParams) -> list[Point]:
-    """The points of a search."""
-    made: dict[type, Callable[[Any], list[Point]]]
-    made = {SearchTruncationParams: truncation_points, SearchScheduleParams: schedule_points}
-    return made[type(params)](params)
+POINTS: dict[str, Callable[[Any], list[Point]]] = {
+    "search_truncation": truncation_points,
+    "search_steps": schedule_points,
+    "search_schedule": schedule_points,
+}
+"""Each search and its points. Steps and schedule are one search, named by the value that one wants to know."""
 
 
 def truncated_at(points: list[Point]) -> list[int]:

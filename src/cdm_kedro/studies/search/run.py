@@ -14,7 +14,7 @@ from cdm_kedro.params.evaluation import EvaluateParams
 from cdm_kedro.params.sampling import SEARCHES
 from cdm_kedro.params.search import SearchParams
 from cdm_kedro.sampling.inputs import SamplingInputs
-from cdm_kedro.studies.search.points import points_of, stored_bytes
+from cdm_kedro.studies.search.points import POINTS, stored_bytes
 from cdm_kedro.studies.search.sweep import best_of, sweep
 from cdm_kedro.tracking.git import commit
 from cdm_kedro.tracking.live import live
@@ -31,7 +31,7 @@ def run_search(
     Returns ``table`` (CSV with a row a point, the paper's Table 3 beside, and in columns ``report_<metric>`` the scores
     on ``report_samples``) and ``best``: the sampling settings of the point with the lowest Fréchet distance.
     """
-    points, run, extractor = points_of(params), live(), make_extractor(evaluate)
+    points, run, extractor = POINTS[search](params), live(), make_extractor(evaluate)
     model, _ = read_description(inputs.models[params.stage])
     scorer = make_scorer(extractor, evaluate, reference, model.resolution)
 
@@ -41,7 +41,7 @@ def run_search(
     if model.low_resolution is not None:
         stored = stored_bytes(points, max(params.num_samples, params.report_samples or 0), model.low_resolution)
         run.log_metrics({"stored_gib": stored / 2**30}, step=0)
-    rows, _ = sweep(points, params, inputs.models, inputs.real, folder, score)
+    rows = sweep(points, params, inputs, folder, score)
     metric = f"{metric_names(extractor.name)['fd']}_{params.select}"
     best = best_of(rows, metric)
     number = rows.index(best)
@@ -52,7 +52,7 @@ def run_search(
         chosen = sorted({rows[i][_KIND[search]]: i for i in ranked}.values())
         again = [replace(points[i], name=f"{points[i].name}_report") for i in chosen]
         more = params.model_copy(update={"num_samples": params.report_samples})
-        found, _ = sweep(again, more, inputs.models, inputs.real, folder, score)
+        found = sweep(again, more, inputs, folder, score)
         for i, row in zip(chosen, found, strict=True):
             rows[i] |= {f"report_{key}": value for key, value in row.items() if key not in points[i].axes}
     values = points[number].sampling.model_dump()

@@ -15,6 +15,7 @@ from cdm_kedro.params.model import ModelParams
 from cdm_kedro.params.sampling import SamplingParams
 from cdm_kedro.params.search import SearchParams
 from cdm_kedro.sampling.checks import CascadeError, check_cascade
+from cdm_kedro.sampling.inputs import SamplingInputs
 from cdm_kedro.sampling.job import SamplingJob, run_job
 from cdm_kedro.studies.search.points import Point, truncated_at
 from cdm_kedro.tracking.live import live
@@ -30,30 +31,29 @@ def log_point(point: Point, row: Row, resumed: bool) -> None:
 def sweep(
     points: list[Point],
     params: SearchParams,
-    models: Mapping[str, Path],
-    real: Mapping[str, Path],
+    inputs: SamplingInputs,
     folder: Path,
     score: Callable[[Path], Row],
     on_point: Callable[[Point, Row, bool], None] = log_point,
     stored: tuple[str, Path] | None = None,
-) -> tuple[list[Row], Path | None]:
+) -> list[Row]:
     """Sample and score every point. A point once scored with the same models and settings is not done again.
 
     Generated low-resolution samples, and their states z_s at every truncated s, are made once and shared by all points.
     All points use the same noise, so that differences between them are not differences of luck. Raises CascadeError if
     the models do not allow the settings; nothing has been sampled then. Returns for each point in order its axes, its
-    scores, and how consistent its samples are with their input; and the npz of low-resolution samples that it made.
+    scores, and how consistent its samples are with their input. Shared samples are ``<folder>/*/low/samples_*.npz``.
 
     Args:
-        models: weights of the searched model and those below it, lowest first.
-        real: FFCV files of low-resolution images, where points are conditioned on them.
+        inputs: weights of the searched model and those below it, and FFCV files of low-resolution images.
         on_point: called as ``on_point(point, row, resumed)`` for every point in order.
         stored: the low model, and its samples where another job made them.
     """
+    models, real, _ = inputs
     model, _ = read_description(models[params.stage])
     for point in points:  # now rather than hours later
-        _refuse_impossible(point, params, models, real)
-    folder = folder / _identity(params, models, real)
+        _refuse_impossible(point, params, inputs)
+    folder = folder / _identity(params, inputs)
     low = stored or _sample_low(points, params, model, models, folder / "low")
     rows = []
     for number, point in enumerate(points, 1):
@@ -71,8 +71,7 @@ def sweep(
         row = json.loads(file.read_text(encoding="utf-8"))
         on_point(point, row, resumed)
         rows.append(row)
-    made = low is not None and stored is None
-    return rows, (folder / "low" / f"samples_{model.low_resolution}.npz" if made else None)
+    return rows
 
 
 def point_job(params: SearchParams, point: Point, models: Mapping[str, Path], folder: Path, **more: Any) -> SamplingJob:
@@ -82,18 +81,16 @@ def point_job(params: SearchParams, point: Point, models: Mapping[str, Path], fo
     return SamplingJob(folder=folder, models=dict(models), params=SamplingParams.model_validate(common), **more)
 
 
-def _identity(params: SearchParams, models: Mapping[str, Path], real: Mapping[str, Path]) -> str:
+def _identity(params: SearchParams, inputs: SamplingInputs) -> str:
     """Name of the folder for all that these models, images and settings make, whoever calls."""
     settings = params.model_dump(mode="json", exclude={"devices", "compile", "select"})
-    files = {name: sha256(path) for name, path in sorted({**models, **real}.items())}
+    files = {name: sha256(path) for name, path in sorted({**inputs.models, **inputs.real}.items())}
     return hashlib.sha256(json.dumps([settings, files], sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _refuse_impossible(
-    point: Point, params: SearchParams, models: Mapping[str, Path], real: Mapping[str, Path]
-) -> None:
+def _refuse_impossible(point: Point, params: SearchParams, inputs: SamplingInputs) -> None:
     try:
-        check_cascade(models, point_job(params, point, models, Path()).params, real)
+        check_cascade(inputs.models, point_job(params, point, inputs.models, Path()).params, inputs.real)
     except CascadeError as error:
         reason = str(error).replace("sample.stages", "stages")
         raise CascadeError(f"{point.name} cannot be sampled: {reason}") from None

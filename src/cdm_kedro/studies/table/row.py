@@ -59,6 +59,6 @@ def score_row(
     stages = {name: ModelSamplingParams.model_validate({}) for name in inputs.models}
     search = SearchParams.model_validate({**job.model_dump(), "stage": row.model, "stages": stages})
     stored = None if low is None or model.low is None else (model.low, low)
-    (found,), _ = sweep([point], search, inputs.models, inputs.real, folder, score, lambda *_: None, stored)
+    (found,) = sweep([point], search, inputs, folder, score, lambda *_: None, stored)
     live().log_metrics(found, step=0)
     return {"scores": found, "pictures": folder / "pictures.npz"}
