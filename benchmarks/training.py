@@ -71,7 +71,7 @@ class Guided(nn.Module):
             num_classes=CLASSES,
             num_heads=unet.num_heads,
             use_scale_shift_norm=unet.scale_shift_norm,
-            resblock_updown=unet.resblock_updown,
+            resblock_updown=bool(unet.resblock_updown),
             use_fp16=fp16,
         )
         if fp16:

@@ -80,3 +80,48 @@ def test_group_norm_never_normalizes_single_channels() -> None:
     for channels in (8, 16, 24, 32, 48, 64, 128, 192, 256, 1024):
         norm = layers.group_norm(channels)
         assert channels // norm.num_groups >= 4 and (channels < 128 or norm.num_groups == 32)
+
+
+def plain_conv(x: torch.Tensor, conv: torch.nn.Conv2d) -> torch.Tensor:
+    """A convolution as sums over shifted images, in float64."""
+    weight, (k, _) = conv.weight.double(), conv.kernel_size
+    padded, (height, width) = F.pad(x, (k // 2,) * 4), x.shape[-2:]
+    shifted = [padded[..., i : i + height, j : j + width] for i in range(k) for j in range(k)]
+    out = sum(torch.einsum("oi,bihw->bohw", weight.flatten(2)[..., n], each) for n, each in enumerate(shifted))
+    return out + conv.bias.double()[:, None, None]
+
+
+def plain_norm_silu(x: torch.Tensor, norm: torch.nn.GroupNorm, film: torch.Tensor | None = None) -> torch.Tensor:
+    groups = x.reshape(len(x), norm.num_groups, -1)
+    centred = groups - groups.mean(2, keepdim=True)
+    h = (centred / (centred.square().mean(2, keepdim=True) + norm.eps).sqrt()).reshape(x.shape)
+    h = h * norm.weight.double()[:, None, None] + norm.bias.double()[:, None, None]
+    if film is not None:
+        scale, shift = film[:, :, None, None].chunk(2, 1)
+        h = h * (1 + scale) + shift
+    return h / (1 + torch.exp(-h))
+
+
+@pytest.mark.parametrize("scale_shift", [True, False])
+@pytest.mark.parametrize(("resample", "out"), [(None, 16), (None, 8), ("up", 16), ("down", 16)])
+def test_sr3s_residual_block_against_plain_sums_in_float64(resample: str | None, out: int, scale_shift: bool) -> None:
+    """BigGAN's block as Song et al. 2021 (NCSN++) and SR3 use it: norm, SiLU, resampling, convolution, embedding, norm,
+    SiLU, convolution; beside it resampling and a 1x1 convolution; the sum divided by the square root of 2."""
+    torch.manual_seed(0)
+    block = layers.ResBlock(16, out, 12, scale_shift=scale_shift, resample=resample, shortcut=True, skip_scaling=True)
+    for p in block.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    x, emb = torch.randn(2, 16, 6, 4), torch.randn(2, 12)
+
+    def resampled(h: torch.Tensor) -> torch.Tensor:
+        if resample == "up":
+            return h.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        if resample == "down":
+            return (h[..., ::2, ::2] + h[..., 1::2, ::2] + h[..., ::2, 1::2] + h[..., 1::2, 1::2]) / 4
+        return h
+
+    e = emb.double() @ block.emb.weight.double().T + block.emb.bias.double()
+    h = plain_conv(resampled(plain_norm_silu(x.double(), block.norm1)), block.conv1)
+    h = plain_norm_silu(h, block.norm2, e) if scale_shift else plain_norm_silu(h + e[:, :, None, None], block.norm2)
+    wanted = (plain_conv(resampled(x.double()), block.skip) + plain_conv(h, block.conv2)) / 2**0.5
+    torch.testing.assert_close(block(x, emb).double(), wanted, atol=1e-4, rtol=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 import yaml
 
 from cdm_kedro.model.build import build_unet
+from cdm_kedro.model.layers import Attention, ResBlock
 from cdm_kedro.model.unet import UNet
 from cdm_kedro.params.model import TrainedModelParams, parse_model
 from tiny_unet import tiny_unet
@@ -46,6 +48,7 @@ VARIANTS = [
     {"num_classes": 5, "learned_variances": True, "scale_shift_norm": False},
     {"num_classes": 5, "low_res": True, "aug_conditioning": True, "noise_conditioning": "continuous"},
     {"resblock_updown": True, "num_head_channels": 4, "low_res": True, "low_res_interpolation": "bicubic"},
+    {"resblock_updown": "biggan", "skip_scaling": True, "low_res": True, "noise_conditioning": "continuous"},
 ]
 
 
@@ -90,6 +93,34 @@ def test_checkpointing_gives_the_same_gradients() -> None:
         grads.append([p.grad for p in net.parameters()])
     for a, b in zip(*grads, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_skip_scaling_reaches_every_residual_layer_and_biggans_shortcut_every_resampling_one() -> None:
+    """While their last layers are zero, a residual layer's output is its resampled input over the square root of 2."""
+    net = tiny_unet(resblock_updown="biggan", skip_scaling=True).eval()
+    seen: list[str] = []
+
+    def check(module: torch.nn.Module, given: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
+        x = given[0]
+        if isinstance(module, ResBlock):
+            x = module.skip(module._resample(x))
+            assert isinstance(module.skip, torch.nn.Conv2d) or module.resample is None
+        torch.testing.assert_close(out, x / 2**0.5)
+        seen.append(getattr(module, "resample", None) or type(module).__name__)
+
+    for module in net.modules():
+        if isinstance(module, (ResBlock, Attention)):
+            module.register_forward_hook(check)
+    net(*inputs(net))
+    assert Counter(seen) == {"ResBlock": 8, "Attention": 4, "up": 1, "down": 1}
+
+
+def test_network_choices_of_sr3_leave_older_descriptions_as_they_are() -> None:
+    """Weights carry their parameters; a new setting at its default must not change their bytes."""
+    raw = yaml.safe_load((ROOT / "conf/imagenet/parameters_base32.yml").read_text())["base32"]
+    assert "skip_scaling" not in TrainedModelParams.model_validate(raw).model_dump_json()
+    scaled = TrainedModelParams.model_validate({**raw, "unet": {**raw["unet"], "skip_scaling": True}})
+    assert parse_model(json.loads(scaled.model_dump_json())) == scaled
 
 
 def test_the_ablation_s_16_to_64_model_is_the_baseline_with_one_input_and_s_more() -> None:
@@ -146,6 +177,9 @@ def parameters_by_hand(p: dict[str, Any], classes: int, low: bool, aug: bool, le
         shortcut = conv(a, b, 1) if a != b else 0
         return 2 * a + conv(a, b, 3) + emb * 2 * b + 2 * b + 2 * b + conv(b, b, 3) + shortcut
 
+    def resampled(a: int) -> int:
+        return res(a, a) + conv(a, a, 1) if p.get("resblock_updown") == "biggan" else conv(a, a, 3)
+
     def att(a: int) -> int:
         return 2 * a + conv(a, 3 * a, 1) + conv(a, a, 1)
 
@@ -159,7 +193,7 @@ def parameters_by_hand(p: dict[str, Any], classes: int, low: bool, aug: bool, le
             width = m * c
             skips.append(width)
         if level < len(mults) - 1:
-            total += conv(width, width, 3)
+            total += resampled(width)
             skips.append(width)
             side //= 2
     total += 2 * res(width, width) + att(width)
@@ -169,12 +203,12 @@ def parameters_by_hand(p: dict[str, Any], classes: int, low: bool, aug: bool, le
             total += res(width + skips.pop(), m * c) + (att(m * c) if side in p["attention_resolutions"] else 0)
             width = m * c
             if level and i == blocks:
-                total += conv(width, width, 3)
+                total += resampled(width)
                 side *= 2
     return total + 2 * width + conv(width, 6 if learned else 3, 3)
 
 
-@pytest.mark.parametrize(("stage", "billions"), [("base32", 0.8), ("sr64", 0.7), ("sr128", 0.5), ("sr256", 0.6)])
+@pytest.mark.parametrize(("stage", "billions"), [("base32", 0.8), ("sr64", 0.7), ("sr128", 0.55), ("sr256", 0.625)])
 def test_appendix_b_models(stage: str, billions: float) -> None:
     raw = yaml.safe_load((ROOT / f"conf/imagenet/parameters_{stage}.yml").read_text())[stage]
     params = TrainedModelParams.model_validate(raw)

@@ -139,6 +139,11 @@ class Resample(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest") if self.up else x)
 
 
+def residual(x: Tensor, h: Tensor, scaled: bool) -> Tensor:
+    """Add a residual layer's branch h to its input x; divided by the square root of 2 the variance stays (SR3)."""
+    return (x + h) * 0.5**0.5 if scaled else x + h
+
+
 class ResBlock(nn.Module):
     """Residual block that takes an embedding in before its second convolution.
 
@@ -148,7 +153,9 @@ class ResBlock(nn.Module):
         emb_dim: size of the embedding.
         dropout: rate before the second convolution.
         scale_shift: take the embedding as scale and shift after GroupNorm (Improved DDPM) instead of adding it (DDPM).
-        resample: "up" or "down" makes the block resample both branches twofold (ADM).
+        resample: "up" or "down" makes the block resample both branches twofold (ADM; BigGAN).
+        shortcut: have a 1x1 convolution beside the branch even where the channels stay (BigGAN's resampling blocks).
+        skip_scaling: see :func:`residual`.
     """
 
     def __init__(
@@ -159,16 +166,18 @@ class ResBlock(nn.Module):
         dropout: float = 0.0,
         scale_shift: bool = True,
         resample: str | None = None,
+        shortcut: bool = False,
+        skip_scaling: bool = False,
     ) -> None:
         super().__init__()
-        self.scale_shift, self.resample = scale_shift, resample
+        self.scale_shift, self.resample, self.skip_scaling = scale_shift, resample, skip_scaling
         self.norm1 = group_norm(channels)
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
         self.emb = nn.Linear(emb_dim, 2 * out if scale_shift else out)
         self.norm2 = group_norm(out)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = zeros(nn.Conv2d(out, out, 3, padding=1))
-        self.skip = nn.Identity() if channels == out else nn.Conv2d(channels, out, 1)
+        self.skip = nn.Identity() if channels == out and not shortcut else nn.Conv2d(channels, out, 1)
 
     def _resample(self, x: Tensor) -> Tensor:
         if self.resample == "up":
@@ -184,7 +193,7 @@ class ResBlock(nn.Module):
         else:
             h = norm_act(self.norm2, h + e[:, :, None, None].to(h.dtype))
         h = self.conv2(self.dropout(h))
-        return self.skip(self._resample(x)) + h
+        return residual(self.skip(self._resample(x)), h, self.skip_scaling)
 
 
 class Attention(nn.Module):
@@ -193,9 +202,9 @@ class Attention(nn.Module):
     The rows of ``qkv`` are ordered (3, heads, channels / heads).
     """
 
-    def __init__(self, channels: int, num_heads: int) -> None:
+    def __init__(self, channels: int, num_heads: int, skip_scaling: bool = False) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.num_heads, self.skip_scaling = num_heads, skip_scaling
         self.norm = group_norm(channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.proj = zeros(nn.Conv2d(channels, channels, 1))
@@ -211,4 +220,4 @@ class Attention(nn.Module):
         else:
             h = F.scaled_dot_product_attention(q, k, v)  # (B, heads, H * W, channels of a head)
         h = h.transpose(1, 2).reshape(b, height, width, c).permute(0, 3, 1, 2)
-        return x + self.proj(h)
+        return residual(x, self.proj(h), self.skip_scaling)

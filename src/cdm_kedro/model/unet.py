@@ -42,18 +42,24 @@ class UNet(nn.Module):
         self.class_emb = nn.Embedding(num_classes + self.class_dropout, emb_dim) if unet.class_cond else None
         self.geometry_emb = nn.Linear(GEOMETRY, emb_dim, bias=False) if params.told_geometry else None
 
-        res_block = partial(ResBlock, emb_dim=emb_dim, dropout=unet.dropout, scale_shift=unet.scale_shift_norm)
+        res_block = partial(
+            ResBlock,
+            emb_dim=emb_dim,
+            dropout=unet.dropout,
+            scale_shift=unet.scale_shift_norm,
+            skip_scaling=unet.skip_scaling,
+        )
 
         def attention(width: int) -> Attention:
             each = unet.num_head_channels
-            return Attention(width, unet.num_heads if each is None else width // each)
+            return Attention(width, unet.num_heads if each is None else width // each, unet.skip_scaling)
 
         def block(inside: int, out: int, attends: bool) -> nn.ModuleList:
             return nn.ModuleList([res_block(inside, out), *([attention(out)] if attends else [])])
 
         def resample(width: int, direction: str) -> nn.Module:
             if unet.resblock_updown:
-                return res_block(width, width, resample=direction)
+                return res_block(width, width, resample=direction, shortcut=unet.resblock_updown == "biggan")
             return Resample(width, up=direction == "up")
 
         # The order in which layers are made decides their random first weights.

@@ -26,7 +26,15 @@ class UNetParams(Params):
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     class_cond: bool = True
     scale_shift_norm: bool = Field(True, description="inject embeddings as FiLM scale and shift after GroupNorm")
-    resblock_updown: bool = Field(False, description="residual blocks that resample (ADM) instead of plain layers")
+    resblock_updown: bool | Literal["biggan"] = Field(
+        False,
+        description="residual blocks that resample (ADM) instead of plain layers; biggan: with a learned shortcut",
+    )
+    skip_scaling: bool = Field(
+        False,
+        exclude_if=lambda scaled: not scaled,
+        description="divide the sum of a residual layer and its input by the square root of 2 (SR3)",
+    )
     low_res_interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     detail_std: float | None = Field(
         None,
