@@ -223,19 +223,12 @@ def compare_process(package: str, schedule: str, report: Report) -> None:
     total, simple, term = hybrid_loss(ours, output, x, x_t, t, noise, vlb_weight=1e-3)
     x_start = ours.x_start_from_eps(x_t, t, eps)
     true_mean, _, true_log_variance = theirs.q_posterior_mean_variance(x, x_t, t)
-    on_mean = ours.table("posterior_coef_x_start", t)
     pairs: dict[str, tuple[Tensor, Tensor]] = {
         "betas": (ours.betas, torch.from_numpy(betas)),
         "alphas_cumprod": (ours.alphas_cumprod, torch.from_numpy(theirs.alphas_cumprod)),
         "posterior variance": (ours.posterior_variance, torch.from_numpy(theirs.posterior_variance)),
         "q_sample": (ours.q_sample(x, t, noise), x_t),
         "x_start from eps": (x_start, predicted["pred_xstart"]),
-        "eps from x_start": (ours.eps_from_x_start(x_t, t, x), theirs._predict_eps_from_xstart(x_t, t, x)),
-        # In units of the mean: it is an ill-conditioned difference in float32, for both.
-        "x_start from mean": (
-            on_mean * ours.x_start_from_mean(x_t, t, true_mean),
-            on_mean * theirs._predict_xstart_from_xprev(x_t, t, true_mean),
-        ),
         "posterior mean": (ours.posterior_mean(x, x_t, t), true_mean),
         "posterior log variance": (ours.table("posterior_log_variance", t), true_log_variance[:, :1, :1, :1]),
         "model mean": (ours.posterior_mean(x_start, x_t, t), predicted["mean"]),

@@ -19,6 +19,3 @@ def test_ema_against_a_float64_recurrence() -> None:
             expected[k] = decay * expected[k] + (1 - decay) * v.detach().double()
     for k, v in ema.state_dict().items():
         torch.testing.assert_close(v.double(), expected[k], atol=1e-5, rtol=1e-5)
-    other = EMA(torch.nn.Linear(3, 2), 0.9)
-    other.load_state_dict(ema.state_dict(), ema.updates)
-    assert other.updates == 30 and all(torch.equal(a, b) for a, b in zip(ema.shadow, other.shadow, strict=True))

@@ -76,13 +76,7 @@ def non_truncated(z_0: Tensor, s: Tensor, noise: Tensor, process: DiffusionProce
 
 
 class Augmentation:
-    """How the input of one model is augmented: not at all, in this class. Randomness comes in: the caller owns it.
-
-    Attributes:
-        conditions_on_level: whether the network receives s.
-    """
-
-    conditions_on_level = False
+    """How the input of one model is augmented: not at all, in this class. Randomness comes in: the caller owns it."""
 
     def train(self, z_0: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
         """Augment a training batch.
@@ -129,8 +123,6 @@ class GaussianConditioning(Augmentation):
         s: the one level to train on, or None to train on s uniform over 0 .. ``max_s``.
         max_s: largest s of amortized training; None is all of the process.
     """
-
-    conditions_on_level = True
 
     def __init__(self, process: DiffusionProcess, s: int | None = None, max_s: int | None = None) -> None:
         self.process, self.s = process, s

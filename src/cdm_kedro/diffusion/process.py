@@ -56,20 +56,10 @@ class DiffusionProcess:
         a, b = self._tables_at(t, x_t.ndim, "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod")
         return a * x_t - b * eps
 
-    def eps_from_x_start(self, x_t: Tensor, t: Tensor, x_start: Tensor) -> Tensor:
-        """The inverse of :meth:`x_start_from_eps`."""
-        a, b = self._tables_at(t, x_t.ndim, "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod")
-        return (a * x_t - x_start) / b
-
     def posterior_mean(self, x_start: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
         """Mean of q(x_{t-1} | x_t, x_0) (DDPM, equation 7)."""
         a, b = self._tables_at(t, x_t.ndim, "posterior_coef_x_start", "posterior_coef_x_t")
         return a * x_start + b * x_t
-
-    def x_start_from_mean(self, x_t: Tensor, t: Tensor, mean: Tensor) -> Tensor:
-        """The inverse of :meth:`posterior_mean`: x_0 for which ``mean`` is that mean."""
-        a, b = self._tables_at(t, x_t.ndim, "posterior_coef_x_start", "posterior_coef_x_t")
-        return (mean - b * x_t) / a
 
     def learned_log_variance(self, v: Tensor, t: Tensor) -> Tensor:
         """Log of Sigma (section 2.1) from the network's v: log beta-tilde at v = -1, log beta at v = 1."""

@@ -30,10 +30,3 @@ class EMA:
     def state_dict(self) -> dict[str, Tensor]:
         """Parameter names to float32 averages, which are not copies."""
         return dict(zip(self._names, self.shadow, strict=True))
-
-    @torch.no_grad()
-    def load_state_dict(self, state: dict[str, Tensor], updates: int) -> None:
-        """Restore the averages and the number of updates done."""
-        for name, tensor in zip(self._names, self.shadow, strict=True):
-            tensor.copy_(state[name])
-        self.updates = updates

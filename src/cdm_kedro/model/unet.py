@@ -42,17 +42,14 @@ class UNet(nn.Module):
         self.class_emb = nn.Embedding(num_classes + self.class_dropout, emb_dim) if unet.class_cond else None
         self.geometry_emb = nn.Linear(GEOMETRY, emb_dim, bias=False) if params.told_geometry else None
 
+        scaled = unet.skip_scaling
         res_block = partial(
-            ResBlock,
-            emb_dim=emb_dim,
-            dropout=unet.dropout,
-            scale_shift=unet.scale_shift_norm,
-            skip_scaling=unet.skip_scaling,
+            ResBlock, emb_dim=emb_dim, dropout=unet.dropout, scale_shift=unet.scale_shift_norm, skip_scaling=scaled
         )
 
         def attention(width: int) -> Attention:
             each = unet.num_head_channels
-            return Attention(width, unet.num_heads if each is None else width // each, unet.skip_scaling)
+            return Attention(width, unet.num_heads if each is None else width // each, scaled)
 
         def block(inside: int, out: int, attends: bool) -> nn.ModuleList:
             return nn.ModuleList([res_block(inside, out), *([attention(out)] if attends else [])])
