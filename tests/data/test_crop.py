@@ -112,7 +112,7 @@ def test_centre_crop_is_the_area_mean_of_the_centre_square() -> None:
 
 
 @pytest.mark.parametrize("short", [257, 300, 375, 500, 511, 1023])
-def test_the_fast_area_mean_has_opencvs_bytes(short: int) -> None:
+def test_the_area_mean_has_opencvs_bytes(short: int) -> None:
     pixels = np.random.default_rng(short).integers(0, 256, (short, short + 31, 3)).astype(np.uint8)
     square = np.ascontiguousarray(pixels[:, 16 : 16 + short])  # round(15.5) is 16
     assert np.array_equal(

@@ -34,7 +34,6 @@ def inspect_images(
     found = scan(folder) if divided else scan_undivided(folder)
     seen = look(found, workers)
     samples = next(iter(found.splits.values()))
-    # Before the report, which then shows the two parts.
     if split is not None:
         root = metadata.project_path
         path = root / "conf" / (env or "base") / "val_files.txt"
@@ -64,8 +63,6 @@ def _draw(folder: Any, samples: Any, seen: Any, sheet: Path) -> None:
     for path, label in samples:
         if not seen[path].bad and len(chosen.setdefault(label, [])) < _COLUMNS:
             chosen[label].append(path)
-    labels = sorted(chosen)
-    labels = [labels[i] for i in np.linspace(0, len(labels) - 1, min(20, len(labels))).round().astype(int)]
-    shown = [(path, label) for label in labels for path in chosen[label]]
+    shown = [(path, label) for label in sorted(chosen)[:: 1 + len(chosen) // 20] for path in chosen[label]]
     tiles = [crops(decode(folder.root / path, apply_exif_rotation=True), "area", [_TILE])[_TILE] for path, _ in shown]
     draw_grid(np.stack(tiles), np.array([label for _, label in shown]), folder.classes, _COLUMNS, sheet)

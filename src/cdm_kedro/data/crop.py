@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import math
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from PIL import Image
-    from scipy.sparse import csr_matrix
 
 _KINDS = {"1": "greyscale", "L": "greyscale", "CMYK": "cmyk", "P": "palette"}
-_STRIP = 128  # rows at once, so that they stay in the processor's cache
 
 
 class BadImage(CdmError, ValueError):
@@ -123,60 +119,7 @@ def crops(image: Decoded, resize: str, sides: Sequence[int]) -> dict[int, NDArra
     if short < CROP_SIDE:
         filters = {side: cv2.INTER_AREA if side < short else cv2.INTER_CUBIC for side in sides}
         return {side: cv2.resize(square, (side, side), interpolation=own) for side, own in filters.items()}
-    if short == CROP_SIDE:
-        square = np.ascontiguousarray(square)
-    elif short % CROP_SIDE == 0 or not _area_mean_is_opencvs():
-        square = cv2.resize(square, (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_AREA)
-    else:
-        square = cv2.convertScaleAbs(_area_mean(square))
-    return pyramid(square, sides)
-
-
-@lru_cache(maxsize=1024)
-def _area_weights(side: int) -> csr_matrix:
-    """(256, side) share of each pixel of a row in each pixel of the result, as OpenCV's INTER_AREA has it."""
-    from scipy.sparse import csr_matrix
-
-    scale = side / CROP_SIDE
-    shares: list[tuple[int, int, float]] = []
-    for pixel in range(CROP_SIDE):
-        begin = pixel * scale
-        end, width = begin + scale, min(scale, side - begin)
-        last = min(math.floor(end), side - 1)
-        first = min(math.ceil(begin), last)
-        if first - begin > 1e-3:
-            shares.append((pixel, first - 1, (first - begin) / width))
-        shares += [(pixel, whole, 1 / width) for whole in range(first, last)]
-        if end - last > 1e-3:
-            shares.append((pixel, last, min(end - last, 1.0, width) / width))
-    rows, columns, values = zip(*shares, strict=True)
-    return csr_matrix((np.array(values, np.float32), (rows, columns)), shape=(CROP_SIDE, side))
-
-
-def _area_mean(square: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(256, 256, 3) float32 mean over areas, along the rows first and then along the columns.
-
-    Takes a third of OpenCV's time, since it adds whole rows at once, and adds the same numbers in the same order.
-    """
-    import cv2
-
-    side, weights = len(square), _area_weights(len(square))
-    rows = np.empty((side, CROP_SIDE, 3), np.float32)
-    for at in range(0, side, _STRIP):
-        strip = square[at : at + _STRIP]
-        columns = cv2.transpose(strip).astype(np.float32).reshape(side, -1)
-        cv2.transpose((weights @ columns).reshape(CROP_SIDE, len(strip), 3), dst=rows[at : at + _STRIP])
-    return (weights @ rows.reshape(side, -1)).reshape(CROP_SIDE, CROP_SIDE, 3)
-
-
-@lru_cache(maxsize=1)
-def _area_mean_is_opencvs() -> bool:
-    """Whether the sums agree to the last bit; not so where one of the two fuses multiplication and addition."""
-    import cv2
-
-    probe = np.random.default_rng(0).integers(0, 256, (375, 375, 3)).astype(np.uint8)
-    theirs = cv2.resize(probe.astype(np.float32), (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_AREA)
-    return np.array_equal(_area_mean(probe), theirs)
+    return pyramid(cv2.resize(square, (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_AREA), sides)
 
 
 def _bilinear(square: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

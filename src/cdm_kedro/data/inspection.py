@@ -86,18 +86,17 @@ def report(folder: ImageFolder, seen: dict[str, Seen]) -> Iterator[str]:
     yield f"{folder.root}: {total} images in {len(folder.classes)} classes".replace(" (.)", "")
     first = next(iter(counts.values()))
     order = sorted(range(len(folder.classes)), key=lambda label: first[label])
-    shown = order if len(order) <= 2 * _SHOWN else [*order[:_SHOWN], *order[-_SHOWN:]]
-    for label in shown:
+    for label in order[: 2 * _SHOWN]:
         yield f"  {folder.classes[label]:30}" + "".join(f"{count[label]:>8}" for count in counts.values())
-    if len(shown) < len(order):
-        yield f"  (the {_SHOWN} classes with the fewest images and the {_SHOWN} with the most)"
+    if len(order) > 2 * _SHOWN:
+        yield f"  (the {2 * _SHOWN} classes with the fewest images)"
     good = {path: image for path, image in seen.items() if image.bad is None}
     if good:
         sides = [min(image.width, image.height) for image in good.values()]
         yield f"short side: {min(sides)} to {max(sides)} pixels, median {median(sides):g}"
         yield f"formats: {_counted(image.format for image in good.values())}"
-        notes = _counted(note for image in good.values() for note in image.notes)
-        yield f"converted when read (alpha is laid over white): {notes or 'none'}"
+        notes = _counted(note for image in good.values() for note in image.notes) or "none"
+        yield f"converted when read (alpha is laid over white): {notes}"
         small = sum(side < CROP_SIDE for side in sides)
         if small:
             yield f"warning: {small} images have a short side below {CROP_SIDE} pixels and are enlarged"
