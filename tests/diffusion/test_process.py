@@ -93,7 +93,7 @@ def test_conversions_at_both_ends_of_4000(t: int) -> None:
     mean = process.posterior_mean(x0, xt, ts)
     beta, before = process.betas[t], process.alphas_cumprod_prev[t]
     on_start, on_xt = before.sqrt() * beta / (1 - a), (1 - beta).sqrt() * (1 - before) / (1 - a)
-    torch.testing.assert_close(mean.double(), on_start * x0 + on_xt * xt, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(mean.double(), on_start * x0.double() + on_xt * xt.double(), atol=1e-6, rtol=1e-6)
     if t == 0:
         torch.testing.assert_close(mean, x0)  # the posterior of the first step is the image itself
 
