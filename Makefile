@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo test test-accidents check docs viz ui clean bench benchgpu
+.PHONY: help setup demo test test-accidents test-few-accidents check docs viz ui clean bench benchgpu
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
 
@@ -35,8 +35,11 @@ test-s3: $(VENV)/.ready ## run two clones that share git, an S3 bucket and an ML
 	$(BIN)/python -m pip install -q -c constraints.txt dvc-s3
 	MOTO_SERVER=$(CURDIR)/.venv-moto/bin/moto_server $(BIN)/python -m pytest -x tests/deployment/test_no_shared_folder.py
 
+test-few-accidents: $(VENV)/.ready ## a few accidents, from both doors (three minutes; CI runs them)
+	$(BIN)/python tests/accidents/accidents.py --few --seconds 8
+
 test-accidents: $(VENV)/.ready ## kill, edit, lock and fill from both doors; writes the table of docs/staleness.md (an hour)
-	$(BIN)/python -m pytest -m slow tests/accidents
+	$(BIN)/python -m pytest -m slow tests
 	$(BIN)/python tests/accidents/accidents.py --table accidents.md
 
 check: $(VENV)/.ready ## lint, types, directions of imports, and dvc.yaml against the pipeline

@@ -1,6 +1,7 @@
 """Accidents of every kind from both doors, on the tiny cascade: what work is lost, and is the result the same?
 
-``python tests/accidents/accidents.py [--only WORD] [--seconds 60] [--table FILE]`` needs half a minute an accident.
+``python tests/accidents/accidents.py [--few] [--only WORD] [--seconds 60] [--table FILE]`` needs half a minute an
+accident. Every one begins in a copy of a project whose cascade is made.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,10 @@ import psutil
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from project import COPIED, ROOT, Project  # noqa: E402
+from project import Project, new_project  # noqa: E402
 
 PARAMETERS = "conf/test/parameters.yml"
+EVERYTHING = ("embedded: {train_per_class: 3,", "embedded: {train_per_class: 4,")
 EDITS = {
     "grids": ("grids: {columns: 1}", "grids: {columns: 2}"),
     "preprocess": ("preprocess: {workers: 2", "preprocess: {workers: 2, seed: 1"),
@@ -43,12 +46,15 @@ OUTPUTS = {
     "base32": "06_models/base32.safetensors",
     "sample": "07_model_output/samples_*.npz",
 }
-CODE = {
-    "preprocess": ("data/preprocess.py", "_JOB = 32"),
-    "base32": ("training/trainer.py", "from __future__ import annotations\n"),
-    "sample": ("sampling/cascade.py", "from __future__ import annotations\n"),
-}
+CODE = {"preprocess": "data/preprocess.py", "base32": "training/trainer.py", "sample": "sampling/cascade.py"}
 OTHER = {"kedro": "dvc", "dvc": "kedro"}
+CHECKPOINTS = {"base32": "checkpoints/step_*", "sample": "shards/*.npz", "preprocess": "*.json"}
+"""Work that the next run goes on from, in a stage's folder for unfinished work."""
+ALL = (
+    *("05_model_input/*.beton", "06_models/*.safetensors", "07_model_output/samples_*.npz"),
+    *("08_reporting/samples_*.png", "04_feature/reference.npz"),
+)
+"""Outputs of the whole cascade that have no times in them."""
 STEPS = [
     ("outputs written, nothing noted", "provenance/staleness.py|keep|call"),
     ("outputs complete and kept", "provenance/finished.py|keep|return"),
@@ -69,36 +75,47 @@ class Playground:
         self.project.env["PYTHONPATH"] = os.pathsep.join([str(HERE / "inject"), str(self.work / "src")])
         if not (self.made / "ready").exists():
             shutil.rmtree(self.work, ignore_errors=True)
-            for name in COPIED:
-                target = self.work / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if (ROOT / name).is_dir():
-                    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "local")
-                    shutil.copytree(ROOT / name, target, ignore=ignored)
-                else:
-                    shutil.copy(ROOT / name, target)
-            for command in ("init -q", "config user.email a@b", "config user.name t", "add -A", "commit -qm start"):
-                self.project("git", *command.split())
+            new_project(self.work)
             self.project.kedro()
             self.project("git", "add", "-A")
             self.project("git", "commit", "-qm", "made")
             (self.work / "ready").touch()
             self.work.rename(self.made)
         self._wanted: dict[str, dict[str, str]] = {}
+        self.began: float | None = None  # when the stage of the accident began to run
+        self.ended = 0.0  # when the accident came
+        self.lost = 0.0  # seconds of work that no file had kept then
 
-    def reset(self) -> None:
-        """The made project again."""
-        shutil.rmtree(self.work, ignore_errors=True)
-        subprocess.run(["cp", "-a", str(self.made), str(self.work)], check=True)
+    def reset(self, spare: int | None = None) -> None:
+        """The made project again; with ``spare`` on a file system of its own that has so many bytes left."""
+        self.began = None
+        if self.work.is_mount():
+            subprocess.run(["umount", str(self.work)], check=True)
+        while self.work.exists():  # a process may be ending in it
+            shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir()
+        if spare is not None:
+            size = int(subprocess.run(["du", "-sk", str(self.made)], capture_output=True, check=True).stdout.split()[0])
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={size * 1024 + spare}", "tmpfs", str(self.work)]
+            subprocess.run(mount, check=True)
+        subprocess.run(["cp", "-a", f"{self.made}/.", str(self.work)], check=True)
+
+    def run(self, door: str, stage: str) -> None:
+        """Run a stage to its end before the accident."""
+        self.began = time.time()
+        self.project(*command(door, stage))
+        self.ended = time.time()
 
     def edit(self, stage: str) -> None:
         """Make a stage stale."""
-        self.project.edit(PARAMETERS, *EDITS[stage])
+        self.project.edit(PARAMETERS, *EDITS.get(stage, EVERYTHING))
 
     def hashes(self, stage: str) -> dict[str, str]:
         """Of a stage's outputs."""
         data = self.work / "data/env/test"
-        return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(data.glob(OUTPUTS[stage]))}
+        patterns = ALL if stage == "cascade" else (OUTPUTS[stage],)
+        files = sorted(path for pattern in patterns for path in data.glob(pattern))
+        return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
     def wanted(self, stage: str) -> dict[str, str]:
         """Hashes of an undisturbed run of the edited stage."""
@@ -107,13 +124,14 @@ class Playground:
             self.edit(stage)
             self.project(*command("kedro", stage))
             self._wanted[stage] = self.hashes(stage)
+            assert self._wanted[stage]
         return self._wanted[stage]
 
-    def start(self, door: str, stage: str, **env: str) -> subprocess.Popen[str]:
+    def start(self, door: str, stage: str, *options: str, **env: str) -> subprocess.Popen[str]:
         """Run a stage in the background, in a session of its own."""
         log = (self.work / "accident.log").open("w")
         return subprocess.Popen(
-            command(door, stage),
+            command(door, stage, *options),
             cwd=self.work,
             env={**self.project.env, **env},
             stdout=log,
@@ -121,6 +139,23 @@ class Playground:
             text=True,
             start_new_session=True,
         )
+
+    def watch(self, process: subprocess.Popen[str], stage: str, seconds: float = 300) -> int | None:
+        """Wait until a command ends, or for some seconds, and note when its stage began to run and when it ended."""
+        self.began, deadline = None, time.monotonic() + seconds
+        while process.poll() is None and time.monotonic() < deadline:
+            if self.began is None and f"{stage}: running" in self.said():
+                self.began = time.time()
+            time.sleep(0.05)
+        self.ended = time.time()
+        return process.returncode
+
+    def unsaved(self, stage: str) -> float:
+        """Seconds from the newest checkpoint, or from the stage's beginning, to the accident; 0 if it never began."""
+        if self.began is None:
+            return 0.0
+        kept = (self.work / ".scratch/test" / stage).glob(f"*/{CHECKPOINTS.get(stage, 'none')}")
+        return max(0.0, self.ended - max([self.began, *(path.stat().st_mtime for path in kept)]))
 
     def said(self) -> str:
         """By the command in the background."""
@@ -144,11 +179,11 @@ class Playground:
             time.sleep(0.05)
 
 
-def command(door: str, stage: str) -> list[str]:
-    """That runs a stage."""
+def command(door: str, stage: str, *options: str) -> list[str]:
+    """That runs a stage, or the whole cascade."""
     if door == "kedro":
         return ["kedro", "run", "--env=test", f"--pipelines={stage}"]
-    return ["dvc", "repro", f"dvc/test/dvc.yaml:{stage}"]
+    return ["dvc", *options, "repro", "dvc/test/dvc.yaml" + (f":{stage}" if stage != "cascade" else "")]
 
 
 class Row:
@@ -158,26 +193,16 @@ class Row:
         self.accident, self.door, self.stage = accident, door, stage
         self.lost, self.same, self.note = "?", False, ""
 
-    def judge(self, ground: Playground, output: str, wanted: dict[str, str], done: bool, started: float) -> None:
-        """From what the next run said.
-
-        Args:
-            ground: the playground.
-            output: of the next run.
-            wanted: hashes of an undisturbed run.
-            done: whether the stage had finished its work when the accident came.
-            started: time when the next run began.
-        """
-        self.same = ground.hashes(self.stage) == wanted
-        ran = f"{self.stage}: running" in output
+    def judge(self, ground: Playground, output: str) -> None:
+        """From what the next run said: work that is not done again is not lost."""
+        self.same = ground.hashes(self.stage) == ground.wanted(self.stage)
         resumed = re.search(rf"{self.stage}: resuming at step (\d+) of (\d+)", output)
-        if not ran:
-            self.lost = "none"
-        elif resumed:
-            self.lost = "none" if done and resumed[1] == resumed[2] else "since the last checkpoint"
+        if resumed:
             self.note += f" resumed at step {resumed[1]} of {resumed[2]}"
+        if f"{self.stage}: running" not in output or ground.lost == 0 or (resumed and resumed[1] == resumed[2]):
+            self.lost = "none"
         else:
-            self.lost = f"{time.monotonic() - started:.0f} s" if done else "the stage's beginning"
+            self.lost = f"{ground.lost:.1f} s"
 
     def line(self) -> str:
         """Of Markdown."""
@@ -185,15 +210,16 @@ class Row:
         return f"| {self.accident} | {self.door} | {self.stage} | {self.lost} | {same} | {self.note.strip()} |"
 
 
-def again(ground: Playground, row: Row, door: str, done: bool) -> None:
-    """The next run, from a door; the stage must then be fresh from both."""
-    wanted = ground._wanted[row.stage]
-    started = time.monotonic()
+def again(ground: Playground, row: Row, door: str) -> None:
+    """The next run, from a door; the stage must then be fresh from both, nothing runs any more, and no run is open."""
+    ground.lost = ground.unsaved(row.stage)
     output = ground.project(*command(door, row.stage))
-    row.judge(ground, output, wanted, done, started)
+    row.judge(ground, output)
     assert "up to date" in ground.project("dvc", "status", f"dvc/test/dvc.yaml:{row.stage}"), output
     left = [p.cmdline() for p in ground.rest()]
     assert not left, left
+    with closing(sqlite3.connect(ground.work / "mlflow.db")) as runs:
+        assert runs.execute("SELECT name FROM runs WHERE status = 'RUNNING'").fetchall() == []
 
 
 def killed_at(ground: Playground, door: str, stage: str, title: str, where: str) -> Row:
@@ -201,33 +227,64 @@ def killed_at(ground: Playground, door: str, stage: str, title: str, where: str)
     row = Row(f"SIGKILL: {title}", door, stage)
     ground.edit(stage)
     process = ground.start(door, stage, ACCIDENT=f"kedro|{where.format(stage=stage)}|kill")
-    code = process.wait(300)
-    assert code != 0 and ("killed" in ground.said().lower() or code in (-9, 255, 1)), ground.said()
-    again(ground, row, OTHER[door] if random.random() < 0.5 else door, done=True)
+    code = ground.watch(process, stage)
+    assert code in (-9, 255) and f"{stage}: running" in ground.said(), ground.said()
+    again(ground, row, OTHER[door])
     return row
 
 
 def killed_somewhere(ground: Playground, door: str, stage: str, after: float) -> Row:
     """SIGKILL of the command at a random moment."""
-    row = Row(f"SIGKILL after {after:.0f} s", door, stage)
+    row = Row(f"SIGKILL after {after:.1f} s", door, stage)
     ground.edit(stage)
     process = ground.start(door, stage)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(after)
+    ended = ground.watch(process, stage, after)
     process.kill()
+    row.note = gone(ground, process) + (" it had ended" if ended is not None else "")
+    again(ground, row, OTHER[door])
+    return row
+
+
+def gone(ground: Playground, process: subprocess.Popen[str]) -> str:
+    """Wait until a killed command's processes are gone, and say how long that took."""
+    began = time.monotonic()
+    while ground.rest() and time.monotonic() - began < 90:
+        time.sleep(0.1)
+        process.poll()
+    left = ground.rest()
+    for one in left:
+        one.kill()
     process.wait()
-    deadline = time.monotonic() + 90
-    while ground.rest() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    row.note = f"all its processes gone after {time.monotonic() - deadline + 90:.0f} s" if not ground.rest() else "LEFT"
-    again(ground, row, random.choice(["kedro", "dvc"]), done=False)
+    return (
+        f"LEFT: {[one.pid for one in left]}" if left else f"all processes gone after {time.monotonic() - began:.1f} s"
+    )
+
+
+def killed_all_the_way(ground: Playground) -> Row:
+    """SIGKILL again and again at random moments of the whole cascade, from one door and then the other."""
+    row, kills, code = Row("SIGKILL again and again, at random moments", "both", "cascade"), 0, None
+    ground.edit("cascade")
+    door = "dvc"
+    while code is None:
+        door = OTHER[door]
+        process = ground.start(door, "cascade")
+        code = ground.watch(process, "cascade", random.uniform(3, 9) + 2 * kills)
+        if code is None:
+            random.choice([process.kill, lambda p=process: os.killpg(p.pid, signal.SIGKILL)])()
+            kills += 1
+            assert "LEFT" not in gone(ground, process)
+    assert code == 0, ground.said()
+    row.same, row.lost = ground.hashes("cascade") == ground.wanted("cascade"), "since the last checkpoints"
+    row.note = f"{kills} kills"
     return row
 
 
 def lone_kill(ground: Playground, door: str, stage: str, which: str) -> Row:
     """SIGKILL of one process of the tree; all others must end, and the next run goes on."""
-    row = Row(f"lone SIGKILL of {which}", door, stage)
+    row = Row(f"lone SIGKILL of `{NAMES[which]}`", door, stage)
     ground.edit(stage)
+    if which == "sampling.worker":  # a single process samples without one
+        ground.project.edit(PARAMETERS, "  seed: 1\n  stages:", "  seed: 1\n  devices: 2\n  stages:")
     process = ground.start(door, stage)
 
     def victim() -> psutil.Process | None:
@@ -239,55 +296,60 @@ def lone_kill(ground: Playground, door: str, stage: str, which: str) -> Row:
         return None
 
     ground.wait_until(victim, process)
-    time.sleep(1)
+    ground.began = time.time()
+    time.sleep(random.uniform(0, 2))
     found = victim()
-    if found is not None:
-        found.kill()
-    began = time.monotonic()
-    while ground.rest() and time.monotonic() - began < 90:
-        time.sleep(0.2)
-        process.poll()
-    row.note = "LEFT" if ground.rest() else f"all gone after {time.monotonic() - began:.0f} s"
-    for left in ground.rest():
-        left.kill()
-    process.wait()
-    again(ground, row, OTHER[door], done=False)
+    assert found is not None, ground.said()
+    found.kill()
+    ground.ended = time.time()
+    row.note = gone(ground, process)
+    again(ground, row, OTHER[door])
     return row
 
 
-def locked(ground: Playground, door: str, stage: str, where: str, seconds: float) -> Row:
-    """DVC's lock is held: from the beginning, or when the stage ends."""
-    row = Row(f"DVC's lock held for {seconds:.0f} s at the {where}", door, stage)
+HOLD = """import sys, time, zc.lockfile
+while True:
+    try: lock = zc.lockfile.LockFile(".dvc/tmp/lock")
+    except zc.lockfile.LockError: time.sleep(0.01)
+    else: break
+print(1, flush=True)
+time.sleep(float(sys.argv[1]))"""
+
+
+def locked(ground: Playground, door: str, stage: str, where: str, seconds: float, *options: str) -> Row:
+    """DVC's lock is held: from the beginning, when the stage ends, or before the MLflow run is finished."""
+    row = Row(f"DVC's lock held for {seconds:.0f} s {where}", " ".join([door, *options]), stage)
     ground.edit(stage)
-    hold = "import sys, time, zc.lockfile; lock = zc.lockfile.LockFile('.dvc/tmp/lock'); print(1, flush=True); "
-    hold += "time.sleep(float(sys.argv[1]))"
 
     def holder() -> subprocess.Popen[str]:
-        started = subprocess.Popen(
-            [sys.executable, "-c", hold, str(seconds)],
-            cwd=ground.work,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        words = [sys.executable, "-c", HOLD, str(seconds)]
+        started = subprocess.Popen(words, cwd=ground.work, stdout=subprocess.PIPE, text=True)
         assert started.stdout is not None and started.stdout.readline()
         return started
 
-    if where == "beginning":
+    if where == "from the beginning":
         held = holder()
-        process = ground.start(door, stage)
-    else:
-        process = ground.start(door, stage)
+        process = ground.start(door, stage, *options)
+    elif where == "while it ends":
+        process = ground.start(door, stage, *options)
         ground.wait_until(lambda: f"{stage}: running" in ground.said(), process)
         time.sleep(1)
         held = holder()
-    code = process.wait(300)
+    else:  # kedro stops itself there
+        process = ground.start(door, stage, *options, ACCIDENT="kedro|tracking/runs.py|outputs|call|stop")
+        stopped: list[psutil.Process] = []
+        ground.wait_until(
+            lambda: stopped.extend(p for p in ground.rest() if p.status() == psutil.STATUS_STOPPED) or stopped, process
+        )
+        held = holder()
+        stopped[0].resume()
+    code = ground.watch(process, stage)
     held.wait()
-    said = re.findall(r"waiting for .* holds", ground.said())
-    row.note = f"exit code {code}; said so {len(said)} time(s)"
+    row.note = f"exit code {code}; said so {len(re.findall(r'waiting for .* holds', ground.said()))} time(s)"
     if code == 0:
-        row.judge(ground, "", ground._wanted[stage], True, time.monotonic())
+        row.judge(ground, "")
     else:
-        again(ground, row, door, done=where == "end")
+        again(ground, row, door)
     return row
 
 
@@ -302,9 +364,9 @@ def meanwhile(ground: Playground, door: str, stage: str, other: list[str]) -> Ro
         codes.append(subprocess.run(other, cwd=ground.work, env=ground.project.env, capture_output=True).returncode)
     row.note = f"exit code {process.returncode}; the other ran {len(codes)} times"
     if process.returncode == 0:
-        row.judge(ground, "", ground._wanted[stage], True, time.monotonic())
+        row.judge(ground, "")
     else:
-        again(ground, row, door, done=True)
+        again(ground, row, door)
     return row
 
 
@@ -315,8 +377,7 @@ def edited(ground: Playground, door: str, stage: str, what: str) -> Row:
     process = ground.start(door, stage)
     ground.wait_until(lambda: f"{stage}: running" in ground.said(), process)
     time.sleep(0.5)
-    path, anchor = CODE[stage]
-    file = ground.work / "src/cdm_kedro" / path
+    file = ground.work / "src/cdm_kedro" / CODE[stage]
     before = file.read_text()
     parameters = (ground.work / PARAMETERS).read_text()
     if what == "parameter" or what == "parameter, and an undo":
@@ -327,16 +388,33 @@ def edited(ground: Playground, door: str, stage: str, what: str) -> Row:
     elif what == "docstring":
         file.write_text(before.replace('"""', '"""Newly: ', 1))
     else:
-        file.write_text(before.replace(anchor, anchor + "\nEDITED = True\n", 1))
+        file.write_text(before + "EDITED = True\n")
     if "undo" in what:
         time.sleep(0.5)
         file.write_text(before)
         (ground.work / PARAMETERS).write_text(parameters)
-    code = process.wait(300)
-    row.note = f"exit code {code}"
+    row.note = f"exit code {ground.watch(process, stage)}"
     file.write_text(before)
     (ground.work / PARAMETERS).write_text(parameters)
-    again(ground, row, OTHER[door], done=True)
+    again(ground, row, OTHER[door])
+    return row
+
+
+def data_changed(ground: Playground, door: str, stage: str) -> Row:
+    """Data changes under a running stage, and is what it was when the stage runs again; its outputs are never kept."""
+    row = Row("data changed while it runs, and back afterwards", door, stage)
+    ground.edit(stage)
+    process = ground.start(door, stage, ACCIDENT="kedro|provenance/finished.py|keep|return|kill")
+    ground.wait_until(lambda: f"{stage}: running" in ground.said(), process)
+    file = ground.work / "data/env/test/05_model_input/classes.json"
+    before = file.read_bytes()
+    file.unlink()
+    file.write_bytes(before + b"\n")
+    code = ground.watch(process, stage)
+    assert "changed while stage" in ground.said() and code in (1, 255), ground.said()
+    file.write_bytes(before)
+    row.note = f"exit code {code}"
+    again(ground, row, OTHER[door])
     return row
 
 
@@ -344,14 +422,15 @@ def cache_removed(ground: Playground, door: str, stage: str) -> Row:
     """DVC's cache is gone; the outputs on disk are the recorded ones."""
     row = Row("the cache removed", door, stage)
     ground.edit(stage)
-    ground.project(*command("kedro", stage))
+    ground.run("kedro", stage)
     for path in (ground.work / "data/env/test").rglob("*"):
         if path.is_symlink():
             target = path.resolve()
             path.unlink()
             shutil.copy(target, path)
     shutil.rmtree(ground.work / ".dvc/cache")
-    again(ground, row, door, done=True)
+    again(ground, row, door)
+    assert row.lost == "none"
     return row
 
 
@@ -361,27 +440,42 @@ def lock_broken(ground: Playground, door: str, stage: str, how: str) -> Row:
     lock = ground.work / "dvc/test/dvc.lock"
     ground.edit(stage)
     if how == "half written by a kill":
-        where = "dvc/utils/serialize/_yaml.py|_dump=dvc.lock" if door == "dvc" else "dvc/utils/serialize/_yaml.py|_dump"
-        process = ground.start(door, stage, ACCIDENT=f"{door}|{where}|call|kill")
-        process.wait(300)
+        where = "dvc/utils/serialize/_yaml.py|_dump" + ("=dvc.lock" if door == "dvc" else "")
+        assert ground.watch(ground.start(door, stage, ACCIDENT=f"{door}|{where}|call|kill"), stage) == -9
     else:
-        ground.project(*command(door, stage))
+        ground.run(door, stage)
         text = lock.read_text()
         lock.write_text("" if how == "empty" else text[: len(text) * 2 // 3])
     if door == "dvc":
         refused = subprocess.run(command("dvc", stage), cwd=ground.work, env=ground.project.env, capture_output=True)
         row.note = f"dvc repro: exit code {refused.returncode}; kedro run mends it"
-    again(ground, row, "kedro", done=True)
+    again(ground, row, "kedro")
     return row
 
 
-def disk_full(ground: Playground, door: str, stage: str) -> Row:
-    """No space for the copy in DVC's cache."""
-    row = Row("the disk full at the end", door, stage)
+def disk_full(ground: Playground, door: str, stage: str, real: bool) -> Row:
+    """No space for the copy in DVC's cache; or no space on the file system once the last checkpoint is written."""
+    row = Row("the disk full " + ("after the last checkpoint" if real else "at the copy to DVC's cache"), door, stage)
+    if real:
+        ground.reset(64 << 20)
     ground.edit(stage)
-    process = ground.start(door, stage, ACCIDENT="kedro|dvc/output.py|commit|call|full")
-    row.note = f"exit code {process.wait(300)}"
-    again(ground, row, door, done=True)
+    if real:
+        process = ground.start(door, stage)
+        ground.wait_until(lambda: list(ground.work.glob(f".scratch/test/{stage}/*/checkpoints/step_*9.json")), process)
+        filler = ground.work / "filler"
+        with filler.open("wb") as file, suppress(OSError):
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+        code = ground.watch(process, stage)
+        filler.unlink()
+    else:
+        process = ground.start(door, stage, ACCIDENT="kedro|dvc/output.py|commit|call|full")
+        code = ground.watch(process, stage)
+    assert code != 0 and re.search("no space left|disk is full", ground.said(), re.IGNORECASE), ground.said()
+    assert real or "are complete and kept; make room and run again" in ground.said()
+    row.note = f"exit code {code}"
+    again(ground, row, door)
     return row
 
 
@@ -393,8 +487,10 @@ def stages_at_once(ground: Playground) -> Row:
         ground.project.edit(PARAMETERS, f"training: {{steps: {steps},", f"training: {{lr: 2.0e-4, steps: {steps},")
     names = ("base32", "sr64", "sr128", "sr256")
     started = [subprocess.Popen(command("kedro", s), cwd=ground.work, env=ground.project.env) for s in names]
-    row.note = f"exit codes {[process.wait(400) for process in started]}"
-    again(ground, row, "dvc", done=True)
+    codes = [process.wait(400) for process in started]
+    assert codes == [0, 0, 0, 0]
+    row.note = f"exit codes {codes}"
+    again(ground, row, "dvc")
     return row
 
 
@@ -406,9 +502,31 @@ def twice_at_once(ground: Playground, door: str) -> Row:
     ground.wait_until(lambda: "base32: running" in ground.said(), process)
     output = ground.project(*command("kedro", "base32"))
     code = process.wait(100)
-    row.note = f"exit code {code}; the second {'found it fresh' if 'fresh' in output else 'RAN'}"
-    row.judge(ground, output, ground._wanted["base32"], True, time.monotonic())
+    assert code == 0 and "base32: fresh" in output and "rwlock" not in output, output
+    row.note = "the second waited and found it fresh"
+    row.judge(ground, output)
     return row
+
+
+KEDRO = r"python\S* \S*kedro run"
+NAMES = {
+    KEDRO: "kedro run",
+    "dvc repro": "dvc repro",
+    "training.worker": "python -m cdm_kedro.training.worker",
+    "sampling.worker": "python -m cdm_kedro.sampling.worker",
+    "spawn_main": "a process that decodes images",
+    "resource_tracker": "the resource tracker of multiprocessing",
+}
+TREES = {
+    "base32": ("dvc repro", KEDRO, "training.worker"),
+    "preprocess": ("dvc repro", KEDRO, "spawn_main", "resource_tracker"),
+    "sample": ("dvc repro", KEDRO, "sampling.worker"),
+}
+LOCK = ("from the beginning", "while it ends", "after it is recorded")
+FEW = (
+    "kill outputs complete and kept kedro|kill in the run cache, not in dvc.lock dvc|half written by a kill dvc"
+    "|full injected dvc|lone dvc repro dvc base32|edit parameter base32"
+)
 
 
 def accidents(seconds: float) -> Iterator[tuple[str, Callable[[Playground], Row], str]]:
@@ -420,63 +538,75 @@ def accidents(seconds: float) -> Iterator[tuple[str, Callable[[Playground], Row]
         yield f"cache {door}", lambda g, d=door: cache_removed(g, d, "grids"), "grids"
         for how in ("half written by a kill", "empty", "truncated"):
             yield f"dvc.lock {how} {door}", lambda g, d=door, h=how: lock_broken(g, d, "grids", h), "grids"
-        for other in (["dvc", "gc", "-w", "-f"], ["dvc", "push"]):
+        for other in (["dvc", "gc", "-w", "-f"], ["dvc", "push"], ["dvc", "pull"], ["dvc", "status"]):
             yield f"{other[1]} {door}", lambda g, d=door, o=other: meanwhile(g, d, "grids", o), "grids"
-        yield f"lock beginning {door}", lambda g, d=door: locked(g, d, "grids", "beginning", seconds), "grids"
-        yield f"full {door}", lambda g, d=door: disk_full(g, d, "base32"), "base32"
-        yield f"lock end {door}", lambda g, d=door: locked(g, d, "base32", "end", seconds), "base32"
+        for where in LOCK:
+            name = f"lock {where} {door}"
+            yield name, lambda g, d=door, w=where: locked(g, d, "base32", w, seconds), "base32"
+        for real in (False, True) if os.geteuid() == 0 else (False,):  # to mount a small file system takes root
+            name = f"full {'disk' if real else 'injected'} {door}"
+            yield name, lambda g, d=door, r=real: disk_full(g, d, "base32", r), "base32"
         yield f"twice {door}", lambda g, d=door: twice_at_once(g, d), "base32"
+        yield f"data {door}", lambda g, d=door: data_changed(g, d, "base32"), "base32"
+    wait = "--wait-for-lock"
+    yield f"lock {wait}", lambda g: locked(g, "dvc", "base32", LOCK[0], seconds, wait), "base32"
     yield "at once", stages_at_once, "base32"
-    kedro = r"python\S* \S*kedro run"
-    trees = [(door, "base32", which) for door in doors for which in (kedro, "training.worker")]
-    trees += [("dvc", "base32", "dvc repro"), ("dvc", "preprocess", "dvc repro")]
-    trees += [(door, "preprocess", which) for door in doors for which in (kedro, "spawn_main")]
-    for door, stage, which in trees:
-        yield f"lone {which} {door} {stage}", lambda g, d=door, s=stage, w=which: lone_kill(g, d, s, w), stage
+    for stage, processes in TREES.items():
+        for which in processes:
+            for door in doors:
+                if which == "dvc repro" and door == "kedro":
+                    continue
+                name = f"lone {which} {door} {stage}"
+                yield name, lambda g, d=door, s=stage, w=which: lone_kill(g, d, s, w), stage
     for i, what in enumerate(("comment", "docstring", "line of code", "parameter", "parameter, and an undo")):
         for k, stage in enumerate(("base32", "preprocess", "sample")):
             door = doors[(i + k) % 2]
             yield f"edit {what} {stage}", lambda g, d=door, s=stage, w=what: edited(g, d, s, w), stage
     for i, (title, where) in enumerate(STEPS):
-        door = doors[i % 2]
-        name = f"kill {title} {door} base32"
-        yield name, lambda g, d=door, t=title, w=where: killed_at(g, d, "base32", t, w), "base32"
+        for k, stage in enumerate(("base32", "preprocess")):
+            door = doors[(i + k) % 2] if i < 6 else "kedro"
+            name = f"kill {title} {door} {stage}"
+            yield name, lambda g, d=door, s=stage, t=title, w=where: killed_at(g, d, s, t, w), stage
     for stage, most in (("preprocess", 14), ("base32", 24), ("sample", 12)):
         for door in doors:
             after = random.uniform(4, most)
             yield f"random {stage} {door}", lambda g, d=door, s=stage, a=after: killed_somewhere(g, d, s, a), stage
+    yield "random cascade", killed_all_the_way, "cascade"
 
 
 def main() -> None:
     """Run the campaign."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--few", action="store_true", help="one of every kind")
     parser.add_argument("--only", default="", help="accidents whose name matches this regular expression")
+    parser.add_argument("--part", default="1/1", help="2/3 is the second third of them")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long DVC's lock is held")
     parser.add_argument("--root", type=Path, default=Path("/tmp/cdm-accidents"), help="folder for the project")
     parser.add_argument("--table", type=Path, help="Markdown file to write")
     options = parser.parse_args()
+    part, parts = map(int, options.part.split("/"))
     random.seed(0)
     ground, rows, failed = Playground(options.root), [], []
     head = "| accident | door | stage | work lost | bytes | remarks |\n|---|---|---|---|---|---|"
     print(head, flush=True)
-    for name, accident, stage in accidents(options.seconds):
-        if not re.search(options.only, name):
-            continue
+    known = [one for one in accidents(options.seconds) if re.search(FEW if options.few else options.only, one[0])]
+    for name, accident, stage in known[part - 1 :: parts]:
         began = time.monotonic()
-        ground.wanted(stage)
-        ground.reset()
         try:
+            ground.wanted(stage)
+            ground.reset()
             row = accident(ground)
             rows.append(row)
-            print(row.line(), f" <!-- {time.monotonic() - began:.0f} s -->", flush=True)
+            print(row.line(), f" <!-- {name}: {time.monotonic() - began:.0f} s -->", flush=True)
             if not row.same or "LEFT" in row.note:
                 failed.append(name)
         except (AssertionError, subprocess.TimeoutExpired) as error:
             failed.append(name)
-            print(f"FAILED {name}: {str(error)[-1500:]}", flush=True)
+            print(f"FAILED {name}: {str(error)[-3000:]}", flush=True)
             for process in ground.rest():
                 with suppress(psutil.Error):
-                    os.kill(process.pid, signal.SIGKILL)
+                    process.kill()
+    ground.reset()
     if options.table:
         options.table.write_text("\n".join([head, *(row.line() for row in rows)]) + "\n")
     print(f"{len(rows)} accidents, {len(failed)} failed: {failed}")

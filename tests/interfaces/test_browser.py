@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -21,6 +19,8 @@ from typing import Any
 
 import pytest
 from browser import browser, find
+
+from servers import free_port
 
 pytestmark = pytest.mark.skipif(
     find() is None and not os.environ.get("CI"), reason="no Chromium or Chrome is installed"
@@ -35,15 +35,6 @@ def pictures(tmp_path: Path) -> Path:
     folder = Path(os.environ.get("CDM_SCREENSHOTS", tmp_path))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def free_port() -> str:
-    """A port that nobody listens on, below the ephemeral ones, which Kedro-Viz refuses."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as s, suppress(OSError):
-            s.bind(("127.0.0.1", port))
-            return str(port)
 
 
 @contextmanager

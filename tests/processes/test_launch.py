@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cdm_kedro.processes.parent import PARENT
+
 SLEEPER = """
 import os, time
 from cdm_kedro.processes.worker import begin, emitter
@@ -49,3 +51,13 @@ def test_no_process_outlives_a_killed_pipeline(processes: int, tmp_path: Path) -
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert not left
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of their parent's death")
+def test_a_process_ends_whose_parent_ended_before_it_looked() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    begin = "from cdm_kedro.processes.worker import begin; begin(); print('lives on')"
+    for parent, code in ((gone.pid, -signal.SIGKILL), (os.getpid(), 0)):
+        child = subprocess.run([sys.executable, "-c", begin], env={**os.environ, PARENT: str(parent)})
+        assert child.returncode == code

@@ -14,11 +14,11 @@ class DiskFullError(CdmError, OSError):
 
 
 @contextmanager
-def disk_full_explained(folder: Path, needed: int = 0) -> Iterator[None]:
+def disk_full_explained(folder: Path, needed: int = 0, kept: str = "Nothing unfinished was kept") -> Iterator[None]:
     """Turn the system's error for a full disk, or a used-up quota, into a sentence.
 
     The block writes to ``folder``, which exists, and needs so many bytes, 0 where that is not known. Raises
-    DiskFullError in place of the system's error.
+    DiskFullError in place of the system's error; its message says what is ``kept``.
     """
     free = shutil.disk_usage(folder).free
     try:
@@ -29,5 +29,5 @@ def disk_full_explained(folder: Path, needed: int = 0) -> Iterator[None]:
         wanted = f"{needed / 1e9:.3g} GB are needed and " if needed else ""
         raise DiskFullError(
             f"{folder}: no space left on its file system ({wanted}{free / 1e9:.3g} GB were free at the start). "
-            "Nothing unfinished was kept; make room and run again."
+            f"{kept}; make room and run again."
         ) from None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cdm_kedro.processes.parent import PARENT
 from cdm_kedro.processes.pool import usable_cores
 
 RUNS_MODULES = ("cdm_kedro.processes.torchrun", "cdm_kedro.processes.srun")
@@ -82,6 +83,8 @@ def _environment(processes: int, nodes: int, defaults: Mapping[str, str]) -> dic
         with socket.socket() as listener:
             listener.bind(("", 0))
             env["MASTER_PORT"] = str(listener.getsockname()[1])
+    else:
+        env[PARENT] = str(os.getpid())
     if nodes == 1 and processes > 1 and sys.platform == "linux":
         env.setdefault("GLOO_SOCKET_IFNAME", "lo")  # otherwise gloo looks up the host's name, which may fail
     return env

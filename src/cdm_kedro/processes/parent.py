@@ -7,12 +7,14 @@ import sys
 import threading
 import time
 
+PARENT = "CDM_PARENT"
+"""Environment variable that tells a process who started it, for the case that it is gone before anybody looks."""
 _GRACE_SECONDS = 60.0
 
 
 def end_with_parent() -> None:
     """Have the kernel kill this process when its parent ends (Linux only)."""
-    parent = os.getppid()
+    parent = int(os.environ.pop(PARENT, "0")) or os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:  # it ended before the kernel knew

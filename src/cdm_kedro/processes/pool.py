@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from cdm_kedro.errors import CdmError
-from cdm_kedro.processes.worker import begin
+from cdm_kedro.processes.parent import PARENT, end_with_parent
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -24,8 +24,9 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _begin_worker() -> None:
-    begin()
+def _begin_worker(parent: int) -> None:
+    os.environ[PARENT] = str(parent)
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes; the parent ends them
 
 
@@ -39,7 +40,7 @@ def shared_out(
     Raises WorkerDied if a process was killed, for example when memory ran out.
     """
     processes = processes or usable_cores()
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin_worker)
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin_worker, (os.getpid(),))
     try:
         yield from pool.map(function, jobs, chunksize=chunksize)
     except BrokenProcessPool:

@@ -3,10 +3,14 @@
 Its workers end with it. Without this, a killed pipeline would leave them running.
 """
 
+import os
+
 from torch.distributed.run import main
 
+from cdm_kedro.processes.parent import PARENT
 from cdm_kedro.processes.worker import begin
 
 if __name__ == "__main__":
     begin()
+    os.environ[PARENT] = str(os.getpid())
     main()

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,15 +10,14 @@ from typing import Any
 from cdm_kedro.provenance.digests import NODES, PACKAGE, digest, write_digests
 from cdm_kedro.provenance.dvcfile import is_code, sources
 from cdm_kedro.provenance.staleness import ProvenanceError, Staleness
+from cdm_kedro.tracking.scratch import process_dir
 
 
 class Code:
     """The code and the parameter files of the project in ``root`` as they were when this process began."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        copies = root / ".scratch/code" / socket.gethostname()  # machines may share the folder
-        self.copy = copies / str(os.getpid())
+        self.root, self.copy = root, process_dir(root)
         self._path = os.environ.get("PYTHONPATH")
         self._began = self._times()
 
@@ -35,11 +33,7 @@ class Code:
 
         A run then works with the code that it began with, whatever is edited meanwhile.
         """
-        import psutil
-
-        for old in self.copy.parent.glob("*"):
-            if old == self.copy or not psutil.pid_exists(int(old.name)):
-                shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self.copy, ignore_errors=True)  # of a killed process with the same number
         shutil.copytree(self.root / "src" / PACKAGE, self.copy / PACKAGE)
         sys.path.insert(0, str(self.copy))
         os.environ["PYTHONPATH"] = os.pathsep.join([str(self.copy), *filter(None, [self._path])])

@@ -68,8 +68,7 @@ def pids_in(text: str) -> list[int]:
 def only_process(path: Path, what: str) -> Iterator[None]:
     """Let one process at a time into the block, whatever becomes of the others: the kernel frees a dead one's lock.
 
-    The file holds the process's id until the block ends. A file that nobody locks and that still holds an id is left
-    from a process that was killed; see :func:`left_by_killed`.
+    The file holds the process's id until the block ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
@@ -89,14 +88,3 @@ def only_process(path: Path, what: str) -> Iterator[None]:
         finally:
             file.seek(0)
             file.truncate()
-
-
-def left_by_killed(path: Path) -> bool:
-    """Whether the process that last held this lock was killed."""
-    if not path.exists() or path.stat().st_size == 0:
-        return False
-    with path.open("r+", encoding="utf-8") as file, suppress(OSError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.truncate(0)
-        return True
-    return False

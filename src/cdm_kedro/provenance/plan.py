@@ -45,7 +45,7 @@ def plan(root: Path, env: str | None, name: str, queued: Iterable[str] = ()) -> 
 
     with KedroSession.create(root, env=env) as session:
         context = session.load_context()  # type: ignore[attr-defined]
-        refuse_unknown(name, root, env)
+        refuse_unknown(name)
         stages = [stage for stage, _ in by_stage(pipelines[name])]
         extra_of, code = extra_of_stages(), Code(root)
         staleness = Staleness(root, env, extra_of)

@@ -4,7 +4,6 @@ import logging
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,13 +69,15 @@ class OneOffRunner(_TrackedRunner):
         self, pipeline: Pipeline, catalog: CatalogProtocol, hook_manager: Any = None, run_id: str | None = None
     ) -> None:
         params = self._params(pipeline, catalog)
-        work = self.root / ".scratch" / (self.env or "base") / self.name / uuid.uuid4().hex
+        work = scratch.process_dir(self.root)
+        work.mkdir(parents=True, exist_ok=True)  # tells the next run, if this one is killed
         tracking = Tracking(self.root, self.title, self.env, OUTSIDE)
-        os.environ[scratch.VARIABLE] = str(work)
         with _told(tracking.close):
             try:
                 with tracking.stage(self.name, None, ["asked for"], params) as run:
-                    super()._run(pipeline, catalog, hook_manager, run_id)
+                    for stage, nodes in by_stage(pipeline):
+                        os.environ[scratch.VARIABLE] = str(work / stage)
+                        super()._run(Pipeline(nodes), catalog, hook_manager, run_id)
                     tracking.outputs(run, {o: catalog.get(o) for o in sorted(pipeline.all_outputs())}, {})
             finally:
                 os.environ.pop(scratch.VARIABLE, None)

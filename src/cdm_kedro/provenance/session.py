@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from kedro.runner import SequentialRunner
 from cdm_kedro.errors import CdmError
 from cdm_kedro.processes.parent import end_with
 from cdm_kedro.provenance import external
-from cdm_kedro.provenance.locks import left_by_killed
+from cdm_kedro.tracking import scratch
 
 log = logging.getLogger(__name__)
 FORCE = "CDM_FORCE"
@@ -27,13 +28,15 @@ def _terminated(*_: Any) -> None:
     sys.exit(143)  # so that finally-blocks run and the MLflow run ends as KILLED
 
 
-def _close_killed_runs(root: Path) -> None:
-    """End the MLflow runs of processes that were killed while they ran a stage."""
-    left = [lock for lock in (root / ".scratch").glob("*/*.lock") if left_by_killed(lock)]
+def _clean_up_after_killed(root: Path) -> None:
+    """End the MLflow runs of processes that were killed, and remove what only they used."""
+    left = scratch.of_killed(root)
     if left:
         from cdm_kedro.tracking.recorder import close_killed
 
         close_killed(root)
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class OtherDoorError(CdmError, RuntimeError):
@@ -56,24 +59,29 @@ class OtherDoors:
             )
 
 
+class NoConfigurationError(CdmError, ValueError):
+    """There is no configuration where the run looks for it; the message says how to name it."""
+
+
 class UnknownPipelineError(CdmError, ValueError):
     """A pipeline that the environment does not have; the message says which environment has it."""
 
 
-def refuse_unknown(name: str, root: Path, env: str | None) -> None:
+def refuse_unknown(name: str) -> None:
     """Raise UnknownPipelineError for a pipeline that the environment does not have."""
     from kedro.framework.project import pipelines
 
     from cdm_kedro.params.cascade import read_cascade
     from cdm_kedro.params.files import ParametersError
+    from cdm_kedro.pipeline_registry import configuration
     from cdm_kedro.pipelines.extras import FIGURES, extra_stages
 
     if name in pipelines:
         return
-    elsewhere = []
-    for other in sorted(path.name for path in (root / "conf").iterdir() if any(path.glob("parameters*.yml"))):
+    (conf, env), elsewhere = configuration(), []
+    for other in sorted(path.name for path in conf.iterdir() if any(path.glob("parameters*.yml"))):
         try:
-            extras = extra_stages(read_cascade(root / "conf", other))
+            extras = extra_stages(read_cascade(conf, other))
         except ParametersError:  # a mistake in another environment does not matter here
             continue
         if FIGURES.get(name, name) in extras or any(name in stages for stages in extras.values()):
@@ -89,14 +97,25 @@ class CascadeSession(KedroSession):
     def run(self, *args: Any, runner: Any = None, **kwargs: Any) -> dict[str, Any]:
         """Run pipelines; see KedroSession.run."""
         OtherDoors.closed = False
+        if not Path(self._conf_source).is_dir():
+            raise NoConfigurationError(
+                f"{self._conf_source} is no folder with configuration; name one with --conf-source. "
+                "An archive of `kedro package` has to be unpacked first: tar xzf conf-cdm_kedro.tar.gz"
+            )
+        root, env, force = Path(self._project_path), self.store.get("env"), bool(os.environ.get(FORCE))
+        _clean_up_after_killed(root)
         loader = self._get_config_loader()  # from here on the pipeline registry knows the environment
         names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
         if external.KEY in (self.store.get("runtime_params") or {}):
             return self._run_external(names, *args, runner=runner, **kwargs)
-        if runner is not None and type(runner) is not SequentialRunner:
-            return super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
+        for name in names:
+            refuse_unknown(name)
         signal.signal(signal.SIGTERM, _terminated)
-        root, env, force = Path(self._project_path), self.store.get("env"), bool(os.environ.get(FORCE))
+        if runner is not None and type(runner) is not SequentialRunner:
+            try:
+                return super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
+            finally:
+                shutil.rmtree(scratch.process_dir(root), ignore_errors=True)
         if not (root / "src/cdm_kedro").is_dir() or Path(self._conf_source).resolve() != (root / "conf").resolve():
             log.warning("%s has no src, or no conf of its own: everything runs, and dvc.lock records nothing", root)
             return super().run(*args, runner=self._one_off(names), **kwargs)  # type: ignore[misc]
@@ -110,14 +129,13 @@ class CascadeSession(KedroSession):
         from cdm_kedro.provenance.staleness import Staleness, stage_of_dvc
         from cdm_kedro.tracking.runs import dvc_above
 
-        dvc = dvc_above() if stage_of_dvc() else None
-        if dvc is not None:
-            end_with(dvc["pid"])
+        if stage_of_dvc():
+            dvc, parent = dvc_above(), os.getppid()
+            if dvc is None and parent == 1:
+                _terminated()  # `dvc repro` was killed while this process began
+            end_with(dvc["pid"] if dvc else parent)
         extra_of, code = extra_of_stages(), Code(root)
         staleness = Staleness(root, env, extra_of)
-        _close_killed_runs(root)
-        for name in names:
-            refuse_unknown(name, root, env)
         datasets = {dataset for name in names or ["__default__"] for dataset in pipelines[name].datasets()}
         images = loader["globals"].get("images")
         if images and "images" in datasets and "embedded_images" not in datasets:
@@ -157,7 +175,7 @@ class CascadeSession(KedroSession):
                 raise
             log.info("code or parameters were edited; what is left runs in a new process that reads them again")
             code.discard()
-            os.execv(sys.executable, [sys.executable, *sys.argv])
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
         finally:
             code.discard()
 

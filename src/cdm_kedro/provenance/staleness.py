@@ -17,6 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import written_whole
+from cdm_kedro.files.space import disk_full_explained
 from cdm_kedro.params.differences import differences
 from cdm_kedro.params.files import Parameters
 from cdm_kedro.provenance import finished, lockfile
@@ -223,7 +224,6 @@ class Staleness:
 
         Raises ProvenanceError if its data changed while it ran, so that nobody knows what the outputs were made from.
         """
-        finished.keep(run.work / "finished", run.outputs)
         now = self.stage(run.name)
         before = {str(d): d.hash_info for d in run.stage.deps}
         data = _data(now)
@@ -232,12 +232,12 @@ class Staleness:
                 dependency.save()
         changed = [str(d) for d in data if not d.exists or before[str(d)] != d.hash_info]
         if changed:
-            shutil.rmtree(run.work / "finished")
             raise ProvenanceError(
                 f"changed while stage {run.name} ran: {', '.join(changed)}. Nobody knows which version its outputs "
                 "are made from, so they are not recorded. Its unfinished work stays for the case that you change the "
                 "data back; run again."
             )
+        finished.keep(run.work / "finished", run.outputs)
 
     @_alone
     def record(self, run: StageRun) -> None:
@@ -248,9 +248,10 @@ class Staleness:
         ProvenanceError then.
         """
         stage = run.stage
-        for out in stage.outs:
-            out.save()
-            out.commit()
+        with disk_full_explained(self.root, kept=f"The outputs of stage {run.name} are complete and kept"):
+            for out in stage.outs:
+                out.save()
+                out.commit()
         if all(o.use_cache for o in stage.outs if not (o.is_metric or o.is_plot)):
             self.repo.stage_cache.save(stage)
         edited = []

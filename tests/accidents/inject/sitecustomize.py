@@ -26,6 +26,8 @@ def _watch(program: str, file: str, function: str, event: str, action: str) -> N
         if action == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         sys.setprofile(None)
+        if action == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
         if action == "full":
             raise OSError(errno.ENOSPC, "No space left on device")
 

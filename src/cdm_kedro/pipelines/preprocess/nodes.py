@@ -18,4 +18,16 @@ def preprocess(images: Path, params: PreprocessParams, embedded_images: Path | N
     from cdm_kedro.tracking.scratch import scratch_dir
 
     result = preprocess_folder(images, scratch_dir("preprocess"), params)
-    return {**result["files"], "classes": result["classes"], "data_card": result["data_card"]}
+    files = {name: _second_name(path) for name, path in result["files"].items()}
+    return {**files, "classes": result["classes"], "data_card": result["data_card"]}
+
+
+def _second_name(path: Path) -> Path:
+    """A hard link that the catalog may move, so that a kill while it moves them does not cost what was written."""
+    link = path.with_name(f"made_{path.name}")
+    try:
+        link.unlink(missing_ok=True)
+        link.hardlink_to(path)
+    except OSError:  # a file system without such links
+        return path
+    return link
