@@ -91,7 +91,7 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
 def crops(image: Decoded, resize: str, sides: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
     """Centre square of the short side, resampled to several sizes.
 
-    An image with a short side below 256 gains the note "upsampled".
+    An image with a short side below 256 gains the note "upsampled". Returns each size to (side, side, 3) uint8.
 
     Args:
         image: to crop.
@@ -100,9 +100,6 @@ def crops(image: Decoded, resize: str, sides: Sequence[int]) -> dict[int, NDArra
             "bilinear" is Pillow's filter from the square to each size, as in BigGAN-PyTorch. "guided_diffusion" is
             ADM's way to each size: halvings, bicubic, then the crop.
         sides: 256 divided by powers of two.
-
-    Returns:
-        Each size to (side, side, 3) uint8.
     """
     height, width = image.pixels.shape[:2]
     short = min(height, width)

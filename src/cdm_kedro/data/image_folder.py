@@ -57,11 +57,8 @@ def scan(root: Path, val_files: Path | str | None = None) -> ImageFolder:
     """List the images.
 
     Raises FolderError if a split or class is missing or empty, validation has a class that training lacks, a link leads
-    to a folder or nowhere, or the list does not fit the folder.
-
-    Args:
-        val_files: text file with the path of one validation image a line, relative to ``root``, for a folder that holds
-            ``train/<class>/*`` or ``<class>/*`` alone.
+    to a folder or nowhere, or the list does not fit the folder. ``val_files``: text file with the path of one
+    validation image a line, relative to ``root``, for a folder that holds ``train/<class>/*`` or ``<class>/*`` alone.
     """
     if val_files is None:
         return _scan(root, "train", "val")

@@ -24,9 +24,8 @@ def _remove(path: Path) -> None:
 class OnDisk(AbstractDataset[T, T]):
     """A dataset at one path.
 
-    Args:
-        filepath: where the file lives in the project.
-        metadata: free for plugins; ``metadata.dvc`` says how DVC tracks it.
+    ``filepath``: where the file lives in the project. ``metadata``: free for plugins; ``metadata.dvc`` says how DVC
+    tracks it.
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:

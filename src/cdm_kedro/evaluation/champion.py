@@ -12,8 +12,7 @@ _HIGHER = ("score", "precision_train", "recall_train")
 class ChampionScore:
     """A cascade's score: its name in the metrics file, its value, and whether a higher one is better.
 
-    Attributes:
-        protocol: what must be equal in another cascade for the two to compare.
+    ``protocol``: what must be equal in another cascade for the two to compare.
     """
 
     metric: str

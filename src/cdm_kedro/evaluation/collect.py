@@ -29,9 +29,8 @@ OnFeatures = Callable[[int, NDArray[np.float32]], None]
 class Reference:
     """Statistics of images that others are compared with.
 
-    Attributes:
-        features: (K, D) float32 features of a seeded random subset; None in files of other evaluators.
-        indices: (K,) places of that subset in the source; None in files of other evaluators.
+    ``features``: (K, D) float32 features of a seeded random subset; None in files of other evaluators. ``indices``:
+    (K,) places of that subset in the source; None in files of other evaluators.
     """
 
     moments: Moments
@@ -124,11 +123,8 @@ def collect(
     """Compute the features of a source's images once, with a progress bar.
 
     Raises SourceError if there are fewer than ``MINIMUM`` images, or some cannot be read. Raises FeaturesError if
-    features are not finite.
-
-    Args:
-        params: limits, splits, seed and devices. Several devices and nodes give the same result as one.
-        on_features: called with (first index, (B, D) features) of every batch, in order.
+    features are not finite. ``params``: limits, splits, seed and devices. Several devices and nodes give the same
+    result as one. ``on_features``: called with (first index, (B, D) features) of every batch, in order.
     """
     count = images_used(source, params)
     if count < MINIMUM:

@@ -27,12 +27,9 @@ def cascade_bits(cascade: Cascade, images: Mapping[int, Path], params: Likelihoo
     part from s up where sampling truncates it. Models of continuous noise levels are bounded at the levels of their
     training schedule. Returns for each model ``bits_per_dim`` and ``cascade_bits_per_dim``, each with its standard
     error over images (``_se``), ``n``, ``terms`` (drawn an image, besides the decoder's), ``s`` and ``truncated``.
-    Raises ValueError if an unknown model is asked for, or the files are not of the same images.
-
-    Args:
-        cascade: loaded models; each one's ``s``, ``truncated`` and ``clip_x_start`` of sampling are used, and its
-            precision.
-        images: resolution to FFCV file; the files hold the same images in the same order.
+    Raises ValueError if an unknown model is asked for, or the files are not of the same images. ``cascade``: loaded
+    models; each one's ``s``, ``truncated`` and ``clip_x_start`` of sampling are used, and its precision. ``images``:
+    resolution to FFCV file; the files hold the same images in the same order.
     """
     models = {model.name: model for model in _chosen(cascade, params)}
     available = min(check_beton(images[model.params.resolution]).num_samples for model in models.values())

@@ -13,17 +13,12 @@ def kernel_distance(a: Features, b: Features, block: int = 1024) -> tuple[float,
     """Kernel distance: unbiased squared MMD with the kernel (x.y / D + 1)^3 (Binkowski et al. 2018).
 
     Every pair of features counts once. The usual mean over random subsets estimates the same number with more noise.
+    Returns the estimate and its standard error, by the delete-one jackknife over both sets. The estimate is negative
+    half of the time if the distributions agree. Raises ValueError if there are fewer than 3 images on a side.
 
     Args:
         a: (N, D) features.
         b: (M, D) features.
-
-    Returns:
-        The estimate and its standard error, by the delete-one jackknife over both sets. The estimate is negative half
-        of the time if the distributions agree.
-
-    Raises:
-        ValueError: There are fewer than 3 images on a side.
     """
     n, m = len(a), len(b)
     if min(n, m) < 3:
@@ -77,11 +72,7 @@ class InceptionScore:
         np.add.at(self.marginal, split, p)
 
     def result(self) -> tuple[float, float]:
-        """Mean and standard deviation over splits.
-
-        Raises:
-            ValueError: A split has no image.
-        """
+        """Mean and standard deviation over splits. Raises ValueError if a split has no image."""
         from scipy.special import xlogy
 
         if self.marginal is None or (self.counts == 0).any():
@@ -116,18 +107,14 @@ def neighbour_radii(x: Features, k: int = 3, block: int = 1024) -> Float:
 def precision_recall(real: Features, fake: Features, k: int = 3, block: int = 1024) -> tuple[float, float]:
     """Improved precision and recall (Kynkäänniemi et al. 2019).
 
+    Returns precision, the share of generated images inside the real manifold, and recall, the share of real images
+    inside the generated one. Raises ValueError if there are at most k images on a side.
+
     Args:
         real: (N, D) features of real images.
         fake: (M, D) features of generated images.
         k: a set's manifold reaches from each of its images to that image's k-th nearest neighbour in the set.
         block: number of rows that are compared at a time, which bounds the memory.
-
-    Returns:
-        Precision, the share of generated images inside the real manifold, and recall, the share of real images inside
-        the generated one.
-
-    Raises:
-        ValueError: There are at most k images on a side.
     """
     if min(len(real), len(fake)) <= k:
         raise ValueError(f"precision and recall need more than k = {k} images on each side")
@@ -146,14 +133,11 @@ def realism(real: Features, fake: Features, k: int = 3, block: int = 1024) -> Fl
     """Realism of each generated image: the largest ratio of radius to distance over the real images.
 
     A generated image with at least 1 lies inside the real manifold. The half of the real images with the larger radii
-    is left out (Kynkäänniemi et al. 2019, section 5).
+    is left out (Kynkäänniemi et al. 2019, section 5). Returns realism (M,).
 
     Args:
         real: (N, D) features of real images, N > k.
         fake: (M, D) features of generated images.
-
-    Returns:
-        Realism (M,).
     """
     radii = neighbour_radii(real, k, block)
     dense = radii <= np.median(radii)
@@ -170,12 +154,11 @@ def nearest(
 ) -> tuple[NDArray[np.int64], Float]:
     """The k stored rows that are nearest to each query; the stored rows are read in blocks.
 
+    Returns row numbers (Q, k), nearest first, and Euclidean distances (Q, k).
+
     Args:
         queries: (Q, D) features.
         rows: gives the stored rows from a start to a stop, (stop - start, D).
-
-    Returns:
-        Row numbers (Q, k), nearest first, and Euclidean distances (Q, k).
     """
     k = min(k, count)
     best = np.full((len(queries), 0), np.inf)

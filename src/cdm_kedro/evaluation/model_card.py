@@ -10,9 +10,8 @@ from cdm_kedro.evaluation.scoring import metric_names
 def render_model_card(name: str, metrics: dict[str, Any], **facts: Any) -> str:
     """Write what a person wants to know before using the model.
 
-    Args:
-        facts: ``classes`` (names), ``cards`` of the networks by name, lowest first, ``models`` (how each is sampled),
-            and ``data`` (what preprocessing recorded).
+    ``facts``: ``classes`` (names), ``cards`` of the networks by name, lowest first, ``models`` (how each is sampled),
+    and ``data`` (what preprocessing recorded).
     """
     names = metric_names(metrics["extractor"]["name"])
     columns = [f"{names['fd']}_train", f"{names['fd']}_val", names["score"]]

@@ -40,9 +40,8 @@ def read_caption(path: Path) -> str:
 def tile_rows(rows: Sequence[tuple[str, Images, Sequence[str]]], side: int = 112) -> Image.Image:
     """Rows of images, each with a name on the left and a short text under every image.
 
-    Args:
-        rows: name, images (B, H, W, 3) and B texts of each row; rows may differ in length.
-        side: side of a tile in pixels; small images are enlarged by pixel repetition, large ones reduced.
+    ``rows``: name, images (B, H, W, 3) and B texts of each row; rows may differ in length. ``side``: side of a tile in
+    pixels; small images are enlarged by pixel repetition, large ones reduced.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -72,10 +71,8 @@ def draw_single_images(
 ) -> dict[str, Path]:
     """Draw samples beside their nearest training images, and the samples with the highest and the lowest realism.
 
-    Returns PNG files ``neighbours`` and ``realism``.
-
-    Args:
-        chosen: arrays of :func:`~cdm_kedro.evaluation.single_images.inspect_single_images`.
+    Returns PNG files ``neighbours`` and ``realism``. ``chosen``: arrays of
+    :func:`~cdm_kedro.evaluation.single_images.inspect_single_images`.
     """
     rows: list[tuple[str, Images, Sequence[str]]] = []
     for index, neighbours, distances in zip(chosen["shown"], chosen["neighbours"], chosen["distances"], strict=True):

@@ -56,10 +56,8 @@ def read_references(path: Path, resolution: int | str, extractor: Extractor | No
     """Statistics of the training and the validation images of one resolution that :func:`write_reference` wrote.
 
     Returns ``train`` and ``val``. Raises StatisticsError if another extractor or other weights made the file.
-
-    Args:
-        resolution: side of the images in pixels.
-        extractor: the network with which they will be compared; None skips the check.
+    ``resolution``: side of the images in pixels. ``extractor``: the network with which they will be compared; None
+    skips the check.
     """
     with np.load(path, allow_pickle=False) as arrays:
         if extractor is not None:
@@ -76,10 +74,8 @@ def read_extractor(path: Path) -> str:
 def summary_arrays(summary: Summary, prefix: str = "", always_sigma: bool = False) -> dict[str, Any]:
     """A summary as named arrays.
 
-    Returns ``n``, ``features`` (K, D) with their ``indices`` (K,), ``mu`` (D,) and ``sigma`` (D, D).
-
-    Args:
-        always_sigma: store ``mu`` and ``sigma`` even if the stored features imply them.
+    Returns ``n``, ``features`` (K, D) with their ``indices`` (K,), ``mu`` (D,) and ``sigma`` (D, D). ``always_sigma``:
+    store ``mu`` and ``sigma`` even if the stored features imply them.
     """
     arrays: dict[str, Any] = {
         f"{prefix}n": np.array(summary.n),

@@ -35,10 +35,8 @@ def score(samples: Summary, references: Mapping[str, Reference], extractor: str)
 
     Returns metrics by name, ``n``, and a ``note`` on what makes them doubtful. ``<metric>_std`` is a spread over parts
     of the samples: over splits for the Inception-style score, and half of that over quarters for the Fréchet distance,
-    since a quarter's varies twice as much as the whole's. ``<metric>_se`` is a standard error.
-
-    Args:
-        references: real images by the suffix of their metrics' names, such as ``train`` and ``val``; "" for no suffix.
+    since a quarter's varies twice as much as the whole's. ``<metric>_se`` is a standard error. ``references``: real
+    images by the suffix of their metrics' names, such as ``train`` and ``val``; "" for no suffix.
     """
     names = metric_names(extractor)
     out: dict[str, Any] = {"n": samples.n}
@@ -83,10 +81,8 @@ def make_scorer(
 ) -> Callable[[Path], dict[str, Any]]:
     """A function from an npz of samples to their metrics, as the evaluate stage computes them, without a note.
 
-    Raises StatisticsError if another extractor or other weights made the reference.
-
-    Args:
-        resolution: side of the samples in pixels.
+    Raises StatisticsError if another extractor or other weights made the reference. ``resolution``: side of the samples
+    in pixels.
     """
     references = read_references(reference, resolution, extractor)
 

@@ -21,10 +21,8 @@ def inspect_single_images(
     A model that copies has samples that are nearer to training images than validation images are. Returns numbers for
     the metrics file, and arrays for the pictures: ``shown`` (S,) places of samples in their file, the nearest of all
     first, with ``neighbours`` (S, k), the places of their nearest training images, and ``distances`` (S, k) to those;
-    ``random``, ``best`` and ``worst`` places of samples with ``<name>_realism``.
-
-    Args:
-        train_features: (N, D) features of all training images that were looked at.
+    ``random``, ``best`` and ``worst`` places of samples with ``<name>_realism``. ``train_features``: (N, D) features of
+    all training images that were looked at.
     """
     assert train.features is not None and val.features is not None
 

@@ -20,9 +20,7 @@ class Source(Protocol):
     """Images of one size with random access, which are read from their files only when asked for.
 
     Another process opens a source from its pickle, and two sources with the same pickle hold the same images.
-
-    Attributes:
-        labels: class indices (count,), or None.
+    ``labels``: class indices (count,), or None.
     """
 
     path: Path
@@ -157,10 +155,8 @@ class FolderSource:
 def open_source(path: Path, size: int | None = None) -> Source:
     """Open an npz of images, an FFCV file or a folder.
 
-    Raises SourceError if the path is none of these, or there is a size for a file.
-
-    Args:
-        size: of :class:`FolderSource`; files take None.
+    Raises SourceError if the path is none of these, or there is a size for a file. ``size``: of :class:`FolderSource`;
+    files take None.
     """
     if path.is_dir():
         return FolderSource(path, size)

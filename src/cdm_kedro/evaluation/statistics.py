@@ -77,8 +77,7 @@ class MomentsAccumulator:
     def add(self, features: NDArray[np.floating]) -> None:
         """Add (B, D) features.
 
-        Raises:
-            FeaturesError: The features are not two-dimensional, have another D than before, or are not finite.
+        Raises FeaturesError if the features are not two-dimensional, have another D than before, or are not finite.
         """
         x = np.array(features)
         if x.ndim != 2:
@@ -127,11 +126,7 @@ class MomentsAccumulator:
         self._outer += x.T @ x
 
     def moments(self) -> Moments:
-        """Mean and unbiased covariance.
-
-        Raises:
-            FeaturesError: There are fewer than two samples.
-        """
+        """Mean and unbiased covariance. Raises FeaturesError if there are fewer than two samples."""
         if self.n < 2:
             raise FeaturesError(f"{self.n} image(s) have no covariance; at least 2 are needed")
         if self._shift is None:
@@ -172,9 +167,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
     With A = F.T F, the trace of (A B)^(1/2) is the sum of the square roots of the eigenvalues of the symmetric F B F.T.
     With B = G.T G too, it is the nuclear norm of F G.T. Both are stable if A or B is singular; a root of A B is not.
-
-    Raises:
-        FeaturesError: The dimensions differ, or values are not finite.
+    Raises FeaturesError if the dimensions differ, or values are not finite.
     """
     if a.mu.shape != b.mu.shape:
         raise FeaturesError(

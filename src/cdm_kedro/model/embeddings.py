@@ -12,13 +12,12 @@ LEVEL_SCALE = 5000.0
 def sinusoidal_embedding(values: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:
     """Compute cosines and sines of ``values`` at geometrically spaced frequencies (DDPM; Vaswani et al. 2017).
 
+    Returns (B, dim) float32: ``dim / 2`` cosines, then as many sines.
+
     Args:
         values: (B,) float.
         dim: even size of the embedding.
         max_period: longest period, in units of ``values``.
-
-    Returns:
-        (B, dim) float32: ``dim / 2`` cosines, then as many sines.
     """
     half = dim // 2
     index = torch.arange(half, device=values.device, dtype=torch.float32)

@@ -108,14 +108,13 @@ class _FusedNorm(torch.autograd.Function):
 def norm_act(norm: nn.GroupNorm, x: Tensor, film: Tensor | None = None, silu: bool = True) -> Tensor:
     """Compute silu(norm(x) * (1 + scale) + shift).
 
+    Returns (B, C, H, W) in the type of ``x``.
+
     Args:
         norm: affine GroupNorm.
         x: (B, C, H, W).
         film: (B, 2C), the scale and then the shift; None for neither.
         silu: whether SiLU follows.
-
-    Returns:
-        (B, C, H, W) in the type of ``x``.
     """
     if x.device.type == "cpu" and x.dtype == torch.bfloat16 and x.is_contiguous(memory_format=torch.channels_last):
         return _FusedNorm.apply(x, norm.weight, norm.bias, film, norm.num_groups, norm.eps, silu)

@@ -24,8 +24,7 @@ def _metadata(weights: Path) -> dict[str, str]:
 def read_description(weights: Path) -> tuple[ModelParams, int]:
     """Read the parameters of a model and the number of classes that it knows from its weights file.
 
-    Raises:
-        WeightsError: the file was not written by training or conversion.
+    Raises WeightsError if the file was not written by training or conversion.
     """
     metadata = _metadata(weights)
     try:
@@ -37,8 +36,7 @@ def read_description(weights: Path) -> tuple[ModelParams, int]:
 def read_data_hash(weights: Path) -> str | None:
     """Read the hash of the 256-pixel file from which the training images of every size were made.
 
-    Returns:
-        The hash, or None for a model that does not carry it.
+    Returns the hash, or None for a model that does not carry it.
     """
     return json.loads(_metadata(weights).get("data", "{}")).get("source_sha256")
 
@@ -46,11 +44,8 @@ def read_data_hash(weights: Path) -> str | None:
 def find_models(folder: Path) -> dict[str, Path]:
     """Find every ``*.safetensors`` of a folder.
 
-    Returns:
-        Each file's name without its suffix, which is the model's name, and the file; the lowest resolution first.
-
-    Raises:
-        WeightsError: the folder holds none.
+    Returns each file's name without its suffix, which is the model's name, and the file; the lowest resolution first.
+    Raises WeightsError if the folder holds none.
     """
     found = {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
     if not found:

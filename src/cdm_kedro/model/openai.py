@@ -41,8 +41,7 @@ class ConversionError(CdmError, ValueError):
 def openai_name(name: str) -> str:
     """Translate the name of a tensor of ours, such as ``down.3.0.conv1.weight``, to OpenAI's.
 
-    Raises:
-        ConversionError: their networks have no such tensor.
+    Raises ConversionError if their networks have no such tensor.
     """
     module, _, kind = name.rpartition(".")
     if module in _ENDS:
@@ -71,16 +70,13 @@ def openai_shapes(net: UNet) -> dict[str, tuple[int, ...]]:
 def convert_openai(state: Mapping[str, Tensor], net: UNet, new_attention_order: bool = False) -> dict[str, Tensor]:
     """Rename and reorder the tensors of OpenAI's network.
 
+    Returns a state dict for ``net``, float32. Raises ConversionError if tensors are missing, left over, or of another
+    shape; the message lists them.
+
     Args:
         state: its ``state_dict``.
         net: ours of the same structure, which may be on the meta device.
         new_attention_order: ADM's flag ``use_new_attention_order``; without it heads come before q, k and v.
-
-    Returns:
-        A state dict for ``net``, float32.
-
-    Raises:
-        ConversionError: tensors are missing, left over, or of another shape; the message lists them.
     """
     wanted = openai_shapes(net)
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
@@ -112,8 +108,7 @@ def _listed(what: str, names: list[str]) -> list[str]:
 def load_openai(path: Path, net: UNet, new_attention_order: bool = False) -> dict[str, Tensor]:
     """Read a published file and convert it, see :func:`convert_openai`; nothing but tensors is unpickled.
 
-    Raises:
-        ConversionError: the file holds no tensors, or another network; the message names it.
+    Raises ConversionError if the file holds no tensors, or another network; the message names it.
     """
     try:
         # Files of before PyTorch 1.6 are no zip archives and cannot be mapped into memory.

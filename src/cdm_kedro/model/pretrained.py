@@ -15,17 +15,13 @@ from cdm_kedro.params.model import PretrainedModelParams
 def convert_file(source: Path, name: str, params: PretrainedModelParams, out: Path) -> dict[str, Any]:
     """Write the weights that sampling reads. Equal files become equal bytes.
 
+    Returns what the model card says of it. Raises ConversionError if the file holds another network.
+
     Args:
         source: published file.
         name: of the model.
         params: of the model.
         out: safetensors file to write, float32.
-
-    Returns:
-        What the model card says of it.
-
-    Raises:
-        ConversionError: the file holds another network.
     """
     published = params.pretrained
     with torch.device("meta"):

@@ -117,6 +117,9 @@ class UNet(nn.Module):
     ) -> Tensor:
         """Evaluate the network.
 
+        Returns (B, 3, H, W) eps, or (B, 6, H, W) eps then v. Raises ValueError if an input is missing that the model
+        was built for, or one is given that it was not built for.
+
         Args:
             x: (B, 3, H, W) float noisy images, in the units of [-1, 1] images.
             noise_cond: (B,) float, the index t in 0 .. T-1, or sqrt(alphas_cumprod) in (0, 1) (section 4.4).
@@ -125,12 +128,6 @@ class UNet(nn.Module):
             aug_level: (B,) float, s in steps of the low model's forward process.
             geometry: (B, 4) float, how the images were moved, turned and zoomed (:mod:`cdm_kedro.training.crops`), for
                 a network that is told so; None stands for not at all.
-
-        Returns:
-            (B, 3, H, W) eps, or (B, 6, H, W) eps then v.
-
-        Raises:
-            ValueError: an input is missing that the model was built for, or one is given that it was not built for.
         """
         low = self.upsampled(low_res, x)
         emb = self.embed(noise_cond, y, aug_level, geometry)

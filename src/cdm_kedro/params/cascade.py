@@ -120,10 +120,8 @@ class CascadeShape:
 def read_cascade(conf: Path, env: str | None) -> CascadeShape:
     """Read the shape of an environment's cascade.
 
-    Raises ParametersError if the files do not fit together; the message names file and key.
-
-    Args:
-        env: environment, or None for ``base`` alone.
+    Raises ParametersError if the files do not fit together; the message names file and key. ``env``: environment, or
+    None for ``base`` alone.
     """
     given = read_parameters(conf, env)
     cascade: CascadeParams = given.read("cascade", CascadeParams)

@@ -48,10 +48,7 @@ class Parameters(NamedTuple):
 def read_parameters(conf: Path, env: str | None) -> Parameters:
     """Read the parameters of ``base`` overlaid with those of ``env``, whose top-level keys replace base's as a whole.
 
-    Raises ParametersError if a file does not hold a mapping.
-
-    Args:
-        env: environment, or None for ``base`` alone.
+    Raises ParametersError if a file does not hold a mapping. ``env``: environment, or None for ``base`` alone.
     """
     found = Parameters({}, {})
     for folder in dict.fromkeys(("base", env or "base")):

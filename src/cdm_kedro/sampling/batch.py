@@ -18,9 +18,7 @@ _SHARE = 0.8  # of the free memory; the rest is for fragmentation and for batche
 def fitting_batch(models: list[LoadedModel], lowest: int, device: torch.device) -> int:
     """Find how many images at the lowest resolution fit; models above take as many pixels, thus fewer images.
 
-    Args:
-        lowest: resolution in pixels.
-        device: where they are; on a CPU the answer is :data:`CPU_BATCH`.
+    ``lowest``: resolution in pixels. ``device``: where they are; on a CPU the answer is :data:`CPU_BATCH`.
     """
     if device.type != "cuda":
         return CPU_BATCH
@@ -50,9 +48,7 @@ def sampling_bytes(model: LoadedModel, batch: int) -> int:
 def largest_batch(bytes_of: Callable[[int], int], free: int, most: int) -> int:
     """Find the largest power of two whose measured memory fits, at least 1.
 
-    Args:
-        bytes_of: measures the memory of a batch; it may raise torch.OutOfMemoryError.
-        free: memory in bytes.
+    ``bytes_of`` measures the memory of a batch; it may raise torch.OutOfMemoryError. ``free``: memory in bytes.
     """
     batch = 1
     while 2 * batch <= most:

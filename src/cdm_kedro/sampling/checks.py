@@ -26,8 +26,7 @@ class CascadeError(CdmError, ValueError):
 class CheckedModel:
     """One model of a cascade whose models and settings fit together.
 
-    Attributes:
-        states_at: values of s whose z_s the caller or a truncated model above needs.
+    ``states_at``: values of s whose z_s the caller or a truncated model above needs.
     """
 
     params: ModelParams
@@ -44,12 +43,9 @@ def check_cascade(
 ) -> tuple[dict[str, CheckedModel], int]:
     """Refuse models and settings that do not fit together. Descriptions are read, weights are not.
 
-    Returns each model, lowest first, and the number of classes that all know. Raises CascadeError where
-    something does not fit.
-
-    Args:
-        models: names and weights, lowest first.
-        states_at: model to the values of s whose z_s the caller wants.
+    Returns each model, lowest first, and the number of classes that all know. Raises CascadeError where something does
+    not fit. ``models``: names and weights, lowest first. ``states_at``: model to the values of s whose z_s the caller
+    wants.
     """
     described = {name: read_description(path) for name, path in models.items()}
     if set(described) != set(params.stages):

@@ -22,10 +22,7 @@ def consistency_sums(images: Tensor, low: Tensor) -> NDArray[np.float64]:
     """Sum what :func:`consistency` needs over a batch; the sums of several batches may be added.
 
     Returns (5,) float64: number of pixels; sums of output minus input in red, green, blue; sum of their squares.
-
-    Args:
-        images: (B, 3, H, H) uint8 output.
-        low: (B, 3, h, h) uint8 images that the input was made from.
+    ``images``: (B, 3, H, H) uint8 output. ``low``: (B, 3, h, h) uint8 images that the input was made from.
     """
     difference = downsample(images, low.shape[-1]).double() - low.double()
     pixels = difference.new_tensor([difference.numel() / 3])

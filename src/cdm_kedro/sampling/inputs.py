@@ -6,11 +6,7 @@ from typing import Any, NamedTuple
 
 
 class SamplingInputs(NamedTuple):
-    """What sampling reads.
-
-    Attributes:
-        real: ``train_<resolution>`` and ``val_<resolution>`` to FFCV files of real images.
-    """
+    """What sampling reads. ``real``: ``train_<resolution>`` and ``val_<resolution>`` to FFCV files of real images."""
 
     models: dict[str, Path]
     real: dict[str, Path]

@@ -63,8 +63,7 @@ class SamplingJob(Params):
 class SamplingResult:
     """What a job made.
 
-    Attributes:
-        summary: seconds, throughput, and each super-resolution model's consistency with its input.
+    ``summary``: seconds, throughput, and each super-resolution model's consistency with its input.
     """
 
     files: dict[int, Path]
@@ -134,10 +133,8 @@ def shard_starts(num_samples: int, batch_size: int) -> Iterator[tuple[int, int]]
 def make_shards(job: SamplingJob, cascade: Cascade, progress: JobProgress, rank: int = 0, size: int = 1) -> int:
     """Make the missing shards that fall to this process.
 
-    Returns number of images made, without those of earlier calls.
-
-    Args:
-        size: number of processes; shard n belongs to rank n modulo size.
+    Returns number of images made, without those of earlier calls. ``size``: number of processes; shard n belongs to
+    rank n modulo size.
     """
     agree_on_batch_size(cascade, job.folder, rank)
     cascade.job_size = job.params.num_samples
@@ -178,10 +175,8 @@ def run_job(job: SamplingJob, description: str = "sample") -> SamplingResult:
 
     Returns files ``samples_<resolution>.npz`` in the job's folder. Raises CascadeError if models and parameters do not
     fit together. Raises ForeignShardsError as :func:`prepare` does. Raises ProcessError if a sampling process failed.
-    Raises ProcessInterrupted if a signal stopped the processes.
-
-    Args:
-        job: what to sample; finished shards of an interrupted call in its folder are kept.
+    Raises ProcessInterrupted if a signal stopped the processes. ``job``: what to sample; finished shards of an
+    interrupted call in its folder are kept.
     """
     file = prepare(job)
     processes, nodes = processes_wanted(job.params.devices), slurm_nodes()

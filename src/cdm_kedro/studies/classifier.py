@@ -22,11 +22,9 @@ def train_classifier(
 ) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """Train a ResNet on images and test it on others.
 
-    Returns scores (top-1 and top-5 accuracy in percent, counts by class) and the training curve.
-
-    Args:
-        origin: file that ``images`` was made from; a change of it starts the training anew.
-        weights: safetensors file to write the network to; None keeps its scores alone.
+    Returns scores (top-1 and top-5 accuracy in percent, counts by class) and the training curve. ``origin``: file that
+    ``images`` was made from; a change of it starts the training anew. ``weights``: safetensors file to write the
+    network to; None keeps its scores alone.
     """
     beton, stat, run = check_beton(images), (origin or images).stat(), live()
     job = ClassifierJob(

@@ -41,8 +41,7 @@ def is_refusal(error: Exception) -> bool:
 class Deliverer:
     """A connection to an MLflow server that carries out operations one by one.
 
-    Attributes:
-        ids: MLflow's id of every run that this connection created, by our name of the run.
+    ``ids``: MLflow's id of every run that this connection created, by our name of the run.
     """
 
     def __init__(self, uri: str, artifacts: Path) -> None:

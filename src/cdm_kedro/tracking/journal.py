@@ -26,8 +26,7 @@ class Journal:
     def append(self, operation: Operation, ids: Mapping[str, str]) -> None:
         """Keep an operation and its files, whatever is trained later.
 
-        Args:
-            ids: our name of a run to MLflow's id, for the runs that the server has.
+        ``ids``: our name of a run to MLflow's id, for the runs that the server has.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._count += 1

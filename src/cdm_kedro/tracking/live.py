@@ -25,8 +25,7 @@ def flatten(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 class LiveRun:
     """A run that is going on. Without a recorder every method does nothing, so nodes also work outside `kedro run`.
 
-    Attributes:
-        key: hash of everything that the stage depends on, or None where there is no such stage.
+    ``key``: hash of everything that the stage depends on, or None where there is no such stage.
     """
 
     def __init__(self, recorder: Recorder | None = None, run: str = "", tags: dict[str, str] | None = None) -> None:

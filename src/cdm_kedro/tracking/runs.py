@@ -107,9 +107,8 @@ class Tracking:
     ) -> Iterator[str]:
         """Around a stage's execution; gives our name of its run.
 
-        Args:
-            key: hash of everything that the stage depends on, or None for a run that dvc.lock does not record.
-            data: FFCV files that the stage reads, or whose statistics it reads, with DVC's hashes.
+        ``key``: hash of everything that the stage depends on, or None for a run that dvc.lock does not record.
+        ``data``: FFCV files that the stage reads, or whose statistics it reads, with DVC's hashes.
         """
         parent, run = self.parent(), uuid.uuid4().hex
         tags = {**self.common, **self.owner, "cdm.stage": name, "cdm.why": "; ".join(why)[:4000]}

@@ -28,11 +28,9 @@ class Checkpoints:
     """The resume checkpoints of one job in one folder.
 
     A checkpoint is ``step_<n>.safetensors`` with ``step_<n>.json`` beside it. The JSON is written last and holds the
-    hash of the tensors, so a file without its JSON, or with another hash, is not a checkpoint.
-
-    Args:
-        identity: identity of the job; a checkpoint of another one is refused.
-        on_saved: called by the writing thread with the step as soon as its checkpoint is on disk.
+    hash of the tensors, so a file without its JSON, or with another hash, is not a checkpoint. ``identity``: identity
+    of the job; a checkpoint of another one is refused. ``on_saved``: called by the writing thread with the step as soon
+    as its checkpoint is on disk.
     """
 
     def __init__(

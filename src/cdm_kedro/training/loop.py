@@ -49,11 +49,8 @@ class Loop(ABC):
     """Trains a network from where an earlier process was cut off to the last step, or until a stop is requested.
 
     A subclass sets the first three attributes. ``emit`` receives the events ``log``, ``checkpoint``, ``resumed`` and
-    ``warning``.
-
-    Attributes:
-        kept: all tensors that a resumed run needs, except the optimizer's.
-        stop_requested: when set, the loop ends after the present step and saves.
+    ``warning``. ``kept``: all tensors that a resumed run needs, except the optimizer's. ``stop_requested``: when set,
+    the loop ends after the present step and saves.
     """
 
     net: nn.Module

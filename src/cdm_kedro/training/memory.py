@@ -41,9 +41,8 @@ def step_bytes(params: TrainedModelParams, num_classes: int, microbatch: int) ->
 def needs_checkpointing(params: TrainedModelParams, num_classes: int, microbatch: int, memory: int | None) -> bool:
     """Decide whether activations must be recomputed, so that a step fits into memory.
 
-    Args:
-        params: the model's parameters; an explicit ``unet.checkpointing`` is obeyed.
-        memory: bytes of the GPU's memory; None on a CPU, where nothing is recomputed.
+    ``params``: the model's parameters; an explicit ``unet.checkpointing`` is obeyed. ``memory``: bytes of the GPU's
+    memory; None on a CPU, where nothing is recomputed.
     """
     if params.unet.checkpointing != "auto":
         return bool(params.unet.checkpointing)

@@ -131,11 +131,10 @@ class DinoV2(nn.Module):
 def dinov2(name: str, path: Path, side: int, device: torch.device) -> Extractor:
     """The class token of a DINOv2 backbone without registers.
 
+    Raises WeightsError if the file does not exist or holds other weights.
+
     Args:
         side: side in pixels that images are resized to; divisible by 14.
-
-    Raises:
-        WeightsError: The file does not exist or holds other weights.
     """
     source = SOURCE.format(name=name)
     if not path.is_file():

@@ -57,8 +57,7 @@ class Extractor:
     def __call__(self, images: NDArray[np.uint8]) -> tuple[Float32, Float32 | None]:
         """Features (B, dim) and logits (B, classes) of (B, H, W, 3) uint8 images, computed in full float32.
 
-        Raises:
-            ValueError: The images have another type or shape.
+        Raises ValueError if the images have another type or shape.
         """
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise ValueError(f"images must be uint8 (N, H, W, 3); got {images.dtype} {images.shape}")
@@ -79,8 +78,7 @@ def best_device() -> torch.device:
 def load_state(path: Path) -> dict[str, Tensor]:
     """Read a PyTorch state dict without running any code that the file may hold.
 
-    Raises:
-        WeightsError: The file is not readable or holds something else.
+    Raises WeightsError if the file is not readable or holds something else.
     """
     import pickle
 

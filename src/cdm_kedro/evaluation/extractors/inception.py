@@ -175,8 +175,7 @@ def resize_like_tensorflow1(x: Tensor, side: int) -> Tensor:
 def inception2015(path: Path, device: torch.device) -> Extractor:
     """The canonical extractor: only the Fréchet distance of its features may be called FID.
 
-    Raises:
-        WeightsError: The file does not exist or is not the published one.
+    Raises WeightsError if the file does not exist or is not the published one.
     """
     if not path.is_file():
         raise WeightsError(f"evaluate.weights: {path} does not exist; get it from {SOURCE}")

@@ -13,10 +13,8 @@ def make_classify(kind: str, resolution: int) -> Callable[..., dict[str, Any]]:
     def classify(images: Path, validation: Path, classes: list[str], params: CasParams) -> dict[str, Any]:
         """Train a ResNet on the images and test it on real validation images.
 
-        Returns ``scores`` (top-1 and top-5 accuracy in percent, counts by class) and ``curve``.
-
-        Args:
-            images: FFCV file of real training images, or npz of samples with labels.
+        Returns ``scores`` (top-1 and top-5 accuracy in percent, counts by class) and ``curve``. ``images``: FFCV file
+        of real training images, or npz of samples with labels.
         """
         from cdm_kedro.studies.cas.generated import samples_to_beton
         from cdm_kedro.studies.classifier import train_classifier

@@ -14,10 +14,7 @@ def make_convert(stage: str) -> Callable[..., dict[str, Any]]:
         """Convert published weights instead of training.
 
         Returns ``model`` (safetensors, float32) and ``card``. Raises ConversionError if the file holds another network;
-        the message lists names and shapes.
-
-        Args:
-            params: of the model; the network that they describe must be the file's.
+        the message lists names and shapes. ``params``: of the model; the network that they describe must be the file's.
         """
         from cdm_kedro.model.pretrained import convert_file
         from cdm_kedro.tracking.git import commit

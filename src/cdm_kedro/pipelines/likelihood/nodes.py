@@ -11,11 +11,9 @@ _USED = ("s", "truncated", "clip_x_start")
 def likelihood(params: LikelihoodParams, stages: dict[str, Any], **files: Path) -> dict[str, Any]:
     """Bound the bits per dimension of real images under every model and under the cascade.
 
-    See :func:`cdm_kedro.evaluation.likelihood.cascade_bits`.
-
-    Args:
-        stages: ``sample.stages``; the s, truncation and clipping with which the cascade is sampled.
-        files: ``<model>_model``, lowest first, and ``<split>_<resolution>`` FFCV files.
+    See :func:`cdm_kedro.evaluation.likelihood.cascade_bits`. ``stages``: ``sample.stages``; the s, truncation and
+    clipping with which the cascade is sampled. ``files``: ``<model>_model``, lowest first, and ``<split>_<resolution>``
+    FFCV files.
     """
     from cdm_kedro.evaluation.likelihood import cascade_bits
     from cdm_kedro.params.sampling import SampleParams

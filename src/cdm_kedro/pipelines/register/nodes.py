@@ -23,10 +23,8 @@ def register_cascade(
     """Register the cascade, and compare it with the best one that was scored alike.
 
     Returns ``name`` and ``version`` of the registered model (None where MLflow did not take it), the deciding
-    ``metric`` with its ``value``, and ``said``, a sentence on how it stands to the champion.
-
-    Args:
-        parts: ``<model>_model``, the weights of every network, lowest first, and ``<model>_card``.
+    ``metric`` with its ``value``, and ``said``, a sentence on how it stands to the champion. ``parts``:
+    ``<model>_model``, the weights of every network, lowest first, and ``<model>_card``.
     """
     from cdm_kedro.evaluation.champion import champion_score
     from cdm_kedro.evaluation.model_card import render_model_card

@@ -9,12 +9,9 @@ def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Any]:
     """Sample every model of the cascade, class-balanced.
 
     Returns ``samples_<resolution>``: an npz with ``arr_0`` (N, H, W, 3) uint8 and ``arr_1`` (N,) int64 labels.
-    ``card``: throughput, each model's consistency with its input, MLflow run, commit and parameters.
-
-    Args:
-        inputs: ``<model>_model``, the weights of every model, lowest first; ``train_<resolution>`` and
-            ``val_<resolution>`` FFCV files for models conditioned on real images; ``<search>_best`` for models that
-            ask for best values.
+    ``card``: throughput, each model's consistency with its input, MLflow run, commit and parameters. ``inputs``:
+    ``<model>_model``, the weights of every model, lowest first; ``train_<resolution>`` and ``val_<resolution>`` FFCV
+    files for models conditioned on real images; ``<search>_best`` for models that ask for best values.
     """
     from cdm_kedro.sampling.best import resolve_best
     from cdm_kedro.sampling.inputs import sort_inputs

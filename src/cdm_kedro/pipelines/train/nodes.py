@@ -19,11 +19,9 @@ def make_train(stage: str, selector: str | None = None) -> Callable[..., dict[st
     ) -> dict[str, Any]:
         """Train one model of the cascade.
 
-        Returns ``model`` (safetensors with the EMA weights, float32), ``card`` and ``curve``.
-
-        Args:
-            data_card: what preprocessing recorded; its hash of ``images`` becomes part of the job.
-            held_out: FFCV file of validation images, where ``training.selection`` compares with them.
+        Returns ``model`` (safetensors with the EMA weights, float32), ``card`` and ``curve``. ``data_card``: what
+        preprocessing recorded; its hash of ``images`` becomes part of the job. ``held_out``: FFCV file of validation
+        images, where ``training.selection`` compares with them.
         """
         from cdm_kedro.tracking.git import commit
         from cdm_kedro.tracking.live import live

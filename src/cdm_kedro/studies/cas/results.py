@@ -20,8 +20,7 @@ _RED = "#dc2626"  # Figure 5: real images blue, generated ones red
 def cas_table(scores: Mapping[int, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """The table's rows, with the paper's accuracies beside.
 
-    Args:
-        scores: resolution to the scores of the classifiers trained on ``real`` and on ``generated`` images.
+    ``scores``: resolution to the scores of the classifiers trained on ``real`` and on ``generated`` images.
     """
     kept = ("top1", "top5", "validation_images", "network")
     rows = []

@@ -31,10 +31,8 @@ def report(
 ) -> dict[str, Any]:
     """Make everything that the claim shows.
 
-    Returns ``table`` (CSV), ``statements`` (JSON), ``figure`` and ``pictures`` (PNG), ``page`` (HTML).
-
-    Args:
-        facts: ``budget``, model ``cards``, ``classifier`` scores and what extractors ``noticed``, for the page.
+    Returns ``table`` (CSV), ``statements`` (JSON), ``figure`` and ``pictures`` (PNG), ``page`` (HTML). ``facts``:
+    ``budget``, model ``cards``, ``classifier`` scores and what extractors ``noticed``, for the page.
     """
     resolution = check_beton(real).resolution
     columns: dict[str, tuple[str, str]] = {}

@@ -57,8 +57,7 @@ class SpoiledSource:
 class WithoutClass:
     """Images of a source in which images of other classes stand in for those of one class.
 
-    Args:
-        source: where the images come from, with labels of at least two classes.
+    ``source``: where the images come from, with labels of at least two classes.
     """
 
     def __init__(self, source: Source, label: int) -> None:

@@ -49,9 +49,8 @@ class Difference:
 class Statement:
     """One statement of the paper and what the scores say about it.
 
-    Attributes:
-        differences: decide the verdict; positive ones speak for the statement, except in (iv).
-        beside: further differences for the reader, at 95 %.
+    ``differences`` decide the verdict; positive ones speak for the statement, except in (iv). ``beside``: further
+    differences for the reader, at 95 %.
     """
 
     key: str
@@ -77,12 +76,9 @@ def interval(values: Sequence[float] | Float, level: float = LEVEL) -> Interval:
 class Scores:
     """The scores of one metric by point and seed; lower is better.
 
-    Raises ValueError if a seed lacks a point that another seed has.
-
-    Args:
-        rows: with ``seed``, ``conditioning``, ``s`` and the metric. Generated inputs at s = 0 are called "none", the
-            single model "single".
-        exact: the scores are published numbers, whose intervals have no width.
+    Raises ValueError if a seed lacks a point that another seed has. ``rows``: with ``seed``, ``conditioning``, ``s``
+    and the metric. Generated inputs at s = 0 are called "none", the single model "single". ``exact``: the scores are
+    published numbers, whose intervals have no width.
     """
 
     def __init__(self, rows: Iterable[Row], metric: str, exact: bool = False) -> None:

@@ -29,10 +29,8 @@ def average(rows: Sequence[Row], metrics: Sequence[str]) -> list[Row]:
     """Average the seeds of every point.
 
     Returns one row a point with the mean of every metric over the seeds and, if there are several seeds,
-    ``<metric>_ci95``, half the width of its interval.
-
-    Args:
-        rows: of all seeds, with ``seed``, ``conditioning``, ``s``, ``n`` and the metrics.
+    ``<metric>_ci95``, half the width of its interval. ``rows``: of all seeds, with ``seed``, ``conditioning``, ``s``,
+    ``n`` and the metrics.
     """
     points: dict[tuple[str, int], list[Row]] = {}
     for row in rows:

@@ -29,9 +29,8 @@ def write_table(
 ) -> dict[str, str]:
     """Write a table as ``csv`` and as ``page`` (HTML).
 
-    Args:
-        scores: each row's settings and metrics, all by one extractor, with their ``n``.
-        cas: rows of the Classification Accuracy Score, for Table 1b.
+    ``scores``: each row's settings and metrics, all by one extractor, with their ``n``. ``cas``: rows of the
+    Classification Accuracy Score, for Table 1b.
     """
     rows = [{"row": name, **own, **beside(table, name)} for name, own in scores.items()]
     extractor = rows[0]["extractor"]
