@@ -17,10 +17,13 @@ def test_the_pipeline_has_two_classifiers_a_size_and_the_report_shows_them_when_
     cascade = read_cascade(ROOT / "conf", "imagenet")
     stages = cas_stages(cascade)
     kinds = [f"cas_{kind}_{size}" for size in (128, 256) for kind in ("real", "generated")]
-    assert list(stages) == [*kinds, "cas_table"]
+    assert list(stages) == ["cas_samples", *kinds, "cas_table"]
     for name, stage in stages.items():
         assert {node.namespace for node in stage.nodes} == {name}
-    assert "samples_256" in stages["cas_generated_256"].inputs() and "train_256" in stages["cas_real_256"].inputs()
+    assert "cas_samples_256" in stages["cas_generated_256"].inputs() and "train_256" in stages["cas_real_256"].inputs()
+    assert stages["cas_samples"].outputs() == {"cas_samples_128", "cas_samples_256"}
+    shared = cas_stages(replace(cascade, cas_samples=False))
+    assert "samples_256" in shared["cas_generated_256"].inputs() and "cas_samples" not in shared
     made = stages["cas_table"].outputs()
     assert made == {"cas_table"} | {f"{p}_cas_{s}" for p in ("comparison", "best", "worst") for s in (128, 256)}
     report = cascade_stages(cascade)["report"]

@@ -22,6 +22,8 @@ from tiny_cascade import BASE, SR, TOP, run, sampling, write_model
         ({"base": {"schedule": "linear"}}, "knows only"),
         ({"base": {"steps": 41}}, "choose 1 to 40"),
         ({"base": {"s": 3}}, "has none"),
+        ({"base": {"blur": 0.5}}, "has none"),
+        ({"sr": {"blur": 0.5}}, "sr was trained without blur"),
         ({"sr": {"guidance_scale": 2.0}}, "class_dropout"),
         ({"base": {"guidance_scale": 2.0}}, "class_dropout"),
         ({"sr": {"s": "best"}}, "best values of search_truncation"),

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import torch
 
+from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.data.resample import downsample
 from cdm_kedro.processes.shards import ProcessError
 from cdm_kedro.sampling.cascade import Cascade
@@ -168,3 +169,20 @@ def test_job_file_holds_everything(models: dict[str, Path], tmp_path: Path) -> N
     assert SamplingJob.model_validate_json(one.model_dump_json()).identity() == one.identity()
     assert json.loads(one.model_dump_json())["states_at"] == {"base": [3]}
     assert job(models, tmp_path, devices=2).identity() == job(models, tmp_path, devices=1).identity()
+
+
+def test_labels_can_be_distributed_as_in_a_file(models: dict[str, Path], tmp_path: Path) -> None:
+    given = np.array([2, 0, 2, 1, 2, 0, 2, 2], np.int64)  # two, one and five images of three of four classes
+    write_beton(tmp_path / "train.beton", given, 8, np.zeros((8, 8, 8, 3), np.uint8))
+    for number, counts in ((8, [2, 1, 5, 0]), (16, [4, 2, 10, 0]), (4, [1, 1, 2, 0])):
+        params = sampling(num_samples=number, batch_size=5, stages={"base": {"steps": 2}})
+        folder = tmp_path / str(number)
+        job = SamplingJob(
+            folder=folder, models=models, params=params, labels_of=tmp_path / "train.beton", target="base"
+        )
+        with np.load(run_job(job).files[8]) as arrays:
+            assert np.bincount(arrays["arr_1"], minlength=4).tolist() == counts
+    with np.load(tmp_path / "8/samples_8.npz") as arrays:
+        balanced = job.model_copy(update={"folder": tmp_path / "b", "labels_of": None, "params": sampling()})
+        other = np.load(run_job(balanced).files[8])
+        assert (other["arr_1"] == np.arange(8) % 4).all() and (other["arr_0"] != arrays["arr_0"]).any()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import correlate1d
 
 from cdm_kedro.model.load import load_net
 from cdm_kedro.sampling.cascade import Cascade
@@ -42,6 +44,28 @@ def test_truncated_feeds_z_s_and_leaves_the_low_samples_alone(
     clean, zero = seen["sr"]
     assert (zero == 0).all() and float(((clean + 1) * 127.5 - ((clean + 1) * 127.5).round()).abs().max()) < 1e-3
     assert truncated[8].shape == plain[8].shape
+
+
+def test_blur_at_inference_is_a_gaussian_of_three_pixels(
+    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    original = LoadedModel.condition
+
+    def spy(self: LoadedModel, *args: Any) -> Any:
+        low, level = original(self, *args)
+        if self.name == "top":
+            seen.append(low.clone())
+        return low, level
+
+    monkeypatch.setattr(LoadedModel, "condition", spy)
+    made = [run(models, sampling(stages={"top": {"blur": sigma}}), n=2) for sigma in (0.0, 0.7)]
+    assert (made[0][16] == made[1][16]).all() and (made[0][32] != made[1][32]).any()
+    kernel = np.exp(-0.5 * (np.arange(-1, 2) / 0.7) ** 2)
+    expected = seen[0].double().numpy()
+    for axis in (2, 3):
+        expected = correlate1d(expected, kernel / kernel.sum(), axis, mode="mirror")
+    np.testing.assert_allclose(seen[1].numpy(), expected, atol=1e-6)
 
 
 def test_weights_in_inference_precision_change_no_bit(models: dict[str, Path]) -> None:

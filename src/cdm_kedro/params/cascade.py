@@ -83,6 +83,7 @@ class CascadeShape:
         sample_inputs: datasets that sampling needs besides the models: real low-resolution images, and what searches
             found.
         cas_resolutions: sizes at which the Classification Accuracy Score is measured, in pixels.
+        cas_samples: whether samples are made for its classifiers alone.
         reported: pipelines besides the cascade whose results the report shows.
         claim: the parameters of the paper's claim, where the environment tests it.
         tables: the tables of the paper whose rows are parameters.
@@ -96,6 +97,7 @@ class CascadeShape:
     sample_inputs: tuple[str, ...] = ()
     searches: dict[str, str] = field(default_factory=dict)
     cas_resolutions: tuple[int, ...] = ()
+    cas_samples: bool = False
     reported: tuple[str, ...] = ()
     claim: ClaimParams | None = None
     tables: dict[str, TableParams] = field(default_factory=dict)
@@ -145,6 +147,7 @@ def read_cascade(conf: Path, env: str | None) -> CascadeShape:
         preprocess_resolutions=_preprocess_resolutions(given, shape),
         searches=_searches(given, shape),
         cas_resolutions=_subset(given, "cas.resolutions", tuple[int, ...], shape.resolutions, "the cascade makes"),
+        cas_samples=given.get("cas.num_samples") is not None,
         claim=_claim(given, shape),
     )
     shape = _with_tables(given, shape)

@@ -53,6 +53,9 @@ class ModelSamplingParams(Params):
         0, description="conditioning augmentation at inference, in steps of the low model; 0 = clean"
     )
     truncated: bool = Field(False, description="stop the low model at s (section 3.2) instead of re-noising (3.3)")
+    blur: float = Field(
+        0.0, ge=0, description="Gaussian blur of the low-resolution input at inference, in its pixels; 0 = none (3.1)"
+    )
     conditioning: Literal["generated", "train", "val"] = Field(
         "generated", description="low-resolution input: the low model's samples, or real images (Table 3b)"
     )

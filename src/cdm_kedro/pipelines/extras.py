@@ -8,6 +8,7 @@ from kedro.pipeline import Node, Pipeline
 from cdm_kedro.params.cascade import CascadeShape
 from cdm_kedro.pipelines.cas.compare import compare
 from cdm_kedro.pipelines.cas.nodes import make_classify
+from cdm_kedro.pipelines.cas.samples import sample_for_classifiers
 from cdm_kedro.pipelines.cascade import add_models
 from cdm_kedro.pipelines.claim.baseline import NAME as BASELINE
 from cdm_kedro.pipelines.claim.baseline import train_baseline
@@ -56,16 +57,20 @@ def cas_stages(cascade: CascadeShape) -> Stages:
     """The Classification Accuracy Score: two classifiers for each of its sizes, then their table and pictures."""
     stages = Stages()
     compared, drawn = same("classes"), {"table": "cas_table"}
+    samples = {f"samples_{side}": f"{'cas_' * cascade.cas_samples}samples_{side}" for side in cascade.cas_resolutions}
+    if samples and cascade.cas_samples:
+        inputs = {"sample": "params:sample", "params": "params:cas", "labels": f"train_{cascade.cas_resolutions[0]}"}
+        inputs |= same(*(f"{name}_model" for name in cascade.names), *cascade.sample_inputs)
+        stages.add("cas_samples", "sample_for_classifiers", sample_for_classifiers, inputs, samples, "cas")
     for side in cascade.cas_resolutions:
-        for kind, images in (("real", f"train_{side}"), ("generated", f"samples_{side}")):
+        for kind, images in (("real", f"train_{side}"), ("generated", samples[f"samples_{side}"])):
             name = f"cas_{kind}_{side}"
             inputs = {"images": images, "validation": f"val_{side}", "classes": "classes", "params": "params:cas"}
             stages.add(name, f"train_{name}", make_classify(kind, side), inputs, parts(name, "scores", "curve"), "cas")
             compared[f"{kind}_{side}"] = f"{name}_scores"
-        compared |= same(f"samples_{side}")
         drawn |= {f"{picture}_{side}": f"{picture}_cas_{side}" for picture in CAS_PICTURES}
     if cascade.cas_resolutions:
-        stages.add("cas_table", "compare_classifiers", compare, compared, drawn, "cas")
+        stages.add("cas_table", "compare_classifiers", compare, compared | samples, drawn, "cas")
     return stages
 
 

@@ -61,9 +61,9 @@ def check_cascade(
         sampling, key = params.stages[name], f"sample.stages.{name}"
         _check_alone(key, model, sampling)
         if model.low is None:
-            if sampling.s or sampling.truncated or sampling.conditioning != "generated":
+            if sampling.s or sampling.truncated or sampling.blur or sampling.conditioning != "generated":
                 raise CascadeError(
-                    f"{key}.s, .truncated and .conditioning are about a low-resolution input; {name} has none"
+                    f"{key}.s, .truncated, .blur and .conditioning are about a low-resolution input; {name} has none"
                 )
             continue
         _check_low(name, model.low, models, known)
@@ -124,8 +124,10 @@ def _check_low(name: str, low: str, models: Mapping[str, Path], known: Mapping[s
 def _check_augmentation(
     key: str, name: str, model: ModelParams, sampling: ModelSamplingParams, low: DiffusionParams
 ) -> None:
-    """Refuse an s that the model was not trained for, or that a truncated ``low`` counts on another process."""
+    """Refuse a blur or s that the model was not trained for, or that a truncated ``low`` counts on another process."""
     augmentation, s = model.augmentation, sampling.s
+    if sampling.blur > 0 and augmentation.kind != "blur":
+        raise CascadeError(f"{key}.blur is {sampling.blur}; {name} was trained without blur, so use blur: 0")
     assert isinstance(s, int)
     if not isinstance(augmentation, GaussianAugmentation):
         if s > 0:

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from tqdm import tqdm
 
+from cdm_kedro.data.beton import read_labels
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.files.npz import write_arrays, write_npz
@@ -51,8 +52,18 @@ class SamplingJob(Params):
     """A model, and the folder of the finished job, or the npz, whose samples of it are used."""
     states_at: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     """Model to the values of s whose states z_s are stored beside its samples, as float32."""
+    labels_of: Path | None = None
+    """FFCV file of images that the samples share the distribution of labels with; None for balanced classes."""
     target: str | None = None
     """The model whose samples are wanted, beside those that it needs; None for all."""
+
+    def labels(self, num_classes: int) -> NDArray[np.int64]:
+        """The samples' labels (N,)."""
+        number = self.params.num_samples
+        if self.labels_of is None:
+            return balanced_labels(number, num_classes)
+        given = np.sort(read_labels(self.labels_of))
+        return given[np.arange(number) * len(given) // number]
 
     def identity(self) -> dict[str, Any]:
         """What decides the samples; shards of another identity are not continued."""
@@ -138,7 +149,7 @@ def make_shards(job: SamplingJob, cascade: Cascade, progress: JobProgress, rank:
     """
     agree_on_batch_size(cascade, job.folder, rank)
     cascade.job_size = job.params.num_samples
-    labels = balanced_labels(job.params.num_samples, cascade.num_classes)
+    labels = job.labels(cascade.num_classes)
     work = cascade.work()
     share = {model.name: work[model.name] / model.evaluations / sum(work.values()) for model in cascade.models}
     made = 0
@@ -222,6 +233,5 @@ def merge(job: SamplingJob, made: int, seconds: float) -> SamplingResult:
     for name in sampled:
         params, num_classes = read_description(job.models[name])
         files[params.resolution] = job.folder / f"samples_{params.resolution}.npz"
-        labels = balanced_labels(job.params.num_samples, num_classes)
-        write_npz(files[params.resolution], shards, name, params.resolution, labels)
+        write_npz(files[params.resolution], shards, name, params.resolution, job.labels(num_classes))
     return SamplingResult(files, numbers)

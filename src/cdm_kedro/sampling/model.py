@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cdm_kedro.diffusion.augmentation import truncated
+from cdm_kedro.diffusion.augmentation import gaussian_blur, truncated
 from cdm_kedro.diffusion.pixels import to_range
 from cdm_kedro.diffusion.samplers import SAMPLERS, Model, ReverseSchedule, guided, renoise_and_resample
 from cdm_kedro.model.build import build_augmentation, build_process
-from cdm_kedro.params.model import ModelParams
+from cdm_kedro.params.model import BlurAugmentation, ModelParams
 from cdm_kedro.params.sampling import ModelSamplingParams
 from cdm_kedro.sampling.compiling import compiled
 from cdm_kedro.sampling.philox import normal
@@ -96,7 +96,10 @@ class LoadedModel:
         if z_s is not None:
             return z_s, torch.full((len(z_s),), float(self.s), device=z_s.device)
         noise = normal(seed, self.number, indices, _AUGMENT, tuple(low.shape[1:])) if self.s > 0 else None
-        return self.augmentation.sample(to_range(low), self.s, noise)
+        z_0, blur = to_range(low), self.params.augmentation
+        if self.sampling.blur > 0 and isinstance(blur, BlurAugmentation):
+            z_0 = gaussian_blur(z_0, torch.full((len(z_0),), self.sampling.blur, device=z_0.device), blur.kernel_size)
+        return self.augmentation.sample(z_0, self.s, noise)
 
     @torch.no_grad()
     def sample(

@@ -14,11 +14,12 @@ from cdm_kedro.studies.cas.generated import samples_to_beton
 CLASSES = ["class0", "class1", "class2"]
 
 
-def test_samples_become_an_ffcv_file_or_an_error(tmp_path: Path) -> None:
+def test_samples_become_an_ffcv_file_or_an_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     images = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), np.uint8)
     labels = np.arange(9) % 3
     np.savez(tmp_path / "s.npz", images, labels)
     samples_to_beton(tmp_path / "s.npz", tmp_path / "s.beton", CLASSES)
+    assert "s.npz has 3 to 3 samples a class" in caplog.text and "set cas.num_samples" in caplog.text
     stored, found = read_beton(tmp_path / "s.beton")
     np.testing.assert_array_equal(stored, images)
     np.testing.assert_array_equal(found, labels)

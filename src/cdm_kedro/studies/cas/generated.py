@@ -1,5 +1,6 @@
 """Generated samples as an FFCV file, so that a classifier reads them as it reads real images."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,9 @@ import numpy as np
 from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.errors import SourceError
 from cdm_kedro.evaluation.sources import NpzSource
+
+log = logging.getLogger(__name__)
+_FEW = 200  # samples a class
 
 
 def samples_to_beton(samples: Path, path: Path, classes: list[str]) -> None:
@@ -27,7 +31,15 @@ def samples_to_beton(samples: Path, path: Path, classes: list[str]) -> None:
     if empty:
         raise SourceError(
             f"{samples}: {len(empty)} of {len(classes)} classes have no sample ({', '.join(empty[:5])}…); the "
-            "Classification Accuracy Score needs every class: raise sample.num_samples"
+            "Classification Accuracy Score needs every class: raise sample.num_samples, or set cas.num_samples"
+        )
+    if counts.min() < _FEW:
+        log.warning(
+            "%s has %d to %d samples a class; the accuracy of a classifier trained on so few says little of the "
+            "samples. The paper has as many as training images: set cas.num_samples",
+            samples,
+            counts.min(),
+            counts.max(),
         )
     if not path.exists():
         images = (source.read([number])[0] for number in range(source.count))
