@@ -41,17 +41,8 @@ class CasParams(ClassifierParams):
     """Two classifiers of the same recipe, of real and of generated images (Ravuri and Vinyals 2019)."""
 
     resolutions: list[int] = Field(description="sizes of the cascade at which classifiers are trained; [] for none")
-    num_samples: PositiveInt | None = Field(
+    num_samples: PositiveInt | Literal["train"] | None = Field(
         None,
-        description="samples made for the classifiers alone (the paper: as many as training images); null = those "
-        "of the stage `sample`",
+        description="samples made for the classifiers alone, as many of each class; train = of each class as many as "
+        "there are training images; null = the samples of the stage `sample`",
     )
-    labels: Literal["balanced", "train"] = Field(
-        "balanced", description="classes of those samples: as many of each, or as often as in the training images"
-    )
-
-    @model_validator(mode="after")
-    def _own(self) -> CasParams:
-        if self.labels == "train" and self.num_samples is None:
-            raise ValueError("labels is train; it is about samples made for the classifiers, so give num_samples")
-        return self

@@ -29,9 +29,8 @@ def test_table_comparison_and_class_grids(tmp_path: Path) -> None:
     accuracies = {"images": [4] * 7 + [0], "top1": [0, 4, 1, 3, 2, 2, 1, 0]}
     # Class 3 beats the real classifier by most though class 1 has the highest accuracy, and class 4 falls most behind.
     others = {"images": [4] * 7 + [0], "top1": [0, 4, 1, 0, 4, 2, 1, 0]}
-    draw_classes(
-        real | {"per_class": others}, fake | {"per_class": accuracies}, tmp_path / "s.npz", list("abcdefgh"), paths
-    )
+    scores = {"real": real | {"per_class": others}, "generated": fake | {"per_class": accuracies}}
+    draw_classes(scores, tmp_path / "s.npz", list("abcdefgh"), paths)
     shown = {}
     for kind, path in paths.items():
         pixels = np.asarray(Image.open(path))

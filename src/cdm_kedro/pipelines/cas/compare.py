@@ -17,6 +17,6 @@ def compare(classes: list[str], **parts: Any) -> dict[str, Any]:
     for size, pair in scores.items():
         paths = {kind: scratch_dir("cas_table") / f"{kind}_{size}.png" for kind in ("comparison", "best", "worst")}
         draw_comparison(pair["real"], pair["generated"], paths["comparison"])
-        draw_classes(pair["real"], pair["generated"], parts[f"samples_{size}"], classes, paths)
+        draw_classes(pair, parts[f"samples_{size}"], classes, paths)
         out |= {f"{kind}_{size}": path for kind, path in paths.items()}
     return out

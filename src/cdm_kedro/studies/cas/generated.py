@@ -34,13 +34,10 @@ def samples_to_beton(samples: Path, path: Path, classes: list[str]) -> None:
             "Classification Accuracy Score needs every class: raise sample.num_samples, or set cas.num_samples"
         )
     if counts.min() < _FEW:
-        log.warning(
-            "%s has %d to %d samples a class; the accuracy of a classifier trained on so few says little of the "
-            "samples. The paper has as many as training images: set cas.num_samples",
-            samples,
-            counts.min(),
-            counts.max(),
+        told = (
+            "%s has %d samples of some classes; a classifier trained on so few says little. Set cas.num_samples: train"
         )
+        log.warning(told, samples, counts.min())
     if not path.exists():
         images = (source.read([number])[0] for number in range(source.count))
         write_beton(path, source.labels, source.read([0]).shape[1], images)

@@ -55,20 +55,14 @@ def draw_comparison(real: Mapping[str, Any], generated: Mapping[str, Any], path:
         axes.legend(frameon=False)
 
 
-def draw_classes(
-    real: Mapping[str, Any],
-    generated: Mapping[str, Any],
-    samples: Path,
-    classes: Sequence[str],
-    paths: Mapping[str, Path],
-) -> None:
+def draw_classes(scores: Mapping[str, Any], samples: Path, classes: Sequence[str], paths: Mapping[str, Path]) -> None:
     """Draw Figures 9 and 10: samples of the classes with the best and the worst relative accuracy.
 
     Relative is the accuracy of the classifier trained on generated images minus that of the one trained on real images.
     """
-    source, accuracy = NpzSource(samples), class_accuracies(generated)
+    source, accuracy = NpzSource(samples), class_accuracies(scores["generated"])
     assert source.labels is not None
-    relative = accuracy - class_accuracies(real)
+    relative = accuracy - class_accuracies(scores["real"])
     order = np.argsort(-relative, kind="stable")  # NaN sorts last
     order = order[np.isfinite(relative[order])]
     for kind, number, chosen in (("best", 9, order[:_ROWS]), ("worst", 10, order[::-1][:_ROWS])):
