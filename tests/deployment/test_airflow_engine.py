@@ -21,7 +21,10 @@ import yaml
 from project import ROOT, Project, new_project
 
 AIRFLOW = os.environ.get("AIRFLOW", "")
-pytestmark = pytest.mark.skipif(not AIRFLOW, reason="needs Airflow in an environment of its own: make test-airflow")
+pytestmark = [
+    pytest.mark.skipif(not AIRFLOW, reason="needs Airflow in an environment of its own: make test-airflow"),
+    pytest.mark.timeout(2400),  # a test's first part is the making of all that it needs
+]
 DAG = "cdm-kedro-cascade-test"
 AROUND = ("open_run", "close_run")
 
@@ -63,7 +66,7 @@ class Airflow:
 
     def __call__(self, *command: str) -> str:
         done = subprocess.run(
-            (AIRFLOW, *command), env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=500
+            (AIRFLOW, *command), env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1200
         )
         assert done.returncode == 0, done.stdout
         return done.stdout

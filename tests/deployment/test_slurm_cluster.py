@@ -19,12 +19,15 @@ import yaml
 
 from project import ROOT, Project, new_project
 
-pytestmark = pytest.mark.skipif("SLURM_CONF" not in os.environ, reason="needs a Slurm cluster: make test-slurm")
+pytestmark = [
+    pytest.mark.skipif("SLURM_CONF" not in os.environ, reason="needs a Slurm cluster: make test-slurm"),
+    pytest.mark.timeout(2400),  # a test's first part is the making of all that it needs
+]
 PARAMETERS = "conf/test/parameters.yml"
 DATA = Path("data/env/test")
 
 
-def wait_for(what: Callable[[], object], seconds: float = 300) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 900) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not happen"
@@ -48,7 +51,7 @@ class Cluster:
     def id(self, stage: str) -> str:
         return self.jobs()[f"{stage}-test"].split()[1]
 
-    def finish(self, seconds: float = 600) -> None:
+    def finish(self, seconds: float = 1800) -> None:
         wait_for(lambda: not self.jobs(), seconds)
 
     def log(self, stage: str) -> str:
@@ -93,6 +96,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     cluster = Cluster(new_project(tmp_path_factory.mktemp("a user's") / "cdm $HOME"))
     cluster.project.env["OMP_NUM_THREADS"] = "1"
     cluster.first = cluster.submit()  # type: ignore[attr-defined]
+    wait_for(lambda: "running" in cluster.log("embedded"))
+    cluster.status = cluster.submit("--status")  # type: ignore[attr-defined]
     cluster.finish()
     return cluster
 
@@ -100,6 +105,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
 def test_the_cascade_runs_as_a_graph_of_jobs_under_one_parent_run(cluster: Cluster) -> None:
     said, stages = cluster.first, cluster.project.stages()  # type: ignore[attr-defined]
     assert re.findall(r"^job \d+: (\w+)", said, re.M) == stages
+    status = cluster.status  # type: ignore[attr-defined]
+    assert re.search(r"^embedded: (job \d+ \w+ing on n[12] for \d+:\d\d|fresh)$", status, re.M), status
+    assert re.search(r"^report: job \d+ pending, waits: Dependency$", status, re.M), status
     logs = "\n".join(f"{stage}: {cluster.log(stage)[-2000:]}" for stage in stages)
     assert cluster.submit("--status").splitlines() == [f"{stage}: fresh" for stage in stages], logs
     runs = cluster.project.runs()

@@ -17,7 +17,7 @@ import torch
 
 from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.data.resample import downsample
-from cdm_kedro.processes.shards import ProcessError
+from cdm_kedro.processes.launch import ProcessError
 from cdm_kedro.sampling.cascade import Cascade
 from cdm_kedro.sampling.job import ForeignShardsError, SamplingJob, run_job
 from tiny_cascade import CLASSES, sampling

@@ -21,8 +21,7 @@ def _params(root: Path, env: str | None) -> SlurmParams:
     from cdm_kedro.params.slurm import SlurmParams
 
     parameters = read_parameters(root / "conf", env)
-    given = parameters.get("slurm")
-    params: SlurmParams = parameters.read("slurm", SlurmParams) if given else SlurmParams.model_validate({})
+    params: SlurmParams = parameters.read("slurm", SlurmParams | None) or SlurmParams.model_validate({})
     stages = set(pipelines) - {"__default__", "cascade"}
     for name in set(params.stages) - stages:
         raise parameters.error(not_a_key(f"slurm.stages.{name}", sorted(stages)))
@@ -41,8 +40,8 @@ def slurm(metadata: Any, pipeline: str, env: str | None, dry_run: bool, status: 
     A fresh stage submits nothing, and neither does one that is in the queue already. A job that nears its time limit
     saves, returns to the queue and resumes; a job whose node fails returns to the queue too.
     """
-    from cdm_kedro.provenance.plan import open_run, plan
-    from cdm_kedro.provenance.slurm import Slurm, queue
+    from cdm_kedro.provenance.plan import close_run, open_run, plan
+    from cdm_kedro.provenance.slurm import Slurm, SlurmError, queue
 
     root = metadata.project_path
     queued = {} if dry_run else queue(root, env)
@@ -56,7 +55,13 @@ def slurm(metadata: Any, pipeline: str, env: str | None, dry_run: bool, status: 
         for job in jobs:
             click.echo(f"# {job}\n{cluster.script(job.stage)}")
     elif jobs:
-        numbers = cluster.submit(jobs, pipeline, open_run(root, f"slurm {pipeline}", env))
+        run = open_run(root, f"slurm {pipeline}", env)
+        try:
+            numbers = cluster.submit(jobs, pipeline, run)
+        except SlurmError:
+            if run:
+                close_run(root, run, "FAILED")
+            raise
         for job in jobs:
             click.echo(f"job {numbers[job.stage]}: {job}")
     else:

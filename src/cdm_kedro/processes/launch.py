@@ -13,11 +13,20 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cdm_kedro.errors import CdmError, CdmInterrupted
 from cdm_kedro.processes.parent import PARENT
 from cdm_kedro.processes.pool import usable_cores
 
 RUNS_MODULES = ("cdm_kedro.processes.torchrun", "cdm_kedro.processes.srun")
 """Modules that this one starts as processes."""
+
+
+class ProcessError(CdmError, RuntimeError):
+    """Worker processes failed. The message ends with the traceback of the one that did."""
+
+
+class ProcessInterrupted(CdmInterrupted):
+    """A signal stopped worker processes. What they had finished or saved is kept."""
 
 
 class Ending(NamedTuple):
@@ -26,6 +35,18 @@ class Ending(NamedTuple):
     code: int
     signals: list[int]
     stderr: deque[str]
+
+    def check(self, work: str, kept: str, done: bool) -> None:
+        """Raise ProcessError where a process failed, ProcessInterrupted where a signal stopped them.
+
+        ``done`` is whether they said that they are done with the ``work``; ``kept`` says what an interruption leaves.
+        """
+        interrupted = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+        code = 128 + self.signals[0] if self.signals and self.code not in interrupted else self.code
+        if code in interrupted:
+            raise ProcessInterrupted(f"{work} was interrupted (exit code {code}); {kept}", code)
+        if code != 0 or not done:
+            raise ProcessError(f"{work} ended with exit code {code}:\n" + "".join(self.stderr))
 
 
 def processes_wanted(devices: int | str) -> int:

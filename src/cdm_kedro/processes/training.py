@@ -7,32 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from cdm_kedro.errors import CdmError, CdmInterrupted
-from cdm_kedro.processes.launch import processes_wanted, run_module, slurm_nodes
+from cdm_kedro.processes.launch import ProcessError, processes_wanted, run_module, slurm_nodes
 
 log = logging.getLogger(__name__)
-
-
-class TrainingError(CdmError, RuntimeError):
-    """Training failed. The message ends with the traceback of the process that failed."""
-
-
-class TrainingInterrupted(CdmInterrupted):
-    """A signal stopped training after it saved its state."""
 
 
 def nodes_wanted() -> int:
     """Number of machines that train together: what torchrun's PET_NNODES says, else the nodes of the Slurm job.
 
-    Raises TrainingError where they say a range of nodes, or no meeting point.
+    Raises ProcessError where they say a range of nodes, or no meeting point.
     """
     nodes = os.environ.get("PET_NNODES")
     if nodes is None:
         return slurm_nodes()
     if not nodes.isdecimal() or nodes == "0":
-        raise TrainingError(f"PET_NNODES is {nodes!r}; give the number of nodes, for all of them share the batch")
+        raise ProcessError(f"PET_NNODES is {nodes!r}; give the number of nodes, for all of them share the batch")
     if nodes != "1" and not os.environ.get("PET_RDZV_ENDPOINT"):
-        raise TrainingError(f"PET_NNODES is {nodes} but PET_RDZV_ENDPOINT is not set; give this node's host:port")
+        raise ProcessError(f"PET_NNODES is {nodes} but PET_RDZV_ENDPOINT is not set; give this node's host:port")
     return int(nodes)
 
 
@@ -61,8 +52,8 @@ def run_worker(
     """Run ``python -m module job.json``, alone or under torchrun, showing a progress bar.
 
     The worker's events are ``log`` and ``resumed`` with the step, ``warning`` with a message, and ``done`` at the end.
-    Returns the ``done`` event. Raises TrainingError if the process failed. Raises TrainingInterrupted if a signal
-    stopped it after it saved its state.
+    Returns the ``done`` event. Raises ProcessError if the process failed, ProcessInterrupted if a signal stopped it
+    after it saved its state.
 
     Args:
         module: the worker's module.
@@ -77,14 +68,13 @@ def run_worker(
     job_file = Path(job.workdir) / "job.json"
     job_file.parent.mkdir(parents=True, exist_ok=True)
     job_file.write_text(job.model_dump_json(), encoding="utf-8")
-    done: dict[str, Any] | None = None
+    done: list[dict[str, Any]] = []
     # Compiling FFCV's readers costs seconds a start and saves microseconds a batch, which only a GPU notices.
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     defaults = {"NUMBA_DISABLE_JIT": "1"} if hidden or not Path("/proc/driver/nvidia/gpus").exists() else {}
     with tqdm(total=steps * batch_size, desc=name, unit="img", unit_scale=True) as bar:
 
         def hear(event: dict[str, Any]) -> None:
-            nonlocal done
             kind = event["event"]
             if kind in ("log", "resumed"):
                 bar.n = event["step"] * batch_size
@@ -97,17 +87,10 @@ def run_worker(
             elif kind == "warning":
                 log.warning("%s: %s", name, event["message"])
             elif kind == "done":
-                done = event
+                done.append(event)
             on_event(event)
 
-        code, received, tail = run_module(
-            module, job_file, processes_wanted(job.training.devices), hear, nodes=nodes, defaults=defaults
-        )
-    if received or code in (130, 143):
-        code = code if code in (130, 143) else 128 + received[0]
-        raise TrainingInterrupted(
-            f"training was interrupted (exit code {code}); its state is saved and the next run resumes it", code
-        )
-    if code != 0 or done is None:
-        raise TrainingError(f"training of {name} ended with exit code {code}:\n" + "".join(tail))
-    return done
+        processes = processes_wanted(job.training.devices)
+        ending = run_module(module, job_file, processes, hear, nodes=nodes, defaults=defaults)
+    ending.check(f"training of {name}", "its state is saved and the next run resumes it", bool(done))
+    return done[0]

@@ -162,7 +162,6 @@ class Staleness:
     @_alone
     def _begin(self, name: str, forced: bool) -> StageRun:
         from dvc.rwlock import RWLockFileCorruptedError, rwlock
-        from dvc.stage.cache import RunCacheNotFoundError
 
         stage = self.stage(name)
         try:
@@ -190,14 +189,28 @@ class Staleness:
                 run.state = "kept"
                 return run
             stage.remove_outs(ignore_remove=False)
-            if not forced:
-                with suppress(RunCacheNotFoundError):
-                    self.repo.stage_cache.restore(stage)  # takes the hashes of dvc.lock and looks at the files itself
-                    run.state = "restored"
+            if not forced and self._restore(stage):
+                run.state = "restored"
             return run
         except BaseException:
             lock.__exit__(None, None, None)
             raise
+
+    def _restore(self, stage: Any) -> bool:
+        """Bring back what was made of the same inputs before, from DVC's cache, else from its default remote."""
+        from dvc.stage.cache import RunCacheNotFoundError
+
+        for pull in (False, True) if self.repo.config["core"].get("remote") else (False,):
+            try:
+                self.repo.stage_cache.restore(stage, pull=pull)  # takes dvc.lock's hashes and looks at the files itself
+                return True
+            except RunCacheNotFoundError:
+                continue
+            except Exception as error:
+                if not pull:
+                    raise
+                log.warning("%s: DVC's remote does not answer (%s)", stage.name, error)
+        return False
 
     def _run(self, name: str, stage: Any, why: list[str], state: str, lock: Any = None) -> StageRun:
         inputs = {"cmd": stage.cmd, "deps": {str(d): d.hash_info.value for d in stage.deps}}

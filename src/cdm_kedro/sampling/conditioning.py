@@ -53,7 +53,7 @@ class StoredSamples:
         self._merged = map_npz_array(folder, "arr_0") if folder.is_file() else None
         if self._merged is not None:
             return
-        self.batch_size = int(json.loads((folder / BATCH_FILE).read_text(encoding="utf-8")))
+        self.batch_size = read_batch_size(folder)
         self._name = ""
         self._shard: dict[str, NDArray[Any]] = {}
 
@@ -76,6 +76,11 @@ class StoredSamples:
     def states(self, s: int, indices: Tensor) -> Tensor:
         """Read (B, 3, h, w) float32 states z_s for (B,) sample numbers."""
         return self._rows(state_key(self.model, s), indices)
+
+
+def read_batch_size(folder: Path) -> int:
+    """Number of samples of each shard of a job but the last."""
+    return int(json.loads((folder / BATCH_FILE).read_text(encoding="utf-8")))
 
 
 def shard_name(start: int) -> str:

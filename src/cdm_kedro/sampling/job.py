@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,9 +20,9 @@ from cdm_kedro.model.load import read_description
 from cdm_kedro.params.base import Params
 from cdm_kedro.params.sampling import SamplingParams
 from cdm_kedro.processes.launch import processes_wanted, slurm_nodes
-from cdm_kedro.processes.shards import run_workers
+from cdm_kedro.processes.shards import Progress, run_workers
 from cdm_kedro.sampling.cascade import Cascade, Samples
-from cdm_kedro.sampling.conditioning import BATCH_FILE, StoredSamples, shard_name, state_key
+from cdm_kedro.sampling.conditioning import BATCH_FILE, StoredSamples, read_batch_size, shard_name, state_key
 from cdm_kedro.sampling.consistency import consistency, consistency_sums
 
 if TYPE_CHECKING:
@@ -35,8 +33,6 @@ RUNS_MODULES = ("cdm_kedro.sampling.worker",)
 
 _AGREE_SECONDS = 900.0
 _CONSISTENCY = "consistency/"  # prefix of a model's sums inside a shard
-JobProgress = Callable[[str, float], None]
-"""Called as ``progress(model, images)``; images may be fractions of one, and add up to the job's number."""
 
 
 class SamplingJob(Params):
@@ -70,15 +66,12 @@ class SamplingJob(Params):
         return self.model_dump(mode="json", exclude={"folder": True, "params": {"devices", "compile"}})
 
 
-@dataclass(frozen=True)
-class SamplingResult:
-    """What a job made.
-
-    ``summary``: seconds, throughput, and each super-resolution model's consistency with its input.
-    """
+class SamplingResult(NamedTuple):
+    """What a job made."""
 
     files: dict[int, Path]
     summary: dict[str, float]
+    """Seconds, throughput, and each super-resolution model's consistency with its input."""
 
 
 class ForeignShardsError(CdmError, RuntimeError):
@@ -128,20 +121,10 @@ def agree_on_batch_size(cascade: Cascade, folder: Path, rank: int) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"rank 0 wrote no {file} in {_AGREE_SECONDS:.0f} s")
         time.sleep(0.1)
-    cascade.batch_size = _read_batch_size(folder)
+    cascade.batch_size = read_batch_size(folder)
 
 
-def _read_batch_size(folder: Path) -> int:
-    return int(json.loads((folder / BATCH_FILE).read_text(encoding="utf-8")))
-
-
-def shard_starts(num_samples: int, batch_size: int) -> Iterator[tuple[int, int]]:
-    """Yield the first sample of every shard and the one after its last."""
-    for start in range(0, num_samples, batch_size):
-        yield start, min(start + batch_size, num_samples)
-
-
-def make_shards(job: SamplingJob, cascade: Cascade, progress: JobProgress, rank: int = 0, size: int = 1) -> int:
+def make_shards(job: SamplingJob, cascade: Cascade, progress: Progress, rank: int = 0, size: int = 1) -> int:
     """Make the missing shards that fall to this process.
 
     Returns number of images made, without those of earlier calls. ``size``: number of processes; shard n belongs to
@@ -152,20 +135,21 @@ def make_shards(job: SamplingJob, cascade: Cascade, progress: JobProgress, rank:
     labels = job.labels(cascade.num_classes)
     work = cascade.work()
     share = {model.name: work[model.name] / model.evaluations / sum(work.values()) for model in cascade.models}
-    made = 0
-    for start, stop in list(shard_starts(job.params.num_samples, cascade.batch_size))[rank::size]:
+    made, every = 0, range(job.params.num_samples)
+    for start in every[:: cascade.batch_size][rank::size]:
+        numbers = every[start : start + cascade.batch_size]
         path = job.folder / "shards" / shard_name(start)
         if path.exists():
-            progress("", stop - start)
+            progress("", len(numbers))
             continue
         batch = cascade.run(
-            torch.from_numpy(labels[start:stop]),
-            torch.arange(start, stop),
+            torch.from_numpy(labels[numbers]),
+            torch.as_tensor(numbers),
             job.params.seed,
             lambda name, images: progress(name, images * share[name]),
         )
         write_arrays(path, _arrays(job, batch))
-        made += stop - start
+        made += len(numbers)
     return made
 
 
@@ -213,10 +197,9 @@ def run_job(job: SamplingJob, description: str = "sample") -> SamplingResult:
 
 def merge(job: SamplingJob, made: int, seconds: float) -> SamplingResult:
     """Merge the shards of a finished job."""
-    batch_size = _read_batch_size(job.folder)
-    shards = [
-        job.folder / "shards" / shard_name(start) for start, _ in shard_starts(job.params.num_samples, batch_size)
-    ]
+    batch_size = read_batch_size(job.folder)
+    starts = range(0, job.params.num_samples, batch_size)
+    shards = [job.folder / "shards" / shard_name(start) for start in starts]
     numbers = {"seconds": seconds, "num_samples": float(job.params.num_samples), "batch_size": float(batch_size)}
     if made:
         numbers["images_per_second"] = made / seconds

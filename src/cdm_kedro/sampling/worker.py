@@ -1,40 +1,21 @@
 """A sampling process: ``python -m cdm_kedro.sampling.worker job.json``, alone or under torchrun on any number of nodes.
 
-Every process makes its own shards and talks to no other. It prints its events on standard output, as JSON objects of
-one line each.
+Every process makes its own shards and talks to no other.
 """
 
-import sys
-import time
 from pathlib import Path
 
-from cdm_kedro.processes.worker import begin, emitter, open_device
+from cdm_kedro.processes.shards import Progress, be_worker
+from cdm_kedro.processes.worker import Place, open_device
 
-_EVERY = 0.5  # seconds between progress lines
 
-
-def main(path: str) -> None:
-    """Make the shards that fall to this process."""
-    place = begin()
-    emit = emitter(True)
-
+def make(file: Path, place: Place, progress: Progress) -> int:
+    """Make the shards that fall to this process and return the number of images in them."""
     from cdm_kedro.sampling.job import SamplingJob, make_shards, open_cascade
 
-    device = open_device(place)
-    job = SamplingJob.model_validate_json(Path(path).read_text(encoding="utf-8"))
-    waiting, last = 0.0, time.monotonic()
-
-    def progress(name: str, images: float) -> None:
-        nonlocal waiting, last
-        waiting += images
-        if time.monotonic() - last > _EVERY:
-            emit({"event": "progress", "stage": name, "images": waiting})
-            waiting, last = 0.0, time.monotonic()
-
-    made = make_shards(job, open_cascade(job, device), progress, place.rank, place.size)
-    emit({"event": "progress", "stage": "", "images": waiting})
-    emit({"event": "done", "made": made})
+    job = SamplingJob.model_validate_json(file.read_text(encoding="utf-8"))
+    return make_shards(job, open_cascade(job, open_device(place)), progress, place.rank, place.size)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    be_worker(make)
