@@ -25,3 +25,13 @@ def test_sample_class_writes_pictures(project: Any) -> None:
     a, b = (np.asarray(Image.open(project.root / folder / name)).astype(int) for folder in ("again", "pictures"))
     assert abs(a - b).max() <= 4  # the same image; another batch size may round otherwise
     assert "no class 'unicorn'; there are 10" in project("kedro", "sample-class", "unicorn", "--env=test", fails=True)
+
+
+def test_side_by_side_shows_samples_beside_others(project: Any) -> None:
+    theirs = "data/env/test/01_raw/embedded/val"
+    output = project(
+        "kedro", "side-by-side", "0", "3", f"--beside=real={theirs}", "--columns=1", "--env=test", "--out=figure6.png"
+    )
+    assert "wrote figure6.png" in output
+    assert Image.open(project.root / "figure6.png").height > 4 * 112  # two classes, ours and theirs
+    assert "no class 'unicorn'" in project("kedro", "side-by-side", "unicorn", "--env=test", fails=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cdm_kedro.evaluation.pictures import draw_single_images, read_caption
+from cdm_kedro.evaluation.pictures import draw_side_by_side, draw_single_images, read_caption
 from cdm_kedro.evaluation.sources import NpzSource
 
 NAME = "efficientnet_lite0"
@@ -43,3 +43,17 @@ def test_pictures_of_single_images_carry_their_captions(tmp_path: Path) -> None:
     assert NAME in read_caption(paths["realism"])
     with Image.open(paths["realism"]) as picture:
         assert picture.height == 4 * (112 + 18 + 3)  # five random ones take two rows
+
+
+def test_ours_stand_above_others_of_the_same_class(tmp_path: Path) -> None:
+    images = np.stack([np.full((64, 64, 3), 11 * (i + 1), np.uint8) for i in range(4)])
+    np.savez(tmp_path / "ours.npz", images, np.array([0, 1, 0, 1]))
+    for name, grey in (("tench", 150), ("goldfish", 200)):
+        (tmp_path / "theirs" / name).mkdir(parents=True)
+        Image.new("RGB", (300, 280), (grey,) * 3).save(tmp_path / "theirs" / name / "x.png")
+    classes = {"goldfish": 1, "tench": 0}
+    draw_side_by_side(tmp_path / "ours.npz", classes, {"VQ-VAE-2": tmp_path / "theirs"}, 2, tmp_path / "out.png")
+    pixels = np.asarray(Image.open(tmp_path / "out.png"))
+    counts = {grey: (pixels == grey).all(2).sum(1) for grey in (11, 22, 33, 44, 150, 200)}
+    top = {grey: int(np.argmax(rows >= 112)) for grey, rows in counts.items()}  # letters have greys too
+    assert top[22] == top[44] < top[200] < top[11] == top[33] < top[150]

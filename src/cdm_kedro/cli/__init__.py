@@ -13,6 +13,7 @@ from cdm_kedro.cli.parent_run import parent_run
 from cdm_kedro.cli.replay_runs import replay_runs
 from cdm_kedro.cli.run import run
 from cdm_kedro.cli.sampling import sample_class
+from cdm_kedro.cli.side_by_side import side_by_side
 from cdm_kedro.cli.slurm import slurm
 
 
@@ -34,6 +35,7 @@ for command in (
     reference_statistics,
     replay_runs,
     sample_class,
+    side_by_side,
     slurm,
 ):
     cli.add_command(command)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cdm_kedro.evaluation.sources import Images, Source
+from cdm_kedro.evaluation.sources import FolderSource, Images, NpzSource, Source
 from cdm_kedro.files.atomic import written_whole
 
 if TYPE_CHECKING:
@@ -64,6 +64,21 @@ def tile_rows(rows: Sequence[tuple[str, Images, Sequence[str]]], side: int = 112
 def draw_rows(rows: Mapping[str, Images], path: Path, caption: str, side: int = 112) -> None:
     """Draw one row of images (N, H, W, 3) a name; sizes may differ."""
     save_png(tile_rows([(name, images, [""] * len(images)) for name, images in rows.items()], side), path, caption)
+
+
+def draw_side_by_side(
+    samples: Path, classes: Mapping[str, int], others: Mapping[str, Path], columns: int, path: Path
+) -> None:
+    """Draw samples (npz) of classes, each above the pictures in ``<folder>/<class>`` of others, as in Figure 6."""
+    source = NpzSource(samples)
+    assert source.labels is not None
+    rows: dict[str, Images] = {}
+    for name, label in classes.items():
+        rows[f"{name}: ours"] = source.read(np.flatnonzero(source.labels == label)[:columns].tolist())
+        for who, folder in others.items():
+            theirs = FolderSource(folder / name, len(source.read([0])[0]))
+            rows[f"{name}: {who}"] = theirs.read(range(min(columns, theirs.count)))
+    draw_rows(rows, path, "Samples and others' pictures of the same classes.")
 
 
 def draw_single_images(
