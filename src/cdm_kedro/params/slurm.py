@@ -1,5 +1,7 @@
 """Parameters of `kedro slurm`: what each stage asks a Slurm cluster for."""
 
+from fnmatch import fnmatchcase
+
 from pydantic import Field, field_validator
 
 from cdm_kedro.params.base import Params
@@ -36,10 +38,14 @@ class SlurmParams(SlurmJobParams):
         300, ge=1, description="warning before the time limit, in which the step under way is finished and saved"
     )
     setup: list[str] = Field([], description="lines of shell before kedro starts, e.g. module load cuda")
-    stages: dict[str, SlurmJobParams] = Field({}, description="by stage, what differs from the values above")
+    stages: dict[str, SlurmJobParams] = Field(
+        {},
+        description="what differs from the values above, by stage or, after those, by the first pattern like table3_*",
+    )
 
     def job(self, stage: str) -> SlurmJobParams:
         """What a stage asks for: its own values where it gives them, else the common ones."""
         common = self.model_dump(include=set(SlurmJobParams.model_fields))
-        own = self.stages[stage].model_dump(exclude_unset=True) if stage in self.stages else {}
+        named = [stage, *(pattern for pattern in self.stages if fnmatchcase(stage, pattern))]
+        own = next((self.stages[name].model_dump(exclude_unset=True) for name in named if name in self.stages), {})
         return SlurmJobParams.model_validate(common | own)

@@ -53,4 +53,7 @@ def test_table1_joins_the_cascades_scores_and_the_classifiers() -> None:
         (None, None, None),
     ]
     assert "whose values cannot be compared" in made["page"] and "Table 1b" in made["page"]
+    assert (
+        "<td>ADM+upsampling</td><td>256</td><td>7.49</td><td>127.49</td>" in made["page"] and "VQ-VAE-2" in made["page"]
+    )
     assert "Table 1b" not in write_table1({"extractor": {"name": "x"}, "128px": size})["page"]
