@@ -41,7 +41,7 @@ def test_rows_of_a_table_share_what_they_can() -> None:
         "base32_model",
         "params:table3.job",
         "params:table3.states",
-        "params:sample.stages",
+        "params:sample.stages.base32",
     }
     common = {"params:table3.job", "params:evaluate", "reference", "base32_model", "sr64_model"}
     for name, low in (

@@ -129,7 +129,8 @@ def table_stages(cascade: CascadeShape, key: str) -> Stages:
         inputs = {**job, "row": f"params:{key}.rows.{name}", "evaluate": "params:evaluate", **same("reference")}
         _, *low = reversed(cascade.chain(row.model))
         if low and row.truncated:
-            states = {**job, "states": f"params:{key}.states", "stages": "params:sample.stages", **models(low[0].name)}
+            states = {**job, "states": f"params:{key}.states", **models(low[0].name)}
+            states |= {f"settings_{model.name}": f"params:sample.stages.{model.name}" for model in low}
             if f"{key}_states" not in stages:
                 stages.add(f"{key}_states", f"sample_{key}_states", make_states(low[0].name), states, f"{key}_states")
             inputs["low"] = f"{key}_states"

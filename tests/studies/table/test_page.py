@@ -49,8 +49,8 @@ def test_table1_joins_the_cascades_scores_and_the_classifiers() -> None:
     assert [(row.get("row"), row.get("paper_fid_val"), row.get("paper_top1")) for row in rows] == [
         (32, 1.99, None),
         (128, 3.76, None),
-        (None, None, 68.82),
-        (None, None, None),
+        ("cas_real", None, 68.82),
+        ("cas_new", None, None),
     ]
     assert "whose values cannot be compared" in made["page"] and "Table 1b" in made["page"]
     assert (

@@ -43,7 +43,7 @@ def test_rows_continue_stored_samples_and_states(
         return run_job(job).files
 
     job, finished = JobParams.model_validate(JOB), whole("plain")[8]
-    states = make_states("base")(job, [10], {"base": {}, "sr": {}}, base_model=models["base"])
+    states = make_states("base")(job, [10], settings_base={}, base_model=models["base"])
     assert not (states / "job.json").exists()
     kinds: tuple[tuple[str, dict[str, Any], Path | None], ...] = (
         ("none", {}, finished),

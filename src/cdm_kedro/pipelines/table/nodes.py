@@ -27,15 +27,15 @@ def score_row(
 def make_states(low: str) -> Callable[..., Path]:
     """The node that samples the model ``low`` and stores its states z_s at some s."""
 
-    def sample_states(job: JobParams, states: list[int], stages: dict[str, Any], **models: Path) -> Path:
-        """Sample it as ``sample.stages`` says; returns a folder: shards with samples and states, and an npz."""
+    def sample_states(job: JobParams, states: list[int], **inputs: Any) -> Path:
+        """Sample it as ``settings_<model>`` say; returns a folder: shards with samples and states, and an npz."""
         from cdm_kedro.params.sampling import SamplingParams
         from cdm_kedro.sampling.inputs import sort_inputs
         from cdm_kedro.sampling.job import SamplingJob, run_job
         from cdm_kedro.tracking.scratch import scratch_dir
 
-        files, folder = sort_inputs(models).models, scratch_dir("states") / "states"
-        params = SamplingParams(**job.model_dump(), stages={name: stages[name] for name in files})
+        files, folder = sort_inputs(inputs).models, scratch_dir("states") / "states"
+        params = SamplingParams(**job.model_dump(), stages={name: inputs[f"settings_{name}"] for name in files})
         made = SamplingJob(folder=folder, models=files, params=params, states_at={low: tuple(states)}, target=low)
         run_job(made, f"{low}, once for all rows")
         (folder / "job.json").unlink()  # it names this machine's folders

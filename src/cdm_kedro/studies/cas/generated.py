@@ -34,9 +34,7 @@ def samples_to_beton(samples: Path, path: Path, classes: list[str]) -> None:
             "Classification Accuracy Score needs every class: raise sample.num_samples, or set cas.num_samples"
         )
     if counts.min() < _FEW:
-        told = (
-            "%s has %d samples of some classes; a classifier trained on so few says little. Set cas.num_samples: train"
-        )
+        told = "%s has %d samples of some classes; a classifier trained on so few says little (cas.num_samples)"
         log.warning(told, samples, counts.min())
     if not path.exists():
         images = (source.read([number])[0] for number in range(source.count))

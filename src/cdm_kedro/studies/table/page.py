@@ -12,6 +12,8 @@ from cdm_kedro.evaluation.pictures import draw_rows
 from cdm_kedro.evaluation.scoring import CANONICAL, metric_names
 from cdm_kedro.files.table import Row, to_csv
 
+_PAPER_CAS = ("paper_top1", "paper_top5")
+
 
 def draw_table(pictures: Mapping[str, Path], path: Path) -> None:
     """Draw each row's npz: the first samples, ``high``, and once the images that condition them, ``low``."""
@@ -46,5 +48,8 @@ def write_table(
         cas=cas,
         picture=picture and image_uri(picture),
     )
-    accuracies = [{**row, **dict(zip(("paper_top1", "paper_top5"), row["paper"] or (), strict=False))} for row in cas]
+    accuracies = [
+        {"row": f"cas_{row['trained_on']}", **row, **dict(zip(_PAPER_CAS, row["paper"] or (), strict=False))}
+        for row in cas
+    ]
     return {"csv": to_csv([*rows, *accuracies]), "page": page}
