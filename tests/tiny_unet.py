@@ -1,8 +1,10 @@
-"""Tiny networks from a flat list of settings."""
+"""Tiny networks from a flat list of settings, and inputs for them."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import torch
 
 from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.unet import UNet
@@ -38,3 +40,26 @@ def tiny_unet(
     if aug_conditioning:
         raw["augmentation"] = {"kind": "gaussian", "timesteps": 100}
     return build_unet(TrainedModelParams.model_validate(raw), num_classes or 1)
+
+
+def inputs(net: UNet, batch: int = 2) -> list[Any]:
+    """Random arguments of its ``forward``."""
+    g = torch.Generator().manual_seed(0)
+    side = net.resolution
+    return [
+        torch.randn(batch, 3, side, side, generator=g),
+        torch.rand(batch, generator=g),
+        torch.arange(batch) if net.class_emb is not None else None,
+        torch.randn(batch, 3, side // 2, side // 2, generator=g) if net.low_res else None,
+        torch.arange(batch).float() if net.aug_emb is not None else None,
+    ]
+
+
+def perturbed(net: UNet) -> UNet:
+    """Zero-initialized layers set to noise, so that every path shows."""
+    g = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in net.parameters():
+            if not p.any():
+                p.copy_(0.1 * torch.randn(p.shape, generator=g))
+    return net

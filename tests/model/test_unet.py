@@ -14,33 +14,10 @@ import yaml
 
 from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.layers import Attention, ResBlock
-from cdm_kedro.model.unet import UNet
 from cdm_kedro.params.model import TrainedModelParams, parse_model
-from tiny_unet import tiny_unet
+from tiny_unet import inputs, perturbed, tiny_unet
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def inputs(net: UNet, batch: int = 2) -> list[Any]:
-    g = torch.Generator().manual_seed(0)
-    side = net.resolution
-    return [
-        torch.randn(batch, 3, side, side, generator=g),
-        torch.rand(batch, generator=g),
-        torch.arange(batch) if net.class_emb is not None else None,
-        torch.randn(batch, 3, side // 2, side // 2, generator=g) if net.low_res else None,
-        torch.arange(batch).float() if net.aug_emb is not None else None,
-    ]
-
-
-def perturbed(net: UNet) -> UNet:
-    """Zero-initialized layers set to noise, so that every path shows."""
-    g = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for p in net.parameters():
-            if not p.any():
-                p.copy_(0.1 * torch.randn(p.shape, generator=g))
-    return net
 
 
 VARIANTS = [

@@ -12,8 +12,13 @@ CPU = torch.device("cpu")
 def test_a_share_of_the_batch_draws_that_share_of_the_whole() -> None:
     whole = Draws(3, 64, CPU)(7, 0, 64, (3, 2, 2), (1,))
     parts = [Draws(3, 64, CPU)(7, first, 16, (3, 2, 2), (1,)) for first in range(0, 64, 16)]
+    uneven, first = [], 0  # shares and microbatches that cut the blocks of two positions
+    for count in (1, 2, 5, 16, 3, 37):
+        uneven.append(Draws(3, 64, CPU)(7, first, count, (3, 2, 2), (1,)))
+        first += count
     for number, tensor in enumerate(whole):
         assert torch.equal(torch.cat([part[number] for part in parts]), tensor)
+        assert torch.equal(torch.cat([part[number] for part in uneven]), tensor)
     uniforms, normal, _ = whole
     assert uniforms.shape == (64, 8) and uniforms.min() >= 0 and uniforms.max() < 1 and len(uniforms.unique()) > 500
     assert abs(normal.mean()) < 0.2 and abs(normal.std() - 1) < 0.1

@@ -44,10 +44,10 @@ def test_training_goes_on_where_compilation_fails(
     betons: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     def compile_badly(net: Any) -> Any:
-        def run(*args: Any) -> Tensor:
+        def run(*args: Any, **more: Any) -> Tensor:
             if when == "forward":
                 raise RuntimeError("no kernel image")
-            return BackwardFails.apply(net(*args))
+            return BackwardFails.apply(net(*args, **more))
 
         return run
 
@@ -69,11 +69,11 @@ def test_later_failures_are_not_the_compilers(
     calls: list[int] = []
 
     def compile_and_fail_later(net: Any) -> Any:
-        def run(*args: Any) -> Tensor:
+        def run(*args: Any, **more: Any) -> Tensor:
             calls.append(1)
             if len(calls) > 1:
                 raise RuntimeError("device lost")
-            return net(*args)
+            return net(*args, **more)
 
         return run
 
@@ -107,3 +107,25 @@ def test_geometry_is_told_to_the_network_and_off_it_changes_nothing(betons: dict
     args = [x, torch.zeros(1), torch.zeros(1, dtype=torch.int64), low, torch.zeros(1)]
     assert torch.equal(weights(*args), weights(*args, torch.zeros(1, 4)))
     assert not torch.equal(weights(*args), weights(*args, torch.ones(1, 4)))
+
+
+def test_an_examples_loss_does_not_depend_on_how_the_batch_is_shared_out(
+    betons: dict[str, Path], tmp_path: Path
+) -> None:
+    """Draws, dropout and lost classes go by the position in the global batch, also where parts cut Draws' blocks."""
+    job = make_job(betons["train_64"], tmp_path, batch_size=64, precision="fp32")
+    trainer = Trainer(job, World(0, 1, torch.device("cpu")), lambda event: None)
+    with torch.no_grad():  # no layer starts at zero, so that dropout shows
+        for p in trainer.net.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(0)))
+    images = torch.randint(0, 256, (64, 3, 64, 64), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    labels = torch.arange(64) % 3
+    with torch.no_grad():
+        whole = trainer.losses(images, labels, 0)
+        parts, first = [], 0
+        for count in (32, 1, 7, 24):
+            parts.append(trainer.losses(images[first : first + count], labels[first : first + count], first))
+            first += count
+        torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-4, atol=1e-5)
+        trainer.net.eval()
+        assert (trainer.losses(images, labels, 0) / whole - 1).abs().mean() > 1e-3  # dropout does show

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cdm_kedro.model.dropout import dropout
+
 
 def zeros(module: nn.Module) -> nn.Module:
     """Set a layer's parameters to zero, so that a residual branch that ends in it starts as the identity."""
@@ -133,8 +135,8 @@ class Resample(nn.Module):
         self.up = up
         self.conv = nn.Conv2d(channels, channels, 3, stride=1 if up else 2, padding=1)
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """Resample x, (B, C, H, W), to (B, C, 2H, 2W) or (B, C, H/2, W/2); the embedding is not used."""
+    def forward(self, x: Tensor, *unused: Tensor | None) -> Tensor:
+        """Resample x, (B, C, H, W), to (B, C, 2H, 2W) or (B, C, H/2, W/2)."""
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest") if self.up else x)
 
 
@@ -150,7 +152,7 @@ class ResBlock(nn.Module):
         channels: input channels.
         out: output channels.
         emb_dim: size of the embedding.
-        dropout: rate before the second convolution.
+        dropout_rate: before the second convolution.
         scale_shift: take the embedding as scale and shift after GroupNorm (Improved DDPM) instead of adding it (DDPM).
         resample: "up" or "down" makes the block resample both branches twofold (ADM; BigGAN).
         shortcut: have a 1x1 convolution beside the branch even where the channels stay (BigGAN's resampling blocks).
@@ -162,7 +164,7 @@ class ResBlock(nn.Module):
         channels: int,
         out: int,
         emb_dim: int,
-        dropout: float = 0.0,
+        dropout_rate: float = 0.0,
         scale_shift: bool = True,
         resample: str | None = None,
         shortcut: bool = False,
@@ -174,7 +176,7 @@ class ResBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
         self.emb = nn.Linear(emb_dim, 2 * out if scale_shift else out)
         self.norm2 = group_norm(out)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, self.number = dropout_rate, 0  # the U-Net numbers its blocks
         self.conv2 = zeros(nn.Conv2d(out, out, 3, padding=1))
         self.skip = nn.Identity() if channels == out and not shortcut else nn.Conv2d(channels, out, 1)
 
@@ -183,15 +185,21 @@ class ResBlock(nn.Module):
             return F.interpolate(x, scale_factor=2.0, mode="nearest")
         return F.avg_pool2d(x, 2) if self.resample == "down" else x
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """Map x, (B, channels, H, W), and emb, (B, emb_dim) after SiLU, to (B, out, H', W')."""
+    def forward(self, x: Tensor, emb: Tensor, dropout_keys: Tensor | None = None) -> Tensor:
+        """Map x, (B, channels, H, W), and emb, (B, emb_dim) after SiLU, to (B, out, H', W').
+
+        Without ``dropout_keys``, (B,) int32, the masks of dropout come from PyTorch's own generator.
+        """
         h = self.conv1(self._resample(norm_act(self.norm1, x)))
         e = self.emb(emb)
         if self.scale_shift:
             h = norm_act(self.norm2, h, e)
         else:
             h = norm_act(self.norm2, h + e[:, :, None, None].to(h.dtype))
-        h = self.conv2(self.dropout(h))
+        if self.training and self.dropout > 0:
+            keys, rate = dropout_keys, self.dropout
+            h = F.dropout(h, rate) if keys is None else dropout(h, rate, keys, self.number)
+        h = self.conv2(h)
         return residual(self.skip(self._resample(x)), h, self.skip_scaling)
 
 
@@ -208,8 +216,8 @@ class Attention(nn.Module):
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.proj = zeros(nn.Conv2d(channels, channels, 1))
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """Attend over x, (B, C, H, W), which keeps its shape; the embedding is not used."""
+    def forward(self, x: Tensor, *unused: Tensor | None) -> Tensor:
+        """Attend over x, (B, C, H, W), which keeps its shape."""
         b, c, height, width = x.shape
         qkv = self.qkv(norm_act(self.norm, x, silu=False))
         qkv = qkv.reshape(b, 3, self.num_heads, c // self.num_heads, height * width)

@@ -67,6 +67,7 @@ class PreconditionedUNet(UNet):
         low_res: Tensor | None = None,
         aug_level: Tensor | None = None,
         geometry: Tensor | None = None,
+        dropout_keys: Tensor | None = None,
     ) -> Tensor:
         """See :meth:`UNet.forward`."""
         low = self.upsampled(low_res, x)
@@ -78,6 +79,6 @@ class PreconditionedUNet(UNet):
             low = gain * low
             seen = (x - a * low) / total
             inputs = torch.cat((seen, low), dim=1)
-        out = self.network(inputs, emb).float()
+        out = self.network(inputs, emb, dropout_keys).float()
         eps = sigma / total * seen + sigma_data / total * out[:, :3]
         return torch.cat((eps, out[:, 3:]), dim=1) if out.shape[1] > 3 else eps

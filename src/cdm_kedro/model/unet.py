@@ -44,7 +44,7 @@ class UNet(nn.Module):
 
         scaled = unet.skip_scaling
         res_block = partial(
-            ResBlock, emb_dim=emb_dim, dropout=unet.dropout, scale_shift=unet.scale_shift_norm, skip_scaling=scaled
+            ResBlock, emb_dim=emb_dim, dropout_rate=unet.dropout, scale_shift=unet.scale_shift_norm, skip_scaling=scaled
         )
 
         def attention(width: int) -> Attention:
@@ -86,6 +86,8 @@ class UNet(nn.Module):
                 self.up.append(layers)
         self.norm_out = group_norm(width)
         self.conv_out = zeros(nn.Conv2d(width, 6 if diffusion.learned_variances else 3, 3, padding=1))
+        for number, module in enumerate(module for module in self.modules() if isinstance(module, ResBlock)):
+            module.number = number
 
     def embed(
         self, noise_cond: Tensor, y: Tensor | None, aug_level: Tensor | None, geometry: Tensor | None = None
@@ -114,6 +116,7 @@ class UNet(nn.Module):
         low_res: Tensor | None = None,
         aug_level: Tensor | None = None,
         geometry: Tensor | None = None,
+        dropout_keys: Tensor | None = None,
     ) -> Tensor:
         """Evaluate the network.
 
@@ -128,10 +131,11 @@ class UNet(nn.Module):
             aug_level: (B,) float, s in steps of the low model's forward process.
             geometry: (B, 4) float, how the images were moved, turned and zoomed (:mod:`cdm_kedro.training.crops`), for
                 a network that is told so; None stands for not at all.
+            dropout_keys: (B,) int32 of :func:`cdm_kedro.model.dropout.dropout_keys`; None leaves dropout to PyTorch.
         """
         low = self.upsampled(low_res, x)
         emb = self.embed(noise_cond, y, aug_level, geometry)
-        return self.network(x if low is None else torch.cat((x, low.to(x.dtype)), dim=1), emb)
+        return self.network(x if low is None else torch.cat((x, low.to(x.dtype)), dim=1), emb, dropout_keys)
 
     def upsampled(self, low_res: Tensor | None, x: Tensor) -> Tensor | None:
         """Upsample the low-resolution input to the size of the noisy images; None for a base model."""
@@ -141,22 +145,22 @@ class UNet(nn.Module):
             return None
         return F.interpolate(low_res, x.shape[-2:], mode=self.low_res_interpolation, align_corners=False)
 
-    def network(self, x: Tensor, emb: Tensor) -> Tensor:
+    def network(self, x: Tensor, emb: Tensor, dropout_keys: Tensor | None = None) -> Tensor:
         """Evaluate on the concatenated input (B, 3 or 6, H, W) and the embedding (B, 4 * channels)."""
         h = self.conv_in(x)
         skips = [h]
         for layers in self.down:
-            h = self._run(layers, h, emb)
+            h = self._run(layers, h, emb, dropout_keys)
             skips.append(h)
-        h = self._run(self.middle, h, emb)
+        h = self._run(self.middle, h, emb, dropout_keys)
         for layers in self.up:
-            h = self._run(layers, torch.cat((h, skips.pop()), dim=1), emb)
+            h = self._run(layers, torch.cat((h, skips.pop()), dim=1), emb, dropout_keys)
         return self.conv_out(norm_act(self.norm_out, h))
 
-    def _run(self, layers: nn.ModuleList, h: Tensor, emb: Tensor) -> Tensor:
+    def _run(self, layers: nn.ModuleList, h: Tensor, *inputs: Tensor | None) -> Tensor:
         for layer in layers:
             if self.checkpointing and torch.is_grad_enabled():
-                h = checkpoint(layer, h, emb, use_reentrant=False)
+                h = checkpoint(layer, h, *inputs, use_reentrant=False)
             else:
-                h = layer(h, emb)
+                h = layer(h, *inputs)
         return h

@@ -31,14 +31,15 @@ class Draws:
 
     def __call__(self, step: int, first: int, count: int, *shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Draw (count, 8) uniforms and a standard normal (count, *shape) for each shape, from position ``first`` on."""
-        if first % self.block or count % self.block:
-            self.block = 1
-        uniforms = torch.empty(count, _UNIFORMS, device=self.device)
-        normals = [torch.empty(count, *shape, device=self.device) for shape in shapes]
-        for start in range(0, count, self.block):
-            self._generator.manual_seed(mix_seed(self.seed, step, (first + start) // self.block))
-            rows = slice(start, start + self.block)
-            uniforms[rows].uniform_(generator=self._generator)
-            for normal in normals:
-                normal[rows].normal_(generator=self._generator)
-        return uniforms, *normals
+        drawn = [torch.empty(count, *shape, device=self.device) for shape in ((_UNIFORMS,), *shapes)]
+        for start in range(first - first % self.block, first + count, self.block):
+            self._generator.manual_seed(mix_seed(self.seed, step, start // self.block))
+            low, high = max(start, first), min(start + self.block, first + count)
+            for number, out in enumerate(drawn):
+                rows = out[low - first : high - first]
+                # A part of a block is cut from the whole block, so that a position's numbers are always the same.
+                block = rows if len(rows) == self.block else out.new_empty(self.block, *out.shape[1:])
+                block.normal_(generator=self._generator) if number else block.uniform_(generator=self._generator)
+                if block is not rows:
+                    rows.copy_(block[low - start : high - start])
+        return tuple(drawn)

@@ -17,6 +17,7 @@ from cdm_kedro.data.resample import downsample
 from cdm_kedro.diffusion.objective import Objective, Randomness
 from cdm_kedro.errors import CdmError
 from cdm_kedro.model.build import build_augmentation, build_process, build_unet
+from cdm_kedro.model.dropout import dropout_keys
 from cdm_kedro.model.ema import EMA
 from cdm_kedro.model.preconditioned import PreconditionedUNet
 from cdm_kedro.model.sizes import forward_flops
@@ -69,10 +70,6 @@ class Trainer(Loop):
             num_classes=job.num_classes,
             weight=self.net.loss_weight if isinstance(self.net, PreconditionedUNet) else None,
         )
-        # Seeding it alone is a microsecond; torch.manual_seed takes a thousand, for devices that are not there.
-        self.dropout_generator = (
-            torch.cuda.default_generators[world.device.index or 0] if world.cuda else torch.default_generator
-        )
         self.draws = Draws(self.training.seed, self.training.batch_size, world.device)
         self.meter = Meter(world.device)
         self.nonfinite = torch.zeros(2, device=world.device)  # skipped steps: in a row, in all
@@ -86,11 +83,11 @@ class Trainer(Loop):
 
     # ---- one step ----
 
-    def network(self, x_t: Tensor, *conditions: Tensor | None, geometry: Tensor | None = None) -> Tensor:
+    def network(self, x_t: Tensor, *conditions: Tensor | None, **more: Tensor) -> Tensor:
         """Evaluate the network in its memory layout and precision."""
         x_t = x_t.contiguous(memory_format=self.layout)
         with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
-            return self.forward(x_t, *conditions, *([] if geometry is None else [geometry]))
+            return self.forward(x_t, *conditions, **more)
 
     def losses(self, images: Tensor, labels: Tensor, first: int) -> Tensor:
         """Return the losses (b,) of a microbatch that begins at ``first`` in the global batch, and feed the meter."""
@@ -103,13 +100,16 @@ class Trainer(Loop):
             corner = None if crop is None else uniforms[:, 6:8]
             flip = uniforms[:, 2] < 0.5 if self.training.random_flip else None
             images = crop_and_flip(images, side, corner, ratio, flip)
-        network: Callable[..., Tensor] = self.network
+        more: dict[str, Tensor] = {}
         if self.params.told_geometry:
-            images, told = move(images, noises.pop(), self.training.geometry)
-            network = partial(network, geometry=told)
+            images, more["geometry"] = move(images, noises.pop(), self.training.geometry)
+        if self.params.unet.dropout > 0:
+            seed = mix_seed(self.training.seed, 2, self.step)
+            more["dropout_keys"] = dropout_keys(seed, first, len(images), self.world.device)
         low = None if low_resolution is None else downsample(images, sides[1])
         random = Randomness(uniforms[:, 0], uniforms[:, 1], uniforms[:, 3:5], uniforms[:, 5], *noises)
-        losses = self.objective(network, images, labels if self.params.unet.class_cond else None, low, random)
+        network, classes = partial(self.network, **more), labels if self.params.unet.class_cond else None
+        losses = self.objective(network, images, classes, low, random)
         self.meter.add_losses(losses.t * 4 // self.objective.process.num_timesteps, losses.simple.detach())
         return losses.total
 
@@ -117,7 +117,6 @@ class Trainer(Loop):
         """Accumulate the gradients of this process's share of the batch. Return its mean loss ()."""
         local = len(images)
         micro = min(self.training.microbatch or local, local)
-        self.dropout_generator.manual_seed(mix_seed(self.training.seed, 2, self.step, self.world.rank))
         total = torch.zeros((), device=self.world.device)
         for start in range(0, local, micro):
             rows = slice(start, min(start + micro, local))
