@@ -29,6 +29,7 @@ from cdm_kedro.sampling.cascade import Cascade
 from cdm_kedro.sampling.checks import check_cascade
 from cdm_kedro.studies.search.points import POINTS, truncation_points
 from cdm_kedro.studies.search.sweep import point_job
+from cdm_kedro.tracking.live import flatten
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ENVIRONMENTS = sorted(p.name for p in CONF.iterdir() if any(p.glob("parameters*.yml")))
@@ -99,6 +100,34 @@ def test_every_environment_builds(env: str, tmp_path: Path, caplog: pytest.LogCa
     assert set(in_env) <= set(cascade.searches)
     # No schedule begins far from noise, or beyond training; the tiny cascade's two steps of arbitrary levels do.
     assert env == "test" or not [r for r in caplog.records if "sqrt(alphas_cumprod)" in r.getMessage()]
+
+
+def test_models_of_an_ablation_differ_in_what_its_row_names_alone() -> None:
+    """Table 4's rows from sr256 backwards, Table 2's from sr64, and the flips; selection may score at other steps."""
+    flips, batch, classes = "training.random_flip", "training.batch_size", "unet.class_cond"
+    rows: tuple[tuple[str, str, str, set[str]], ...] = (
+        ("imagenet", "sr256", "sr256_batch", {flips}),
+        ("imagenet", "sr256_batch", "sr256_class", {batch}),
+        ("imagenet", "sr256_class", "sr256_blur_04_06", {classes}),
+        ("imagenet", "sr256_blur_04_06", "sr256_blur_04_08", {"augmentation.sigma_max"}),
+        ("imagenet", "sr256_blur_04_06", "sr256_blur_04_10", {"augmentation.sigma_max"}),
+        ("imagenet", "sr256_blur_04_06", "sr256_no_blur", {"augmentation"}),
+        ("imagenet", "base32", "base32_without_flips", {flips, "training.steps"}),
+        ("imagenet_ablation16to64", "sr64", "sr64_s101", {"augmentation.s"}),
+        ("imagenet_ablation16to64", "sr64", "sr64_s0", {"augmentation"}),
+        ("imagenet_ablation16to64", "sr64", "base64", {"augmentation", "low", "low_resolution"}),
+        ("ablation16to64", "sr64", "sr64_s1001", {"augmentation.s"}),
+        ("ablation16to64", "sr64", "sr64_s0", {"augmentation"}),
+    )
+    for env, one, other, expected in rows:
+        values, _ = read_parameters(CONF, env)
+        a, b = (dict(flatten(parse_model(values[name]))) for name in (one, other))
+        found = {key for key in a.keys() | b.keys() if a.get(key) != b.get(key)}
+        found = {key for key in found if not key.startswith("training.selection.")}
+        short = {
+            "augmentation" if "augmentation" in expected and key.startswith("augmentation.") else key for key in found
+        }
+        assert short == expected, (env, one, other)
 
 
 def test_the_16_to_64_ablation_at_demo_size(image_folder: Path, tmp_path: Path) -> None:
