@@ -23,19 +23,7 @@ def cli() -> None:
 
 
 for command in (
-    run,
-    accept,
-    code_digests,
-    dvc_yaml,
-    evaluate_samples,
-    inspect_images,
-    lineage,
-    model_sizes,
-    parent_run,
-    reference_statistics,
-    replay_runs,
-    sample_class,
-    side_by_side,
-    slurm,
-):
+    run, accept, code_digests, dvc_yaml, evaluate_samples, inspect_images, lineage, model_sizes, parent_run,
+    reference_statistics, replay_runs, sample_class, side_by_side, slurm,
+):  # fmt: skip
     cli.add_command(command)

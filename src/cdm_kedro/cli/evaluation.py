@@ -1,7 +1,5 @@
 """`kedro evaluate-samples` and `kedro reference-statistics`: anyone's images, judged by the same code."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +29,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _params(root: Path, env: str | None, given: dict[str, Any]) -> EvaluateParams:
+def _params(root: Path, env: str | None, given: dict[str, Any]) -> "EvaluateParams":
     from cdm_kedro.params.evaluation import EvaluateParams
     from cdm_kedro.params.explain import mistakes
     from cdm_kedro.params.files import ParametersError, read_parameters

@@ -16,10 +16,9 @@ _TILE, _COLUMNS = 64, 8  # pixels of a picture on the sheet, pictures of a class
 @click.option("--seed", default=0, show_default=True, help="Decides with the pixels which images --split holds out.")
 @env_option("Environment whose folder gets the list of --split, as conf/<env>/val_files.txt.")
 @click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="PNG; default <folder's name>.png here.")
-@click.option("--workers", default=0, help="Processes; the default is one a core.")
 @click.pass_obj
 def inspect_images(
-    metadata: Any, folder: Path, split: float | None, seed: int, env: str | None, sheet: Path | None, workers: int
+    metadata: Any, folder: Path, split: float | None, seed: int, env: str | None, sheet: Path | None
 ) -> None:
     """Look at every image of FOLDER: classes, sizes, formats, broken files, pictures that repeat; and draw a sheet.
 
@@ -32,22 +31,20 @@ def inspect_images(
 
     divided = (folder / "val").exists() and split is None
     found = scan(folder) if divided else scan_undivided(folder)
-    seen = look(found, workers)
+    seen = look(found)
     samples = next(iter(found.splits.values()))
     if split is not None:
-        root = metadata.project_path
-        path = root / "conf" / (env or "base") / "val_files.txt"
+        path = metadata.project_path / "conf" / (env or "base") / "val_files.txt"
         write_text(path, "".join(f"{held}\n" for held in hold_out(samples, seen, split, seed)))
         found = scan(folder, path)
     for line in report(found, seen):
         click.echo(line)
-    sheet = sheet or Path(f"{folder.resolve().name}.png")
-    _draw(found, samples, seen, sheet)
+    _draw(found, samples, seen, sheet := sheet or Path(f"{folder.resolve().name}.png"))
     click.echo(f"wrote {sheet}")
     if split is not None:
-        where, inside = f"conf/{env or 'base'}", path.relative_to(root)
-        click.echo(f"wrote {inside}. Now set, in {where}: images: {folder.resolve()} (globals.yml),")
-        click.echo(f"preprocess.val_files: {inside} (parameters of preprocess)")
+        inside, images = path.relative_to(metadata.project_path), folder.resolve()
+        click.echo(f"wrote {inside}. Now set beside it: images: {images} (in globals.yml),")
+        click.echo(f"and in the parameters: preprocess: {{val_files: {inside}}}")
     elif not divided:
         click.echo("There is no val/: say --split 0.1 to hold out a tenth")
 

@@ -1,7 +1,5 @@
 """`kedro slurm`: the stages of a pipeline as jobs of a Slurm cluster."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,7 @@ if TYPE_CHECKING:
     from cdm_kedro.params.slurm import SlurmParams
 
 
-def _params(root: Path, env: str | None) -> SlurmParams:
+def _params(root: Path, env: str | None) -> "SlurmParams":
     from kedro.framework.project import pipelines
 
     from cdm_kedro.params.explain import not_a_key

@@ -5,18 +5,14 @@ description a field, a table of samples, pages of pixels, and a table of the pla
 that importing ffcv takes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdm_kedro.errors import CdmError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _HEADER_FIELDS = ["version", "num_fields", "page_size", "num_samples", "alloc_table_ptr"]
 HEADER = np.dtype({"names": _HEADER_FIELDS, "formats": ["<u2", "<u2", "<u4", "<u8", "<u8"]})

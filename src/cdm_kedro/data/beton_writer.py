@@ -4,22 +4,18 @@ Every image has its place before the first is written, so the bytes depend on th
 those of FFCV's ``DatasetWriter`` with one worker, which tests compare.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdm_kedro.data.beton import FIELD, HEADER, PAGE, PLACE, RAW, SAMPLE, TABLE, VERSION, check_beton, read_labels
 from cdm_kedro.files.atomic import written_whole
 from cdm_kedro.files.space import disk_full_explained
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _INT, _RGB_IMAGE = 1, 2
 

@@ -1,23 +1,17 @@
 """From an image file to its centre square at every size (BigGAN's crop, paper section 4)."""
 
-from __future__ import annotations
-
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdm_kedro.data.resample import pyramid
 from cdm_kedro.errors import CdmError
 from cdm_kedro.params.data import CROP_SIDE
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-    from PIL import Image
 
 _KINDS = {"1": "greyscale", "L": "greyscale", "CMYK": "cmyk", "P": "palette"}
 
@@ -58,7 +52,7 @@ def decode(path: Path, apply_exif_rotation: bool) -> Decoded:
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
-            oriented: Image.Image = image
+            oriented: Any = image
             if image.getexif().get(0x0112, 1) != 1 and apply_exif_rotation:
                 oriented = ImageOps.exif_transpose(image)
                 notes.append("exif_rotated")
@@ -69,7 +63,7 @@ def decode(path: Path, apply_exif_rotation: bool) -> Decoded:
         raise BadImage(f"cannot be decoded: {error}") from None
 
 
-def _to_rgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
+def _to_rgb(image: Any, notes: list[str]) -> NDArray[np.uint8]:
     from PIL import Image
 
     mode = image.mode

@@ -72,19 +72,15 @@ def scan(root: Path, val_files: Path | str | None = None) -> ImageFolder:
     unknown = sorted(listed.difference(sample.path for sample in val))
     trained = {sample.label for sample in train}
     bare = [name for i, name in enumerate(folder.classes) if i not in trained]
-    if unknown:
-        raise FolderError(f"{source}: lists {unknown[:5]}, which {root} does not hold; {remedy} anew")
-    if bare or not val:
+    if unknown or bare or not val:
         said = f"leaves no training images to {bare[:5]}" if bare else "is empty"
+        said = f"lists {unknown[:5]}, which {root} does not hold" if unknown else said
         raise FolderError(f"{source}: {said}; {remedy} anew")
     return replace(folder, splits={"train": train, "val": val})
 
 
 def scan_undivided(root: Path) -> ImageFolder:
-    """List the images of a folder without ``val``, as one split: "train", or "." where the classes lie in the folder.
-
-    Raises FolderError if there is ``val``, or as for :func:`scan`.
-    """
+    """List the images of a folder without ``val``, as one split: "train", or "." if classes lie in the folder."""
     if (root / "val").exists():
         raise FolderError(f"{root / 'val'}: exists, so no list says what is held out; unset preprocess.val_files")
     return _scan(root, "train" if (root / "train").exists() else ".")

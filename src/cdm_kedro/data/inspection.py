@@ -1,12 +1,13 @@
 """What is in a folder of images, before any work: every file is decoded once, as preprocessing will decode it."""
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from statistics import median
 from typing import NamedTuple
 
 from cdm_kedro.data.crop import BadImage, decode
@@ -14,8 +15,7 @@ from cdm_kedro.data.image_folder import FolderError, ImageFolder, Sample
 from cdm_kedro.params.data import CROP_SIDE
 from cdm_kedro.processes.pool import shared_out
 
-THIN = 100
-"""Training images of a class below which a model rather repeats them than learns what they have in common."""
+_THIN = 100  # training images of a class, below which a model rather repeats than learns them
 _SHOWN = 10  # classes or files in a line or table of the report
 
 
@@ -65,62 +65,50 @@ def hold_out(samples: Sequence[Sample], seen: dict[str, Seen], share: float, see
     image to spare.
     """
     held: set[str] = set()
-    for label in sorted({sample.label for sample in samples}):
-        mine = [path for path, of in samples if of == label]
+    for _, group in groupby(sorted(samples, key=itemgetter(1)), key=itemgetter(1)):
+        mine = [path for path, _ in group]
         count = Counter(seen[path].content for path in mine if not seen[path].bad and "\n" not in path)
         if len(count) < 2:
             raise FolderError(f"{Path(mine[0]).parent}: has no image to spare for validation; add some or remove it")
         order = sorted(count, key=lambda content: hashlib.sha256(f"{seed} {content}".encode()).digest())
-        left = max(1, round(share * count.total())) - sum(count[content] for content in held & count.keys())
         for content in order[:-1]:
-            if left > 0 and content not in held:
+            if sum(count[one] for one in held & count.keys()) < max(1, round(share * count.total())):
                 held.add(content)
-                left -= count[content]
     return sorted(path for path, _ in samples if seen[path].content in held and "\n" not in path)
+
+
+def thin(folder: ImageFolder) -> Iterator[str]:
+    """A warning of classes with few training images, if there are any."""
+    count = Counter(folder.classes[sample.label] for sample in next(iter(folder.splits.values())))
+    if names := [f"{name} ({count[name]})" for name in sorted(count, key=count.__getitem__) if count[name] < _THIN]:
+        yield f"warning: {len(names)} classes have fewer than {_THIN} images: {_some(names)}"
 
 
 def report(folder: ImageFolder, seen: dict[str, Seen]) -> Iterator[str]:
     """What is in the folder, line by line: classes, sizes, formats, and what is wrong or strange."""
-    counts = {split: Counter(sample.label for sample in samples) for split, samples in folder.splits.items()}
-    total = " and ".join(f"{len(samples)} ({split})" for split, samples in folder.splits.items())
-    yield f"{folder.root}: {total} images in {len(folder.classes)} classes".replace(" (.)", "")
-    first = next(iter(counts.values()))
-    order = sorted(range(len(folder.classes)), key=lambda label: first[label])
-    for label in order[: 2 * _SHOWN]:
-        yield f"  {folder.classes[label]:30}" + "".join(f"{count[label]:>8}" for count in counts.values())
-    if len(order) > 2 * _SHOWN:
-        yield f"  (the {2 * _SHOWN} classes with the fewest images)"
-    good = {path: image for path, image in seen.items() if image.bad is None}
-    if good:
-        sides = [min(image.width, image.height) for image in good.values()]
-        yield f"short side: {min(sides)} to {max(sides)} pixels, median {median(sides):g}"
-        yield f"formats: {_counted(image.format for image in good.values())}"
-        notes = _counted(note for image in good.values() for note in image.notes) or "none"
-        yield f"converted when read (alpha is laid over white): {notes}"
-        small = sum(side < CROP_SIDE for side in sides)
-        if small:
-            yield f"warning: {small} images have a short side below {CROP_SIDE} pixels and are enlarged"
+    import pandas as pd
+
+    rows = [(split, folder.classes[s.label], s.path, *seen[s.path]) for split, x in folder.splits.items() for s in x]
+    files = pd.DataFrame(rows, columns=["split", "class", "path", *Seen._fields])
+    counts = files.pivot_table(index="class", columns="split", values="path", aggfunc="count", fill_value=0)
+    yield f"{folder.root}: {len(files)} images in {len(counts)} classes"
+    yield counts.sort_values(list(counts), ignore_index=False).to_string(max_rows=2 * _SHOWN)
+    good = files[files["bad"].isna()]
+    sides = good[["width", "height"]].min(axis=1)
+    yield f"short side: {sides.min()} to {sides.max()} pixels, median {sides.median():g}"
+    yield f"formats: {good['format'].value_counts().to_dict()}"
+    yield f"conversions (alpha is laid over white): {good['notes'].explode().value_counts().to_dict() or 'none'}"
+    if small := int((sides < CROP_SIDE).sum()):
+        yield f"warning: {small} images have a short side below {CROP_SIDE} pixels and are enlarged"
     yield from folder.left_out_lines()
-    thin = [folder.classes[label] for label in order if first[label] < THIN]
-    if thin:
-        yield f"warning: fewer than {THIN} images: {_some(thin)}"
-    bad = [f"{path} ({image.bad})" for path, image in seen.items() if image.bad]
-    yield f"warning: {len(bad)} broken files: {_some(bad)}" if bad else "broken files: none"
-    same: dict[str, list[str]] = defaultdict(list)
-    for path, image in good.items():
-        same[image.content].append(path)
-    repeated = [paths for paths in same.values() if len(paths) > 1]
-    if len(folder.splits) > 1:
-        split = {sample.path: name for name, samples in folder.splits.items() for sample in samples}
-        both = [" = ".join(paths) for paths in repeated if len({split[path] for path in paths}) > 1]
-        yield f"warning: {len(both)} pictures in train and val: {_some(both)}" if both else "in train and val: none"
-    if repeated:
-        yield f"warning: {len(repeated)} pictures are there more than once: {_some([' = '.join(x) for x in repeated])}"
-
-
-def _counted(values: Iterator[str]) -> str:
-    return ", ".join(f"{value} {count}" for value, count in Counter(values).most_common())
+    yield from thin(folder)
+    bad = files[files["bad"].notna()]
+    yield f"broken files: {_some(list(bad['path'] + ' (' + bad['bad'] + ')')) or 'none'}"
+    same = good[good.duplicated("content", keep=False)].groupby("content")
+    both = [" = ".join(part["path"]) for _, part in same if part["split"].nunique() > 1]
+    yield f"in train and val: {_some(both) or 'none'}"
+    yield f"there more than once: {_some([' = '.join(part['path']) for _, part in same]) or 'none'}"
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -1,7 +1,5 @@
 """Training batches from an FFCV file, in an order that depends on the seed and the step alone."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -147,7 +145,7 @@ class BetonLoader:
         self._loader.first_traversal_order = sample_order(0)
         self._iterator: Any = None
 
-    def __iter__(self) -> BetonLoader:
+    def __iter__(self) -> "BetonLoader":
         return self
 
     def __next__(self) -> tuple[Tensor, Tensor]:

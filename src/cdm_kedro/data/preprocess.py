@@ -1,7 +1,5 @@
 """An image folder to FFCV files at every resolution: each image is decoded once and written to all of them at once."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -11,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdm_kedro.data.beton_writer import BetonLayout, keep_images, new_beton, write_at
 from cdm_kedro.data.crop import BadImage, crops, decode
@@ -24,9 +23,6 @@ from cdm_kedro.files.hashes import sha256
 from cdm_kedro.files.space import disk_full_explained
 from cdm_kedro.params.data import CROP_SIDE, PreprocessParams
 from cdm_kedro.processes.pool import shared_out
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 _JOB = 32  # images that a process takes at once

@@ -1,16 +1,14 @@
 """The one definition of downsampling: files, conditioning inputs and evaluation references all use it."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
     from torch import Tensor
+
 
 _BLOCK_OF_16_BITS = 256  # pixels whose sum 16 bits hold
 
@@ -22,7 +20,7 @@ def _check(dtype: str, height: int, width: int, resolution: int) -> None:
         )
 
 
-def downsample(images: Tensor, resolution: int) -> Tensor:
+def downsample(images: "Tensor", resolution: int) -> "Tensor":
     """Shrink (B, C, H, H) uint8 images to a side that divides H, as the mean over square blocks.
 
     The mean is rounded to 8 bits, halves to even. It is always that of the stored size, never chained. Raises

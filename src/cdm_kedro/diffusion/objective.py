@@ -1,7 +1,5 @@
 """The training algorithm: one batch of images in, one loss an example out (sections 2.1, 2.2 and 3)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -35,7 +33,7 @@ class Randomness(NamedTuple):
     low_noise: Tensor | None = None
 
     @classmethod
-    def draw(cls, images: Tensor, low_res: Tensor | None = None) -> Randomness:
+    def draw(cls, images: Tensor, low_res: Tensor | None = None) -> "Randomness":
         """Draw from PyTorch's own generator."""
         uniforms = torch.rand(len(images), 5, device=images.device)
         noise = torch.randn(images.shape, device=images.device)

@@ -6,8 +6,6 @@ normal tensor of step i, and step 0 is the noisiest. In the updates, ``abar`` is
 step and ``prev`` that of the state after it, which is the paper's index t - 1. No function here waits for the device.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import log, sqrt
@@ -47,7 +45,7 @@ class ReverseSchedule:
     @classmethod
     def respaced(
         cls, process: DiffusionProcess, steps: int | None = None, visit: Iterable[int] = (), continuous: bool = False
-    ) -> ReverseSchedule:
+    ) -> "ReverseSchedule":
         """Evenly spaced indices of the training schedule, both ends included (Improved DDPM, section 4).
 
         Args:
@@ -80,12 +78,12 @@ class ReverseSchedule:
         return cls(cond.float(), levels, tuple(order))
 
     @classmethod
-    def continuous(cls, alphas_cumprod: Tensor) -> ReverseSchedule:
+    def continuous(cls, alphas_cumprod: Tensor) -> "ReverseSchedule":
         """Any levels, for a model conditioned on sqrt(alphas_cumprod); ``alphas_cumprod`` (N,) float64, decreasing."""
         levels = alphas_cumprod.flip(0)
         return cls(levels.sqrt().float(), levels, (-1,) * len(levels))
 
-    def below(self, t: int) -> ReverseSchedule:
+    def below(self, t: int) -> "ReverseSchedule":
         """The steps whose state is at index t or cleaner."""
         first = next(i for i, step in enumerate(self.timesteps) if step <= t)
         return ReverseSchedule(self.noise_cond[first:], self.alphas_cumprod[first:], self.timesteps[first:])

@@ -1,7 +1,5 @@
 """Pictures of single images as PNG files, each with its caption in the file itself, as its ``Description``."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +17,7 @@ _GAP = 3
 _COLUMNS = 4
 
 
-def save_png(picture: Image.Image, path: Path, caption: str) -> None:
+def save_png(picture: "Image.Image", path: Path, caption: str) -> None:
     """Write a picture with its caption."""
     from PIL import PngImagePlugin
 
@@ -37,7 +35,7 @@ def read_caption(path: Path) -> str:
         return str(picture.info.get("Description", ""))
 
 
-def tile_rows(rows: Sequence[tuple[str, Images, Sequence[str]]], side: int = 112) -> Image.Image:
+def tile_rows(rows: Sequence[tuple[str, Images, Sequence[str]]], side: int = 112) -> "Image.Image":
     """Rows of images, each with a name on the left and a short text under every image.
 
     ``rows``: name, images (B, H, W, 3) and B texts of each row; rows may differ in length. ``side``: side of a tile in

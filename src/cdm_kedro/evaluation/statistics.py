@@ -1,7 +1,5 @@
 """First and second moments of features, and the Fréchet distance between two sets of them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -95,7 +93,7 @@ class MomentsAccumulator:
         if self._waiting > x.shape[1]:
             self._fold()
 
-    def merge(self, other: MomentsAccumulator) -> None:
+    def merge(self, other: "MomentsAccumulator") -> None:
         """Add what another accumulator has seen, which stays as it was."""
         if other._shift is not None:
             self._fold()

@@ -11,8 +11,7 @@ from cdm_kedro.model.embeddings import LEVEL_SCALE, ScalarEmbedding
 from cdm_kedro.model.layers import Attention, Resample, ResBlock, group_norm, norm_act, zeros
 from cdm_kedro.params.model import GaussianAugmentation, ModelParams
 
-GEOMETRY = 4
-"""Numbers that say how an image was moved (2), turned and zoomed."""
+GEOMETRY = 4  # numbers that say how an image was moved (2), turned and zoomed
 
 
 class UNet(nn.Module):

@@ -1,7 +1,5 @@
 """Parameters of classifiers and of the Classification Accuracy Score."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
@@ -31,7 +29,7 @@ class ClassifierParams(Params):
     checkpoint_seconds: float = Field(300.0, gt=0)
 
     @model_validator(mode="after")
-    def _warm(self) -> ClassifierParams:
+    def _warm(self) -> "ClassifierParams":
         if self.warmup_steps >= self.steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} must be below steps {self.steps}")
         return self

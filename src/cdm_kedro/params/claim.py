@@ -1,7 +1,5 @@
 """Parameters of the paper's claim: a cascade at many s beside one model of the same training compute."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +31,7 @@ class BaselineParams(ModelParams):
     training: BaselineTrainingParams
 
     @model_validator(mode="after")
-    def _single(self) -> BaselineParams:
+    def _single(self) -> "BaselineParams":
         if self.low is not None:
             raise ValueError(f"low is {self.low!r}; the baseline is one model without a cascade, so low must be null")
         return self
@@ -51,7 +49,7 @@ class ClaimSweepParams(SearchTruncationParams):
     baseline: ModelSamplingParams = Field(description="how the single model is sampled")
 
     @model_validator(mode="after")
-    def _enough(self) -> ClaimSweepParams:
+    def _enough(self) -> "ClaimSweepParams":
         if "seed" in self.model_fields_set:
             raise ValueError(f"seed is {self.seed}; claim.seeds says which seeds are sampled")
         if self.select != "train":

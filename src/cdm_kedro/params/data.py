@@ -1,7 +1,5 @@
 """Parameters of the images: the embedded data set and preprocessing."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -48,7 +46,7 @@ class PreprocessParams(Params):
     )
 
     @model_validator(mode="after")
-    def _divide(self) -> PreprocessParams:
+    def _divide(self) -> "PreprocessParams":
         wrong = [side for side in self.resolutions if side < 1 or CROP_SIDE % side]
         if wrong or len(set(self.resolutions)) != len(self.resolutions):
             raise ValueError(f"resolutions {list(self.resolutions)} must be different divisors of {CROP_SIDE}")

@@ -1,7 +1,5 @@
 """Parameters of evaluation and of the report."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -37,7 +35,7 @@ class EvaluateParams(Params):
     )
 
     @model_validator(mode="after")
-    def _weights(self) -> EvaluateParams:
+    def _weights(self) -> "EvaluateParams":
         if self.extractor != "efficientnet_lite0" and self.weights is None:
             file = (
                 "pt_inception-2015-12-05-6726825d.pth"

@@ -1,7 +1,5 @@
 """Parameters of a run about files outside the project, which the command line alone gives."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pydantic import Field, model_validator
@@ -20,7 +18,7 @@ class ExternalParams(Params):
     output: Path | None = Field(None, description="file to write; null = a name below <root>/08_reporting/external")
 
     @model_validator(mode="after")
-    def _one_question(self) -> ExternalParams:
+    def _one_question(self) -> "ExternalParams":
         if self.statistics_of is not None:
             if self.samples is not None or self.reference is not None:
                 raise ValueError(

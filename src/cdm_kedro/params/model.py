@@ -1,7 +1,6 @@
 """Parameters of one model of the cascade: network, diffusion process, conditioning augmentation, training."""
 
-from __future__ import annotations
-
+from operator import not_
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -49,7 +48,7 @@ class UNetParams(Params):
     )
 
     @model_validator(mode="after")
-    def _channels_divide(self) -> UNetParams:
+    def _channels_divide(self) -> "UNetParams":
         for mult in self.channel_mult:
             if mult < 1:
                 raise ValueError(f"channel_mult holds {mult}; every multiplier must be at least 1")
@@ -78,7 +77,7 @@ class DiffusionParams(Params):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> DiffusionParams:
+    def _consistent(self) -> "DiffusionParams":
         if self.beta_start >= self.beta_end:
             raise ValueError(f"beta_start {self.beta_start} must be below beta_end {self.beta_end}")
         _check_linear(self)
@@ -92,7 +91,7 @@ class DiffusionParams(Params):
         return self
 
 
-def _check_linear(process: DiffusionParams | GaussianAugmentation) -> None:
+def _check_linear(process: "DiffusionParams | GaussianAugmentation") -> None:
     last = process.beta_end * 1000 / process.timesteps
     if process.schedule == "linear" and last >= 1:
         raise ValueError(
@@ -122,7 +121,7 @@ class GaussianAugmentation(Params):
     max_s: int | None = Field(None, ge=1, description="amortized s is uniform on 0..max_s; null means timesteps")
 
     @model_validator(mode="after")
-    def _within(self) -> GaussianAugmentation:
+    def _within(self) -> "GaussianAugmentation":
         for name, value in (("s", self.s), ("max_s", self.max_s)):
             if value is not None and value > self.timesteps:
                 raise ValueError(f"{name} {value} exceeds timesteps {self.timesteps}; s counts forward steps, 0..T")
@@ -147,7 +146,7 @@ class BlurAugmentation(Params):
     kernel_size: int = Field(3, ge=3)
 
     @model_validator(mode="after")
-    def _ordered(self) -> BlurAugmentation:
+    def _ordered(self) -> "BlurAugmentation":
         if self.sigma_min > self.sigma_max:
             raise ValueError(f"sigma_min {self.sigma_min} exceeds sigma_max {self.sigma_max}")
         if self.kernel_size % 2 == 0:
@@ -162,11 +161,8 @@ class SelectionParams(Params):
     """How training keeps the average whose samples are nearest to real images, by Fréchet distance."""
 
     every: int = Field(ge=1, description="steps between scores; the last step is scored too")
-    split: Literal["train", "val"] = Field(
-        "train",
-        exclude_if=lambda split: split == "train",  # weights carry these parameters; a default must not change them
-        description="images that samples are compared with and get their classes and low resolutions from: those of "
-        "training (the paper), or held-out ones, which tell when a small data set is learned by heart",
+    split: Literal["train", "val"] = Field(  # weights carry these parameters; a default must not change them
+        "train", exclude_if="train".__eq__, description="images that samples are compared with; val's are held out"
     )
     num_samples: int = Field(10_000, ge=2, description="samples a score (the paper: 10k)")
     batch_size: int = Field(64, ge=1, description="images per forward pass")
@@ -192,12 +188,7 @@ class TrainingParams(Params):
     ema_decay: float = Field(0.9999, ge=0, lt=1)
     random_flip: bool = True
     geometry: float = Field(
-        0.0,
-        ge=0,
-        le=0.5,
-        exclude_if=lambda strength: not strength,
-        description="half of the images are moved, turned and zoomed a little, and the network is told how, so that "
-        "samples are not; standard deviation in sides, radians and logarithms",
+        0.0, ge=0, le=0.5, exclude_if=not_, description="of half the images: std of shift (sides), turn (rad), log zoom"
     )
     crop: int | None = Field(
         None, ge=8, description="train a super-resolution model on random crops of this side (Imagen)"
@@ -214,7 +205,7 @@ class TrainingParams(Params):
     max_nonfinite: int = Field(20, ge=1, description="skipped non-finite steps in a row before the run stops")
 
     @model_validator(mode="after")
-    def _divides(self) -> TrainingParams:
+    def _divides(self) -> "TrainingParams":
         if self.microbatch is not None and self.batch_size % self.microbatch:
             raise ValueError(f"microbatch {self.microbatch} does not divide batch_size {self.batch_size}")
         return self
@@ -241,7 +232,7 @@ class ModelParams(Params):
         return False
 
     @model_validator(mode="after")
-    def _fits(self) -> ModelParams:
+    def _fits(self) -> "ModelParams":
         levels = len(self.unet.channel_mult)
         factor = 2 ** (levels - 1)
         if self.resolution % factor:
@@ -285,7 +276,7 @@ class TrainedModelParams(ModelParams):
         return self.training.geometry > 0
 
     @model_validator(mode="after")
-    def _crop_fits(self) -> TrainedModelParams:
+    def _crop_fits(self) -> "TrainedModelParams":
         crop = self.training.crop
         if crop is None:
             return self

@@ -1,7 +1,5 @@
 """Parameters of sampling the cascade."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -64,7 +62,7 @@ class ModelSamplingParams(Params):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> ModelSamplingParams:
+    def _consistent(self) -> "ModelSamplingParams":
         for key, least in (("s", 0), ("steps", 1)):
             value = getattr(self, key)
             if isinstance(value, int) and value < least:
@@ -101,7 +99,7 @@ class JobParams(Params):
     devices: int | Literal["auto"] = Field("auto", description="processes on this node; auto = every GPU, or 1 on CPU")
 
     @model_validator(mode="after")
-    def _some(self) -> JobParams:
+    def _some(self) -> "JobParams":
         for key in ("batch_size", "devices"):
             value = getattr(self, key)
             if isinstance(value, int) and value < 1:

@@ -1,7 +1,5 @@
 """Parameters of the searches after training, over s, the number of steps, and the inference schedule."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -26,7 +24,7 @@ class SearchParams(SamplingParams):
     )
 
     @model_validator(mode="after")
-    def _decided(self) -> SearchParams:
+    def _decided(self) -> "SearchParams":
         if self.stage not in self.stages:
             raise ValueError(f"stage is {self.stage!r}, which has no entry in stages {sorted(self.stages)}")
         for name, stage in self.stages.items():
@@ -49,7 +47,7 @@ class SearchTruncationParams(SearchParams):
     )
 
     @model_validator(mode="after")
-    def _generated(self) -> SearchTruncationParams:
+    def _generated(self) -> "SearchTruncationParams":
         if not {"truncated", "non_truncated"} & set(self.modes):
             raise ValueError("modes holds only real images; the best s is that of generated ones")
         return self

@@ -1,7 +1,5 @@
 """What every worker process does: find its place under torchrun, print events, open a device, end."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -55,7 +53,7 @@ def emitter(prints: bool) -> Callable[[dict[str, Any]], None]:
     return emit
 
 
-def open_device(place: Place) -> torch.device:
+def open_device(place: Place) -> "torch.device":
     """Make this process's GPU the current one and return it, or return the CPU."""
     import torch
 

@@ -7,11 +7,40 @@ from typing import NamedTuple
 
 from kedro.pipeline import Pipeline
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.pipeline_registry import by_stage
 from cdm_kedro.provenance.staleness import Staleness
 from cdm_kedro.tracking.delivery import Deliverer, default_tracking_uri
 
 log = logging.getLogger(__name__)
+
+
+class UnknownPipelineError(CdmError, ValueError):
+    """A pipeline that the environment does not have; the message says which environment has it."""
+
+
+def refuse_unknown(name: str) -> None:
+    """Raise UnknownPipelineError for a pipeline that the environment does not have."""
+    from kedro.framework.project import pipelines
+
+    from cdm_kedro.params.cascade import read_cascade
+    from cdm_kedro.params.files import ParametersError
+    from cdm_kedro.pipeline_registry import configuration
+    from cdm_kedro.pipelines.extras import FIGURES, extra_stages
+
+    if name in pipelines:
+        return
+    (conf, env), elsewhere = configuration(), []
+    for other in sorted(path.name for path in conf.iterdir() if any(path.glob("parameters*.yml"))):
+        try:
+            extras = extra_stages(read_cascade(conf, other))
+        except ParametersError:  # a mistake in another environment does not matter here
+            continue
+        if FIGURES.get(name, name) in extras or any(name in stages for stages in extras.values()):
+            elsewhere.append(f"--env={other}")
+    known = ", ".join(sorted(pipelines))
+    where = f"; it exists with {' or '.join(elsewhere)}" if elsewhere else f". There are: {known}"
+    raise UnknownPipelineError(f"there is no pipeline {name!r} in environment {env or 'base'}{where}")
 
 
 class Job(NamedTuple):
@@ -41,7 +70,6 @@ def plan(root: Path, env: str | None, name: str, queued: Iterable[str] = ()) -> 
     from cdm_kedro.pipeline_registry import extra_of_stages
     from cdm_kedro.provenance.code import Code
     from cdm_kedro.provenance.dvcfile import code_stage, out_of_date, refresh
-    from cdm_kedro.provenance.session import refuse_unknown
 
     with KedroSession.create(root, env=env) as session:
         context = session.load_context()  # type: ignore[attr-defined]

@@ -18,8 +18,9 @@ from cdm_kedro.pipeline_registry import by_stage
 from cdm_kedro.provenance.code import Code
 from cdm_kedro.provenance.lineage import Lineage
 from cdm_kedro.provenance.locks import only_process
+from cdm_kedro.provenance.plan import stale_jobs
 from cdm_kedro.provenance.staleness import ProvenanceError, StageRun, Staleness, stage_of_dvc
-from cdm_kedro.tracking import scratch
+from cdm_kedro.tracking import durations, scratch
 from cdm_kedro.tracking.runs import Tracking
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,8 @@ class FreshRunner(_TrackedRunner):
         self.code, self.force = code, force
         self._tracking: Tracking | None = None
         self._skipped: dict[str, str] = {}  # fresh stages and their keys, not told to MLflow yet
+        self._durations = durations.Durations(staleness.root, staleness.env)
+        self._ahead: dict[str, float | None] = {}  # seconds that we know of each stage that is left to run
 
     def __repr__(self) -> str:  # kedro-viz recognizes a run by this text
         return f"<FreshRunner, a kedro.runner.sequential_runner.SequentialRunner object at {id(self):#x}>"
@@ -124,8 +127,15 @@ class FreshRunner(_TrackedRunner):
         started = time.monotonic()
         with _told(self._close):
             self.staleness.sweep()
-            for name, nodes in by_stage(pipeline):
+            stages = by_stage(pipeline)
+            if len(stages) > 1 and not stage_of_dvc():
+                stale = [job.stage for job in stale_jobs(self.staleness, pipeline)]
+                todo = [name for name, _ in stages if self.force or name in stale]
+                own = {name: catalog.load(f"params:{name}") for name in todo if f"params:{name}" in pipeline.inputs()}
+                self._ahead = {name: self._durations.expected(name, own.get(name)) for name in todo}
+            for name, nodes in stages:
                 self._stage(name, nodes, catalog, hook_manager, run_id)
+                self._ahead.pop(name, None)
             log.info("done in %.0f s", time.monotonic() - started)
 
     def _stage(self, name: str, nodes: list[Node], catalog: CatalogProtocol, hooks: Any, run_id: str | None) -> None:
@@ -154,11 +164,21 @@ class FreshRunner(_TrackedRunner):
                     did = "running, because" if run.state == "due" else "was finished and is recorded now, because"
                     log.info("%s: %s %s", name, did, "; ".join(run.why))
                     self._tell_skipped()
+                    self._tell_rest(name)
                     self._execute(run, part, catalog, hooks, run_id)
                 if stage_of_dvc() is None:
                     shutil.rmtree(run.work.parent, ignore_errors=True)  # of other parameters too
         finally:
             self.staleness.end(run)
+
+    def _tell_rest(self, name: str) -> None:
+        """Say how long the present stage and those after it will take, for all we know."""
+        unknown = [stage for stage, seconds in self._ahead.items() if seconds is None]
+        seconds = sum(known or 0.0 for known in self._ahead.values())
+        durations.after = None if unknown else seconds - (self._ahead.get(name) or 0.0)
+        if seconds:
+            besides = f", without {', '.join(unknown)}, which never ran" if unknown else ""
+            log.info("about %s left, by former runs%s", durations.readable(seconds), besides)
 
     def _close(self, status: str) -> None:
         if self._tracking is not None:
@@ -174,8 +194,11 @@ class FreshRunner(_TrackedRunner):
         try:
             with self.tracking.stage(run.name, run.key, run.why, params, self._images(part, catalog)) as tracked:
                 if run.state == "due":
+                    began, resumed = time.monotonic(), any(run.work.glob("*"))
                     super()._run(part, catalog, hooks, run_id)
                     self.staleness.keep(run)
+                    if not resumed:
+                        self._durations.note(run.name, time.monotonic() - began, params.get(run.name))
                 self.staleness.record(run)
                 outputs = {o: catalog.get(o) for o in sorted(part.all_outputs())}
                 self.tracking.outputs(tracked, outputs, run.hashes())

@@ -63,34 +63,6 @@ class NoConfigurationError(CdmError, ValueError):
     """There is no configuration where the run looks for it; the message says how to name it."""
 
 
-class UnknownPipelineError(CdmError, ValueError):
-    """A pipeline that the environment does not have; the message says which environment has it."""
-
-
-def refuse_unknown(name: str) -> None:
-    """Raise UnknownPipelineError for a pipeline that the environment does not have."""
-    from kedro.framework.project import pipelines
-
-    from cdm_kedro.params.cascade import read_cascade
-    from cdm_kedro.params.files import ParametersError
-    from cdm_kedro.pipeline_registry import configuration
-    from cdm_kedro.pipelines.extras import FIGURES, extra_stages
-
-    if name in pipelines:
-        return
-    (conf, env), elsewhere = configuration(), []
-    for other in sorted(path.name for path in conf.iterdir() if any(path.glob("parameters*.yml"))):
-        try:
-            extras = extra_stages(read_cascade(conf, other))
-        except ParametersError:  # a mistake in another environment does not matter here
-            continue
-        if FIGURES.get(name, name) in extras or any(name in stages for stages in extras.values()):
-            elsewhere.append(f"--env={other}")
-    known = ", ".join(sorted(pipelines))
-    where = f"; it exists with {' or '.join(elsewhere)}" if elsewhere else f". There are: {known}"
-    raise UnknownPipelineError(f"there is no pipeline {name!r} in environment {env or 'base'}{where}")
-
-
 class CascadeSession(KedroSession):
     """KedroSession with :class:`FreshRunner` for its default; an explicit other runner is respected as it is."""
 
@@ -108,6 +80,8 @@ class CascadeSession(KedroSession):
         names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
         if external.KEY in (self.store.get("runtime_params") or {}):
             return self._run_external(names, *args, runner=runner, **kwargs)
+        from cdm_kedro.provenance.plan import refuse_unknown
+
         for name in names:
             refuse_unknown(name)
         signal.signal(signal.SIGTERM, _terminated)
@@ -139,9 +113,8 @@ class CascadeSession(KedroSession):
         datasets = {dataset for name in names or ["__default__"] for dataset in pipelines[name].datasets()}
         images = loader["globals"].get("images")
         if images and "images" in datasets and "embedded_images" not in datasets:
-            scan(
-                Path(images), loader["parameters"].get("preprocess", {}).get("val_files")
-            )  # DVC does not see links to folders and empty classes there: refuse them
+            # DVC does not see links to folders and empty classes there: refuse them.
+            scan(Path(images), loader["parameters"].get("preprocess", {}).get("val_files"))
         asked = [stage for name in names for stage, _ in by_stage(pipelines[name])]
         extras = {extra_of[stage] for stage in asked if stage in extra_of}
         if not stage_of_dvc() and out_of_date(root, env, extras):

@@ -1,7 +1,5 @@
 """Asks DVC which stages are stale and records in dvc.lock what was run. No other module uses DVC's internals (3.67)."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -71,11 +69,11 @@ def stage_of_dvc() -> str | None:
     return stage.rsplit(":", 1)[-1] if stage else None
 
 
-def _alone(method: Callable[Concatenate[Staleness, P], T]) -> Callable[Concatenate[Staleness, P], T]:
+def _alone(method: Callable[Concatenate["Staleness", P], T]) -> Callable[Concatenate["Staleness", P], T]:
     """A method that runs under :meth:`Staleness.alone`."""
 
     @wraps(method)
-    def locked(self: Staleness, *args: P.args, **kwargs: P.kwargs) -> T:
+    def locked(self: "Staleness", *args: P.args, **kwargs: P.kwargs) -> T:
         return self.alone(lambda: method(self, *args, **kwargs))
 
     return locked

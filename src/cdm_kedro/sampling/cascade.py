@@ -1,7 +1,5 @@
 """The cascade at inference: models lowest first, each conditioned on the samples of the one below (section 2.3)."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +80,7 @@ class Cascade:
         stored: StoredSamples | None = None,
         states_at: Mapping[str, Collection[int]] | None = None,
         target: str | None = None,
-    ) -> Cascade:
+    ) -> "Cascade":
         """Load a cascade.
 
         Args:

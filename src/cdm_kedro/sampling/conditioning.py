@@ -1,20 +1,16 @@
 """Low-resolution images that the cascade does not sample itself: real ones, and samples that an earlier job stored."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cdm_kedro.data.beton import check_beton, read_beton, read_labels
 from cdm_kedro.files.npz import map_npz_array
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 BATCH_FILE = "batch_size.json"
 """File in a sampling job's folder that holds the number of samples of a shard."""

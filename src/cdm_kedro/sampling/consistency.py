@@ -3,19 +3,14 @@
 Saharia et al. 2021 (SR3) call the agreement of the downsampled output with the input consistency.
 """
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cdm_kedro.data.resample import downsample
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 def consistency_sums(images: Tensor, low: Tensor) -> NDArray[np.float64]:

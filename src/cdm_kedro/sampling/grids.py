@@ -1,16 +1,11 @@
 """Grids of samples as PNG, with a row for each class."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdm_kedro.files.atomic import written_whole
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _FOREGROUND, _BACKGROUND = (40, 40, 40), (255, 255, 255)
 _GAP = 2

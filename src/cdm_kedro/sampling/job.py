@@ -1,14 +1,13 @@
 """A whole sampling job: shards that survive interruption, merged into npz files of ADM's convention."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from tqdm import tqdm
 
@@ -24,9 +23,6 @@ from cdm_kedro.processes.shards import Progress, run_workers
 from cdm_kedro.sampling.cascade import Cascade, Samples
 from cdm_kedro.sampling.conditioning import BATCH_FILE, StoredSamples, read_batch_size, shard_name, state_key
 from cdm_kedro.sampling.consistency import consistency, consistency_sums
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 RUNS_MODULES = ("cdm_kedro.sampling.worker",)
 """Modules that this one starts as processes."""

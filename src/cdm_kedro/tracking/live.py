@@ -1,7 +1,5 @@
 """The MLflow run of the stage in progress, which nodes log to."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +57,7 @@ class LiveRun:
         return found
 
     @contextmanager
-    def nested(self, name: str, params: dict[str, Any], tags: dict[str, str] | None = None) -> Iterator[LiveRun]:
+    def nested(self, name: str, params: dict[str, Any], tags: dict[str, str] | None = None) -> Iterator["LiveRun"]:
         """Around one point of a search: a run below this one."""
         if self._recorder is None:
             yield self

@@ -33,11 +33,7 @@ class Job(Params):
 
 
 class TrainingJob(Job):
-    """One model of the cascade to train.
-
-    ``selector`` is the module that scores weights for ``training.selection``, and ``held_out`` the FFCV file of
-    validation images that it compares with, if it is to.
-    """
+    """One model to train; the module ``selector`` scores it, against the FFCV file ``held_out`` if there is one."""
 
     params: TrainedModelParams
     selector: str | None = None

@@ -1,7 +1,5 @@
 """A training process: it takes the job, obeys signals, and reports."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 class _Warnings(logging.Handler):
     """Sends logged warnings as events to the process that runs the pipeline."""
 
-    def __init__(self, send: Emit) -> None:
+    def __init__(self, send: "Emit") -> None:
         super().__init__(logging.WARNING)
         self.send = send
 
@@ -43,7 +41,7 @@ def _share_job(text: str | None, size: int) -> tuple[str, int]:
     return jobs[0]
 
 
-def train(path: str, make: Callable[[str, World, Emit], Loop]) -> int:
+def train(path: str, make: "Callable[[str, World, Emit], Loop]") -> int:
     """Train what a job describes. The leader writes and reports the result.
 
     Returns the exit code: 0 when done; 130 and 143 when SIGINT and SIGTERM interrupted it and the state is saved.

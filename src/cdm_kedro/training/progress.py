@@ -1,5 +1,7 @@
 """What the progress bar of a training shows. It changes no result, so an edit of this file retrains nothing."""
 
+from cdm_kedro.tracking import durations
+
 
 def progress(metrics: dict[str, float]) -> dict[str, str]:
     """Choose what the progress bar shows beside the images per second."""
@@ -7,5 +9,7 @@ def progress(metrics: dict[str, float]) -> dict[str, str]:
     if "peak_share" in metrics:
         shown["of peak"] = f"{metrics['peak_share']:.0%}"
     shown |= {"wait": f"{metrics['loader_wait_share']:.0%}", "GiB": f"{metrics['memory_gib']:.1f}"}
-    minutes = metrics["eta_seconds"] / 60
-    return shown | {"left": f"{minutes / 60:.1f} h" if minutes >= 90 else f"{minutes:.0f} min"}
+    shown["left"] = durations.readable(metrics["eta_seconds"])
+    if durations.after:
+        shown["all stages"] = durations.readable(metrics["eta_seconds"] + durations.after)
+    return shown

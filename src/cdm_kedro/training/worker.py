@@ -5,8 +5,6 @@ run ``python -m cdm_kedro.training.worker -`` receive the job from it. Exit code
 SIGINT and SIGTERM, with the state saved; 1 failed.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     from cdm_kedro.training.loop import Emit, Loop, World
 
 
-def make(job: str, world: World, emit: Emit) -> Loop:
+def make(job: str, world: "World", emit: "Emit") -> "Loop":
     """Build the trainer of a job."""
     import torch
 

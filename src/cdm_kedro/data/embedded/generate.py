@@ -1,23 +1,18 @@
 """The embedded data set as a folder of JPEGs. Every image is a function of (seed, split, class, index) alone."""
 
-from __future__ import annotations
-
 import shutil
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cdm_kedro.data.embedded.drawings import CLASSES
 from cdm_kedro.data.embedded.scene import Scene
 from cdm_kedro.files.space import disk_full_explained
 from cdm_kedro.params.data import EmbeddedParams
 from cdm_kedro.processes.pool import shared_out
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 SPLITS = ("train", "val")
 

@@ -1,17 +1,13 @@
 """A canvas for drawn scenes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[np.floating[Any]]
+Array = NDArray[np.floating[Any]]
 
 
 def courses(u: Array, v: Array) -> tuple[Array, Array]:

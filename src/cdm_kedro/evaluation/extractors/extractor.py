@@ -1,7 +1,5 @@
 """What every feature extractor is: a frozen network with a name, the hash of its weights and its preprocessing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,7 +36,7 @@ class Extractor:
         weights_sha256: str,
         preprocessing: str,
         device: torch.device,
-        remake: Callable[[torch.device], Extractor] | None = None,
+        remake: Callable[[torch.device], "Extractor"] | None = None,
     ) -> None:
         self.name, self.net, self.dim = name, net, dim
         self.weights_sha256, self.preprocessing, self.device = weights_sha256, preprocessing, device

@@ -3,8 +3,6 @@
 Events and exit codes are those of :mod:`cdm_kedro.training.worker`.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
     from cdm_kedro.training.loop import Emit, Loop, World
 
 
-def make(job: str, world: World, emit: Emit) -> Loop:
+def make(job: str, world: "World", emit: "Emit") -> "Loop":
     """Build the trainer of a job."""
     from cdm_kedro.training.classifier.job import ClassifierJob
     from cdm_kedro.training.classifier.trainer import ClassifierTrainer
