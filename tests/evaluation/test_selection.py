@@ -46,6 +46,7 @@ def test_scores_are_frechet_distances_of_samples_that_do_not_depend_on_sharing(
         "steps": 2,
         "input_side": 32,
         "s": 3 if low else 0,
+        "variance": "large" if low else "small",
     }
     job = make_job(betons["train_64"], tmp_path, precision="fp32", selection=wanted)
     if not low:
@@ -55,6 +56,8 @@ def test_scores_are_frechet_distances_of_samples_that_do_not_depend_on_sharing(
         job = type(job).model_validate({**raw, "held_out": str(betons["val_64"])})
     selector = Selector(job, World(0, 1, CPU))
     assert selector.name == "fd_efficientnet_lite0_32px"
+    assert selector.model.sampling.variance == wanted["variance"]
+    assert ("variance" in job.training.selection.model_dump()) == low  # weights carry it, but not the default
     weights = {name: t.clone() for name, t in selector.model.net.state_dict().items()}
     classes: list[int] = []
     sample = selector.model.sample

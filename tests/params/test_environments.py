@@ -130,6 +130,14 @@ def test_models_of_an_ablation_differ_in_what_its_row_names_alone() -> None:
         assert short == expected, (env, one, other)
 
 
+def test_table_4_samples_every_row_as_sr256_is_sampled() -> None:
+    """Its last row is sr256 itself."""
+    values, _ = read_parameters(CONF, "imagenet")
+    wanted = ModelSamplingParams.model_validate(values["sample"]["stages"]["sr256"])
+    for row in values["table4"]["rows"].values():
+        assert ModelSamplingParams.model_validate({key: row[key] for key in row if key != "model"}) == wanted
+
+
 def test_the_16_to_64_ablation_at_demo_size(image_folder: Path, tmp_path: Path) -> None:
     """Real preprocessing at 16 and 64 pixels, and the environment's own networks, untrained, for a few steps."""
     values, _ = read_parameters(CONF, "ablation16to64")

@@ -49,7 +49,9 @@ class Selector:
             job.name,
             0,
             job.params,
-            ModelSamplingParams.model_validate({"sampler": wanted.sampler, "steps": wanted.steps, "s": wanted.s}),
+            ModelSamplingParams.model_validate(
+                {key: getattr(wanted, key) for key in ("sampler", "steps", "variance", "s")}
+            ),
             ReverseSchedule.respaced(
                 build_process(diffusion), wanted.steps, continuous=diffusion.noise_conditioning == "continuous"
             ),

@@ -168,6 +168,9 @@ class SelectionParams(Params):
     batch_size: int = Field(64, ge=1, description="images per forward pass")
     sampler: Literal["ancestral", "ddim"] = "ancestral"
     steps: int | None = Field(None, ge=1, description="reverse steps; null = all training timesteps")
+    variance: Literal["small", "large"] = Field(
+        "small", exclude_if=lambda variance: variance == "small", description="as in sampling"
+    )
     s: int = Field(0, ge=0, description="conditioning augmentation of the training images that condition the samples")
     extractor: Literal["efficientnet_lite0", "inception2015"] = "efficientnet_lite0"
     weights: str | None = Field(None, description="weights file of inception2015")
