@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdm_kedro.evaluation.paper import PUBLISHED, TABLE_2B, TABLE_3, beside
+from cdm_kedro.evaluation.paper import PUBLISHED, beside, by_s
 
 
 def test_published_rows_are_the_papers() -> None:
@@ -17,12 +17,7 @@ def test_published_rows_are_the_papers() -> None:
     assert PUBLISHED["table1"]["256"] == PUBLISHED["table4"]["flips"] == (4.88, 4.63, 158.71, 2.26)
     assert PUBLISHED["table3"]["val_s1501"] == (1.53, 1.64, 60.02, 0.84)
     assert PUBLISHED["flips"]["without"] == (1.25, None, None, None)
-    assert set(TABLE_2B) == {0, 101, 1001} and TABLE_2B[1001].fid_train == 2.13
-    assert {mode: len(rows) for mode, rows in TABLE_3.items()} == {
-        "none": 1,
-        "truncated": 6,
-        "non_truncated": 6,
-        "train": 7,
-        "val": 7,
-    }
+    assert set(by_s("table2", "s")) == {0, 101, 1001} and by_s("table2", "s")[1001].fid_train == 2.13
+    modes = {"none": 1, "truncated": 6, "non_truncated": 6, "train": 7, "val": 7}
+    assert {mode: len(by_s("table3", f"{mode}_s")) for mode in modes} == modes
     assert beside("flips", "without") == {"paper_fid_train": 1.25} and beside("flips", "own") == {}

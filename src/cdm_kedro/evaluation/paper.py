@@ -29,16 +29,10 @@ TABLE_1B: dict[int, dict[str, tuple[float, float]]] = {
 on generated images."""
 
 
-def _by_s(table: str, prefix: str) -> dict[int, Published]:
+def by_s(table: str, prefix: str) -> dict[int, Published]:
+    """The rows of Table 2b or 3 whose names are a prefix and s, by s."""
     rows = ((name.removeprefix(prefix), row) for name, row in PUBLISHED[table].items() if name.startswith(prefix))
     return {int(s): row for s, row in rows if s.isdigit()}
-
-
-TABLE_2B = _by_s("table2", "s")
-"""16x16 to 64x64 by s, with non-truncated augmentation and one model for each s."""
-
-TABLE_3 = {mode: _by_s("table3", f"{mode}_s") for mode in ("none", "truncated", "non_truncated", "train", "val")}
-"""32x32 to 64x64 by conditioning and s: on generated images (Table 3a) and on real ones of a split (Table 3b)."""
 
 
 def beside(table: str, row: str) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def _share_error(share: float, count: int) -> float:
 def make_scorer(
     extractor: Extractor, params: EvaluateParams, reference: Path, resolution: int
 ) -> Callable[[Path], dict[str, Any]]:
-    """A function from an npz of samples to their metrics, as the evaluate stage computes them, without a note.
+    """A function from an npz of samples to their metrics, without a note and with the extractor.
 
     Raises StatisticsError if another extractor or other weights made the reference. ``resolution``: side of the samples
     in pixels.
@@ -89,6 +89,6 @@ def make_scorer(
     def score_file(samples: Path) -> dict[str, Any]:
         summary = collect(NpzSource(samples), extractor, params, f"score {resolution}")
         scores = score(summary, references, extractor.name)
-        return {key: value for key, value in scores.items() if key != "note"}
+        return {key: value for key, value in scores.items() if key != "note"} | {"extractor": extractor.name}
 
     return score_file

@@ -9,9 +9,12 @@ import pytest
 from claim_rows import curves
 from scipy import stats
 
-from cdm_kedro.evaluation.paper import PUBLISHED, TABLE_2B, TABLE_3
+from cdm_kedro.evaluation.paper import PUBLISHED, by_s
 from cdm_kedro.files.table import Row
 from cdm_kedro.studies.claim.statements import DISAGREE, MARGIN, Scores, assess, combine, interval, rank_agreement
+
+TABLE_2B = by_s("table2", "s")
+TABLE_3 = {mode: by_s("table3", f"{mode}_s") for mode in ("none", "truncated", "non_truncated", "train", "val")}
 
 
 def verdicts(rows: list[Row], exact: bool = False) -> dict[str, str]:

@@ -41,7 +41,8 @@ def score_points(
     def score(samples: Path) -> Row:
         # Beside the point's finished scores, so that an interrupted sweep keeps them.
         np.save(shown / f"{samples.parent.name}.npy", _first(samples))
-        return {key: value for scorer in scorers for key, value in scorer(samples).items()}
+        found = [scorer(samples) for scorer in scorers]
+        return {key: value for scores in found for key, value in scores.items() if key != "extractor"}
 
     seeded = params.model_copy(update={"seed": seed})
     single = seeded.model_copy(update={"stage": _BASELINE, "stages": {_BASELINE: params.baseline}})

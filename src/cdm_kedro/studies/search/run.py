@@ -33,11 +33,7 @@ def run_search(
     """
     points, run, extractor = POINTS[search](params), live(), make_extractor(evaluate)
     model, _ = read_description(inputs.models[params.stage])
-    scorer = make_scorer(extractor, evaluate, reference, model.resolution)
-
-    def score(samples: Path) -> dict[str, Any]:
-        return {**scorer(samples), "extractor": extractor.name}
-
+    score = make_scorer(extractor, evaluate, reference, model.resolution)
     if model.low_resolution is not None:
         stored = stored_bytes(points, max(params.num_samples, params.report_samples or 0), model.low_resolution)
         run.log_metrics({"stored_gib": stored / 2**30}, step=0)

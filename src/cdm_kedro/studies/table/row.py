@@ -38,8 +38,7 @@ def score_row(
     of the samples of the model below, or for a truncated row the folder with its states z_s.
     """
     model, _ = read_description(inputs.models[row.model])
-    extractor = make_extractor(evaluate)
-    scorer = make_scorer(extractor, evaluate, reference, model.resolution)
+    scorer = make_scorer(make_extractor(evaluate), evaluate, reference, model.resolution)
     finished = None if low is None else next(low.glob("samples_*.npz"), low)
     if finished is not None and (count := NpzSource(finished).count) < job.num_samples:
         raise CascadeError(
@@ -52,7 +51,7 @@ def score_row(
         if finished is not None:
             shown["low"] = NpzSource(finished).read(range(len(shown["high"])))
         write_arrays(folder / "pictures.npz", shown)
-        return {**scorer(samples), "extractor": extractor.name}
+        return scorer(samples)
 
     settings = ModelSamplingParams.model_validate(row.model_dump(exclude={"model"}))
     point = Point(row.model, {"resolution": model.resolution, **row.model_dump(exclude_defaults=True)}, settings)
