@@ -23,7 +23,7 @@ def draw_table(pictures: Mapping[str, Path], path: Path) -> None:
             if "low" in arrays:
                 tiles.setdefault("input", arrays["low"])
             tiles[name.replace("_", " ")] = arrays["high"]
-    draw_rows(tiles, path, "The first samples of every row, from the same noise.")
+    draw_rows(tiles, path, "The first samples of every row; those that enlarge the same images share their noise.")
 
 
 def write_table(

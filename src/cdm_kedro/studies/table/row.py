@@ -31,7 +31,7 @@ def score_row(
     inputs: SamplingInputs,
     folder: Path,
 ) -> dict[str, Any]:
-    """Sample and score the model of a row; all rows of a table use the same noise.
+    """Sample and score the model of a row; rows that enlarge the same images share their noise.
 
     Returns ``scores``: what sampling was told, the metrics, and how consistent the samples are with their input; and
     ``pictures``: npz with the first samples, ``high``, and the images that condition them, ``low``. ``low`` is an npz
