@@ -139,6 +139,11 @@ def test_what_does_not_fit_is_named_with_file_key_and_value(tmp_path: Path, para
         ("seeds: [0, 1, 2, 3, 4]", "seeds: [0, 0]", "claim.seeds is [0, 0]: the values must be without repetition"),
         ("seeds: [0, 1, 2, 3, 4]", "seeds: [-1]", "claim.seeds.0 is -1: Input should be greater than or equal to 0"),
         ("  seeds: [0, 1, 2, 3, 4]", "  seed: 0", "claim.seed is not a key; did you mean seeds?"),
+        (
+            "    num_samples: 2000",
+            "    num_samples: 2000\n    report_samples: 9",
+            "claim.sweep: report_samples is for searches",
+        ),
         ("2001]", "3001]", "claim.sweep.s holds 3001; sr32 is trained for s up to 2001"),
         ("max_s: 2001}", "s: 101}", "sr32.augmentation must be gaussian without a fixed s"),
     ],

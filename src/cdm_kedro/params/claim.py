@@ -52,6 +52,8 @@ class ClaimSweepParams(SearchTruncationParams):
     def _enough(self) -> "ClaimSweepParams":
         if "seed" in self.model_fields_set:
             raise ValueError(f"seed is {self.seed}; claim.seeds says which seeds are sampled")
+        if self.report_samples is not None:
+            raise ValueError("report_samples is for searches; the claim scores every point on num_samples")
         if self.select != "train":
             raise ValueError(f"select is {self.select!r}; the claim is judged by the distance to training images")
         if 0 not in self.s or len(self.s) < 3:
