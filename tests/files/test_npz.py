@@ -71,7 +71,10 @@ def single_images(samples: Path, folder: Path) -> None:
 READERS: dict[str, Callable[[Path, Path], object]] = {
     "grids": lambda samples, _: draw_grids(CLASSES, GridsParams(), samples_256=samples),
     "pictures of the CAS": lambda samples, out: draw_classes(
-        SCORES, SCORES, samples, CLASSES, {kind: out / f"{kind}.png" for kind in ("best", "worst")}
+        {"real": SCORES, "generated": SCORES},
+        samples,
+        CLASSES,
+        {kind: out / f"{kind}.png" for kind in ("best", "worst")},
     ),
     "training images of the CAS": lambda samples, out: samples_to_beton(samples, out / "s.beton", CLASSES),
     "pictures of the claim": lambda samples, _: _first(samples),
