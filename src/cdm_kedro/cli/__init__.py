@@ -5,6 +5,7 @@ import click
 from cdm_kedro.cli.accept import accept
 from cdm_kedro.cli.code_digests import code_digests
 from cdm_kedro.cli.dvc_yaml import dvc_yaml
+from cdm_kedro.cli.estimate import estimate
 from cdm_kedro.cli.evaluation import evaluate_samples, reference_statistics
 from cdm_kedro.cli.inspect_images import inspect_images
 from cdm_kedro.cli.lineage import lineage
@@ -23,7 +24,7 @@ def cli() -> None:
 
 
 for command in (
-    run, accept, code_digests, dvc_yaml, evaluate_samples, inspect_images, lineage, model_sizes, parent_run,
+    run, accept, code_digests, dvc_yaml, estimate, evaluate_samples, inspect_images, lineage, model_sizes, parent_run,
     reference_statistics, replay_runs, sample_class, side_by_side, slurm,
 ):  # fmt: skip
     cli.add_command(command)

@@ -25,41 +25,32 @@ def inspect_images(
     FOLDER holds train/<class>/ and val/<class>/, or without val either train/<class>/ or <class>/. Then --split writes
     a list of held-out images for preprocessing to read; no file is moved or linked.
     """
-    from cdm_kedro.data.image_folder import scan, scan_undivided
-    from cdm_kedro.data.inspection import hold_out, look, report
-    from cdm_kedro.files.atomic import write_text
-
-    divided = (folder / "val").exists() and split is None
-    found = scan(folder) if divided else scan_undivided(folder)
-    seen = look(found)
-    samples = next(iter(found.splits.values()))
-    if split is not None:
-        path = metadata.project_path / "conf" / (env or "base") / "val_files.txt"
-        write_text(path, "".join(f"{held}\n" for held in hold_out(samples, seen, split, seed)))
-        found = scan(folder, path)
-    for line in report(found, seen):
-        click.echo(line)
-    _draw(found, samples, seen, sheet := sheet or Path(f"{folder.resolve().name}.png"))
-    click.echo(f"wrote {sheet}")
-    if split is not None:
-        inside, images = path.relative_to(metadata.project_path), folder.resolve()
-        click.echo(f"wrote {inside}. Now set beside it: images: {images} (in globals.yml),")
-        click.echo(f"and in the parameters: preprocess: {{val_files: {inside}}}")
-    elif not divided:
-        click.echo("There is no val/: say --split 0.1 to hold out a tenth")
-
-
-def _draw(folder: Any, samples: Any, seen: Any, sheet: Path) -> None:
-    """Draw the first images of each class, or of twenty of them."""
     import numpy as np
 
     from cdm_kedro.data.crop import crops, decode
+    from cdm_kedro.data.image_folder import scan, scan_undivided
+    from cdm_kedro.data.inspection import hold_out, look, report
+    from cdm_kedro.files.atomic import write_text
     from cdm_kedro.sampling.grids import draw_grid
 
+    found = scan(folder) if (folder / "val").exists() and split is None else scan_undivided(folder)
+    seen = look(found)
+    samples = next(iter(found.splits.values()))
+    if split is not None:
+        listed = metadata.project_path / "conf" / (env or "base") / "val_files.txt"
+        write_text(listed, "".join(f"{held}\n" for held in hold_out(samples, seen, split, seed)))
+        found = scan(folder, listed)
+    click.echo("\n".join(report(found, seen)))
     chosen: dict[int, list[str]] = {}
     for path, label in samples:
         if not seen[path].bad and len(chosen.setdefault(label, [])) < _COLUMNS:
             chosen[label].append(path)
     shown = [(path, label) for label in sorted(chosen)[:: 1 + len(chosen) // 20] for path in chosen[label]]
-    tiles = [crops(decode(folder.root / path, apply_exif_rotation=True), "area", [_TILE])[_TILE] for path, _ in shown]
-    draw_grid(np.stack(tiles), np.array([label for _, label in shown]), folder.classes, _COLUMNS, sheet)
+    tiles = [crops(decode(folder / path, apply_exif_rotation=True), "area", [_TILE])[_TILE] for path, _ in shown]
+    sheet = sheet or Path(f"{folder.resolve().name}.png")
+    draw_grid(np.stack(tiles), np.array([label for _, label in shown]), found.classes, _COLUMNS, sheet)
+    click.echo(f"wrote {sheet}")
+    if split is not None:
+        inside, images = listed.relative_to(metadata.project_path), folder.resolve()
+        click.echo(f"wrote {inside}. Now set beside it: images: {images} (in globals.yml),")
+        click.echo(f"and in the parameters: preprocess: {{val_files: {inside}}}")

@@ -20,10 +20,7 @@ _SHOWN = 10  # classes or files in a line or table of the report
 
 
 class Seen(NamedTuple):
-    """One file: why it is broken, or its width and height in pixels, its format, and what decoding converts.
-
-    ``content`` is a hash of the decoded pixels: the same for a PNG and a lossless WebP of one picture.
-    """
+    """One file: why it is broken, or its width, height (pixels), format, hash of decoded pixels, and conversions."""
 
     bad: str | None = None
     width: int = 0

@@ -4,8 +4,6 @@ DVC compares one digest file for each module of nodes. The file lists every sour
 imports, with a hash of what remains when comments, docstrings, blank lines, layout and type annotations are cut out.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import io

@@ -177,8 +177,7 @@ class FreshRunner(_TrackedRunner):
         seconds = sum(known or 0.0 for known in self._ahead.values())
         durations.after = None if unknown else seconds - (self._ahead.get(name) or 0.0)
         if seconds:
-            besides = f", without {', '.join(unknown)}, which never ran" if unknown else ""
-            log.info("about %s left, by former runs%s", durations.readable(seconds), besides)
+            log.info("about %s left%s", durations.readable(seconds), f", besides {unknown}" if unknown else "")
 
     def _close(self, status: str) -> None:
         if self._tracking is not None:

@@ -1,4 +1,4 @@
-"""How long the stages of an environment take: as former runs took."""
+"""How long the stages of an environment take: what former runs took, and what `kedro estimate` expects."""
 
 import json
 from contextlib import suppress

@@ -1,0 +1,89 @@
+"""`kedro estimate`: what a cascade will take on this machine, before it is run."""
+
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+
+from cdm_kedro.cli.command import Command, env_option
+
+_STEPS, _WARM = 8, 3  # steps that are measured; of these, steps that may compile or fill caches
+_CPU_STEP = 1e12  # floating-point operations that a step may have on a CPU, where a whole batch may take minutes
+
+
+@click.command(cls=Command)
+@env_option("Environment whose cascade is estimated.")
+@click.pass_obj
+def estimate(metadata: Any, env: str | None) -> None:
+    """Measure a few steps of each model, and print what each stage of the cascade takes on this machine.
+
+    A stage without a network has a time once it has run. `kedro run` tells by these numbers how much is left.
+    """
+    from cdm_kedro.data.image_folder import scan
+    from cdm_kedro.data.inspection import thin
+    from cdm_kedro.params.cascade import read_cascade
+    from cdm_kedro.params.files import read_globals, read_parameters
+    from cdm_kedro.params.model import TrainedModelParams
+    from cdm_kedro.params.sampling import SampleParams
+    from cdm_kedro.provenance.plan import plan
+    from cdm_kedro.tracking.durations import Durations, readable
+
+    root, durations = metadata.project_path, Durations(metadata.project_path, env)
+    jobs, stages = plan(root, env, "cascade")
+    given, said, seconds = read_parameters(root / "conf", env), dict[str, str](), dict[str, float]({"sample": 0.0})
+    folder = scan(root / read_globals(root / "conf", env)["images"], given.get("preprocess.val_files"))
+    sample = given.read("sample", SampleParams)
+    for name in read_cascade(root / "conf", env).names:
+        params = given.read(name, TrainedModelParams)
+        scores, images = params.training.selection, params.training.steps * params.training.batch_size
+        image, evaluation, devices, about = _measure(name, params, len(folder.classes))
+        seconds[name] = image * images
+        if scores is not None:
+            evaluations = scores.num_samples * (scores.steps or params.diffusion.timesteps)
+            seconds[name] += -(-params.training.steps // scores.every) * evaluations * evaluation
+        steps = sample.stages[name].steps
+        evaluations = sample.num_samples * (steps if isinstance(steps, int) else params.diffusion.timesteps)
+        seconds["sample"] += evaluations * evaluation
+        durations.note(name, seconds[name], params)
+        epochs = images / len(folder.splits["train"])
+        heart = "; warning: it may learn them by heart" if epochs > 2000 else ""  # the paper: 1119
+        said[name] = (
+            f"{seconds[name] * devices / 3600:.2f} device hours, {about}, sees images {epochs:.0f} times{heart}"
+        )
+    durations.note("sample", seconds["sample"], sample)
+    todo = {job.stage: seconds.get(job.stage) or durations.expected(job.stage, None) for job in jobs}
+    for stage in stages:
+        time = readable(todo[stage] or 0.0) if todo.get(stage) else "?" if stage in todo else "done"
+        click.echo(f"{stage:12}{time:>10}  {said.get(stage, '')}".rstrip())
+    click.echo(f"{'together':12}{readable(sum(time or 0.0 for time in todo.values())):>10}")
+    click.echo("\n".join(thin(folder)))
+
+
+def _measure(name: str, params: Any, num_classes: int) -> tuple[float, float, int, str]:
+    """Train on random images: seconds of an image in training, of an evaluation in sampling; devices; a description."""
+    import numpy as np
+    import torch
+
+    from cdm_kedro.data.beton_writer import write_beton
+    from cdm_kedro.model.sizes import model_size
+    from cdm_kedro.processes.launch import processes_wanted
+    from cdm_kedro.training.job import TrainingJob
+    from cdm_kedro.training.launch import launch
+
+    training, side, size = params.training, params.resolution, model_size(params, num_classes)
+    devices, most = processes_wanted(training.devices), max(1, int(_CPU_STEP / size.forward_flops / 3))
+    each = training.microbatch or max(1, training.batch_size // devices)
+    batch = devices * (each if torch.cuda.is_available() else min(each, most))
+    few = {"steps": _STEPS, "batch_size": batch, "microbatch": None, "log_every": 1, "selection": None}
+    with tempfile.TemporaryDirectory() as work:
+        pixels = np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), np.uint8)
+        write_beton(Path(work, "random.beton"), np.arange(batch) % num_classes, side, pixels)
+        shorter = params.model_copy(update={"training": training.model_copy(update=few)})
+        place: Any = {"beton": f"{work}/random.beton", "workdir": work, "data": {}, "num_classes": num_classes}
+        rows = launch(TrainingJob(name=name, params=shorter, **place), lambda event: None).curve[_WARM:]
+    image, whole = 1 / median(row["images_per_second"] for row in rows), (side / (training.crop or side)) ** 2
+    disk = 36 * size.parameters / 2**30  # weights and two checkpoints
+    memory = f"{max(row['memory_gib'] for row in rows):.1f} GiB of memory, {disk:.2f} of disk"
+    return image, image / 3 * whole, devices, f"{size.parameters / 1e6:.1f} M parameters, {memory}"
