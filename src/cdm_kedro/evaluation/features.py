@@ -18,6 +18,7 @@ from tqdm import tqdm
 from cdm_kedro.evaluation.extractors.extractor import Extractor
 from cdm_kedro.evaluation.sources import Images, Source
 from cdm_kedro.files.atomic import written_whole
+from cdm_kedro.files.npz import write_arrays
 from cdm_kedro.processes.launch import processes_wanted, slurm_nodes
 from cdm_kedro.processes.shards import run_workers
 from cdm_kedro.tracking import scratch
@@ -92,15 +93,13 @@ def make_blocks(
     progress(sum(len(span) for block in own if block not in missing for span in block))
     images = read_ahead(job.source, [span for block in missing for span in block])
     for block in missing:
-        features, logits = [], []
+        found = []
         for span in block:
-            found = extractor(next(images))
-            features.append(found[0])
-            logits += [] if found[1] is None else [found[1]]
+            found.append(extractor(next(images)))
             progress(len(span))
-        arrays = {"features": np.concatenate(features), **({"logits": np.concatenate(logits)} if logits else {})}
-        with written_whole(job.file(block)) as part, part.open("wb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+        features, logits = zip(*found, strict=True)
+        arrays = {"features": np.concatenate(features)}
+        write_arrays(job.file(block), arrays if logits[0] is None else arrays | {"logits": np.concatenate(logits)})
     return sum(len(span) for block in missing for span in block)
 
 
