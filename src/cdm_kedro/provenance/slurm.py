@@ -66,10 +66,8 @@ class Slurm(NamedTuple):
         job = self.params.job(stage)
         options = [f"--signal=B:USR1@{self.params.grace_seconds}", "--requeue", f"--nodes={job.nodes}"]
         options += ["--ntasks-per-node=1", f"--cpus-per-task={job.cpus}"]
-        options += [f"--gpus-per-node={job.gpus}"] if job.gpus else []
-        options += [f"--mem={job.memory}"] if job.memory else []
-        options += [f"--time={job.time}"] if job.time else []
-        options += [f"--partition={job.partition}"] if job.partition else []
+        asked = {"gpus-per-node": job.gpus, "mem": job.memory, "time": job.time, "partition": job.partition}
+        options += [f"--{name}={value}" for name, value in asked.items() if value]
         lines = [
             f"{self._kedro('run', f'--pipelines={stage}')} &",
             "kedro=$!",
