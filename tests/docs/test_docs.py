@@ -11,7 +11,7 @@ import pytest
 from project import ROOT, Project
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-_FENCE = re.compile(r"^```(?:console|sh)?\n(.*?)^```", re.M | re.S)
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)  # of any language, or the end of one passes for a beginning
 _SPAN = re.compile(r"`((?:kedro|dvc) [^`\n]+)`")
 
 # Command of the docs to what is run on the tiny cascade, which is complete; {} is its data folder.
@@ -46,7 +46,9 @@ TINY = {
 def commands(text: str) -> list[str]:
     """The kedro and dvc commands of a page: in blocks, and in words."""
     found = _SPAN.findall(text)
-    for block in _FENCE.findall(text):
+    for language, block in _FENCE.findall(text):
+        if language not in ("", "console", "sh"):
+            continue
         for line in block.replace("\\\n", " ").splitlines():
             found.append(line.removeprefix("$ ").split("  #")[0].split(" # ")[0].strip())
     words = (re.sub(r"\s+", " ", command) for command in found)
