@@ -38,16 +38,14 @@ def truncated(
     """Truncated augmentation in sampling (section 3.2): stop the low model's reverse process at s.
 
     What is left there is z_s ~ p(z_s), the integral of p(z_{s:T}) over z_{s+1:T} (equation 2). The process goes on to
-    z_0 all the same, because the low model's finished samples are a result of their own.
+    z_0 all the same, because the low model's finished samples are a result of their own. Returns s to z_s, (B, 3, h, w)
+    float32, with z_0 under 0.
 
     Args:
         reverse: samples the low model, calls the function that it is given with the number of every step and the
             state before that step, and returns z_0.
         timesteps: index t that the state before each step has.
         stops: values of s above 0 whose z_s is wanted.
-
-    Returns:
-        s to z_s, (B, 3, h, w) float32, with z_0 under 0.
     """
     z: dict[int, Tensor] = {}
 
@@ -81,21 +79,19 @@ class Augmentation:
     def train(self, z_0: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
         """Augment a training batch.
 
+        Returns the augmented input, and (B,) float s where the network receives it.
+
         Args:
             z_0: (B, 3, h, w).
             uniforms: (B, 2) in [0, 1).
             noise: (B, 3, h, w) standard normal.
-
-        Returns:
-            The augmented input, and (B,) float s where the network receives it.
         """
         return z_0, None
 
     def sample(self, z_0: Tensor, s: int, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Augment finished samples to s as :func:`non_truncated` does; returns the same as :meth:`train`.
 
-        Raises:
-            ValueError: s > 0 for a model that never saw noise, or s > 0 without noise.
+        Raises ValueError if s > 0 for a model that never saw noise, or s > 0 without noise.
         """
         if s > 0:
             raise ValueError(

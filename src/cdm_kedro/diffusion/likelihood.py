@@ -27,6 +27,8 @@ def term_bits(
 ) -> Tensor:
     """One term of equation 1's sum an example, or its last one, the decoder's, at index 0.
 
+    Returns (B,) bits per dimension.
+
     Args:
         model: six output channels (eps, v) mean learned variances; three mean the fixed beta-tilde.
         process: forward process.
@@ -34,9 +36,6 @@ def term_bits(
         t: (B,) int64 index.
         noise: (B, 3, H, W) standard normal.
         clip_x_start: whether the image that the model predicts is clamped to [-1, 1], as in sampling.
-
-    Returns:
-        (B,) bits per dimension.
     """
     x_t = process.q_sample(x_start, t, noise)
     output = model(x_t, t).float()
@@ -63,6 +62,8 @@ def bound_bits(
 ) -> Tensor:
     """Unbiased estimate of L(x_0) (equation 1), a bound on -log2 p(x_0), or of its part from index ``first`` up.
 
+    Returns (B,) bits per dimension of ``x_start``.
+
     Args:
         model: see :func:`term_bits`.
         process: forward process.
@@ -72,9 +73,6 @@ def bound_bits(
             always included. K = number of indices gives every term once.
         first: terms below this index are left out; 0 keeps the decoder.
         clip_x_start: see :func:`term_bits`.
-
-    Returns:
-        (B,) bits per dimension of ``x_start``.
     """
     total, lowest = prior_bits(process, x_start), first
     if first == 0:
@@ -91,13 +89,12 @@ def bound_bits(
 def truncated_cascade_bits(low_part: Tensor, high: Tensor, low_dims: int, dims: int) -> Tensor:
     """Equation 3: -log2 p(x_0) <= L_T(z_0) + sum_{t > s} L_{t-1}(z_0) + L(x_0 | z_s).
 
+    Returns (B,) bits per dimension of x_0.
+
     Args:
         low_part: (B,) :func:`bound_bits` of the low model with ``first=s``, bits per dimension of z_0.
         high: (B,) :func:`bound_bits` of the high model conditioned on z_s, bits per dimension of x_0.
         low_dims: dimensions of z_0.
         dims: dimensions of x_0.
-
-    Returns:
-        (B,) bits per dimension of x_0.
     """
     return low_part * (low_dims / dims) + high

@@ -22,13 +22,12 @@ def normal_kl(mean1: Tensor, log_variance1: Tensor, mean2: Tensor, log_variance2
 def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """Log probability of 8-bit pixels under a Gaussian integrated over each pixel's bin (DDPM, equation 13).
 
+    Returns nats, elementwise.
+
     Args:
         x: pixels in [-1, 1], multiples of 1/127.5; the outermost bins reach to infinity.
         mean: Gaussian means.
         log_std: Gaussian log standard deviations.
-
-    Returns:
-        Nats, elementwise.
     """
     inverse = torch.exp(-log_std)
     upper, lower = (x - mean + 1 / 255) * inverse, (x - mean - 1 / 255) * inverse
@@ -73,7 +72,8 @@ def hybrid_loss(
     """L_simple + vlb_weight * L_vlb, where L_vlb trains the variances only (Improved DDPM, equation 16).
 
     L_vlb is equation 1, a sum over T terms of which one is drawn, so that term counts T times. As in the code of
-    Improved DDPM it is in bits per dimension.
+    Improved DDPM it is in bits per dimension. Returns loss, L_simple, and the drawn term of L_vlb in bits per
+    dimension, (B,) each.
 
     Args:
         process: the forward process.
@@ -84,9 +84,6 @@ def hybrid_loss(
         noise: (B, 3, H, W) the noise in ``x_t``.
         vlb_weight: weight of L_vlb.
         weight: (B,) weights of L_simple; None is 1.
-
-    Returns:
-        Loss, L_simple, and the drawn term of L_vlb in bits per dimension, (B,) each.
     """
     eps, v = output.float().chunk(2, dim=1)
     mse = simple_loss(eps, noise)

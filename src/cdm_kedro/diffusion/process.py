@@ -74,12 +74,11 @@ class DiffusionProcess:
     def draw_level(self, t: Tensor, uniform: Tensor) -> Tensor:
         """Continuous noise level (section 4.4; WaveGrad): uniform between the levels on either side of index t.
 
+        Returns (B,) float32 sqrt(alphas_cumprod), in (level of t, level of t-1].
+
         Args:
             t: (B,) int64 index, uniform on 0 .. T-1.
             uniform: (B,) in [0, 1).
-
-        Returns:
-            (B,) float32 sqrt(alphas_cumprod), in (level of t, level of t-1].
         """
         bounds = self.level_bounds().to(t.device, torch.float32)
         return bounds[t] + (bounds[t + 1] - bounds[t]) * uniform

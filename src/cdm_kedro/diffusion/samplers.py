@@ -48,14 +48,13 @@ class ReverseSchedule:
     ) -> "ReverseSchedule":
         """Evenly spaced indices of the training schedule, both ends included (Improved DDPM, section 4).
 
+        Raises ValueError for more steps than the process has, or an index outside it.
+
         Args:
             process: the training process.
             steps: number of reverse steps; None visits every index.
             visit: indices that must be among them; each replaces its nearest neighbour (or is added to a full grid).
             continuous: condition on sqrt(alphas_cumprod) rather than on t.
-
-        Raises:
-            ValueError: more steps than the process has, or an index outside it.
         """
         total = process.num_timesteps
         steps = total if steps is None else steps
@@ -126,6 +125,8 @@ def ancestral(
 ) -> Tensor:
     """Ancestral sampling, x_{t-1} ~ N(mu(x_t, t), Sigma(x_t, t)) (section 2.1; DDPM, equation 7 and algorithm 2).
 
+    Returns (B, C, H, W) float32 samples.
+
     Args:
         model: see the module.
         x_T: (B, C, H, W) float32 noise.
@@ -135,9 +136,6 @@ def ancestral(
         variance: of the steps where the model does not give one: "small" is beta-tilde (WaveGrad),
             "large" is beta (SR3, algorithm 2).
         callback: called as ``callback(i, x)`` with the state before every step.
-
-    Returns:
-        (B, C, H, W) float32 samples.
     """
     x = x_T
     for i, (cond, a, b, abar, prev) in enumerate(schedule.steps(x.device)):
@@ -234,6 +232,8 @@ def renoise_and_resample(
 ) -> Tensor:
     """Take more sampling steps (Table 2a): noise finished samples to index t, then run the reverse process again.
 
+    Raises ValueError if the schedule does not visit t.
+
     Args:
         model: see the module.
         samples: (B, C, H, W) finished samples.
@@ -243,9 +243,6 @@ def renoise_and_resample(
         forward_noise: (B, C, H, W).
         noise: draws of the reverse steps, numbered from 0 at t.
         clip_x_start: as in :func:`ancestral`, and so is ``variance``.
-
-    Raises:
-        ValueError: the schedule does not visit t.
     """
     if t not in schedule.timesteps:
         raise ValueError(f"the schedule does not visit t = {t}; build it with visit=[{t}]")

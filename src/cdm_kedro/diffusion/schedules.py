@@ -9,8 +9,7 @@ from torch import Tensor
 def cosine_betas(timesteps: int, max_beta: float = 0.999) -> Tensor:
     """The cosine schedule of Improved DDPM (Nichol & Dhariwal 2021, equation 17; offset 0.008).
 
-    Returns:
-        (T,) float64, clipped at ``max_beta``.
+    Returns (T,) float64, clipped at ``max_beta``.
     """
     u = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
     alphas_cumprod = torch.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
@@ -20,11 +19,7 @@ def cosine_betas(timesteps: int, max_beta: float = 0.999) -> Tensor:
 def linear_betas(timesteps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tensor:
     """The linear schedule of DDPM; the end points are stated for 1000 steps and scaled by 1000 / T.
 
-    Returns:
-        (T,) float64.
-
-    Raises:
-        ValueError: so few steps that a beta would reach 1.
+    Returns (T,) float64. Raises ValueError for so few steps that a beta would reach 1.
     """
     scale = 1000 / timesteps
     if beta_end * scale >= 1:
@@ -35,11 +30,7 @@ def linear_betas(timesteps: int, beta_start: float = 1e-4, beta_end: float = 0.0
 
 
 def make_betas(schedule: str, timesteps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tensor:
-    """Betas of a training schedule, "cosine" or "linear".
-
-    Raises:
-        ValueError: unknown schedule.
-    """
+    """Betas of a training schedule, "cosine" or "linear". Raises ValueError for an unknown schedule."""
     if schedule == "cosine":
         return cosine_betas(timesteps)
     if schedule == "linear":
@@ -50,18 +41,14 @@ def make_betas(schedule: str, timesteps: int, beta_start: float = 1e-4, beta_end
 def inference_alphas_cumprod(schedule: str, steps: int, beta_start: float, beta_end: float) -> Tensor:
     """Noise levels of an inference schedule chosen after training (section 4.4; WaveGrad, SR3).
 
+    Returns (steps,) float64 alphas_cumprod, decreasing. Raises ValueError for an unknown schedule.
+
     Args:
         schedule: how the betas run from ``beta_start`` to ``beta_end``, which are taken as they are for any number of
             steps: "linear", "quadratic" (linear square roots) or "log" (geometric); "cosine" needs no end points.
         steps: number of reverse steps; a single one has ``beta_end``.
         beta_start: first beta.
         beta_end: last beta.
-
-    Returns:
-        (steps,) float64 alphas_cumprod, decreasing.
-
-    Raises:
-        ValueError: unknown schedule.
     """
     first = beta_start if steps > 1 else beta_end
     if schedule == "cosine":
@@ -84,6 +71,7 @@ def end_points(
 
     The first beta adds as much noise as the first T / steps steps of training would at their first beta. The last beta
     is the one at which the noisiest level is training's own. With steps = T, both are training's if the forms agree.
+    Returns first and last beta.
 
     Args:
         schedule: as in :func:`inference_alphas_cumprod`.
@@ -91,9 +79,6 @@ def end_points(
         trained: (T,) float64 alphas_cumprod of the training process.
         beta_start: first beta, or None.
         beta_end: last beta, or None.
-
-    Returns:
-        First and last beta.
     """
     if beta_start is None:
         beta_start = 1 - float(trained[0]) ** (len(trained) / steps)

@@ -30,10 +30,8 @@ class _Features(nn.Module):
 def classifier_extractor(path: Path, device: torch.device | None = None) -> Extractor:
     """The last features of a trained ResNet. It takes images of its own resolution alone, which its name says.
 
-    Raises WeightsError if the file does not say the network's sizes.
-
-    Args:
-        device: where the network runs; by default the GPU if there is one.
+    Raises WeightsError if the file does not say the network's sizes. ``device``: where the network runs; by default the
+    GPU if there is one.
     """
     device = device or best_device()
     with safe_open(path, "pt") as file:

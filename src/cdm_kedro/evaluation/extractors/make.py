@@ -14,10 +14,8 @@ from cdm_kedro.params.evaluation import EvaluateParams
 def make_extractor(params: EvaluateParams, device: torch.device | None = None) -> Extractor:
     """Make the extractor that the parameters name.
 
-    Raises WeightsError if the weights cannot be used.
-
-    Args:
-        device: where the network runs; by default the GPU if there is one.
+    Raises WeightsError if the weights cannot be used. ``device``: where the network runs; by default the GPU if there
+    is one.
     """
     device = device or best_device()
     if params.extractor == "efficientnet_lite0":
