@@ -6,11 +6,9 @@ class CdmError(Exception):
 
 
 class CdmInterrupted(BaseException):
-    """Work that a signal stopped after it saved what was done.
+    """Work that a signal stopped after it saved what was done; ``code`` is 128 plus the signal's number.
 
-    Args:
-        message: what was stopped, and what is kept.
-        code: exit code of the process, 128 plus the signal's number.
+    The message says what was stopped, and what is kept.
     """
 
     def __init__(self, message: str, code: int) -> None:

@@ -9,13 +9,7 @@ from cdm_kedro.provenance.session import CascadeSession, OtherDoors
 
 
 class RegistryConfigLoader(OmegaConfigLoader):
-    """Tells the pipeline registry which configuration is loaded; `kedro viz` uses no session of ours that could.
-
-    Args:
-        conf_source: folder of the configuration.
-        env: environment.
-        **kwargs: see OmegaConfigLoader.
-    """
+    """Tells the pipeline registry which configuration is loaded; `kedro viz` uses no session of ours that could."""
 
     def __init__(self, conf_source: str, env: str | None = None, **kwargs: Any) -> None:
         from cdm_kedro import pipeline_registry

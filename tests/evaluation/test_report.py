@@ -2,45 +2,15 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
 from pathlib import Path
 
 from PIL import Image
+from report_values import CARD, HOSTILE, SAMPLING, hostile_report, metrics
 
 from cdm_kedro.evaluation.pictures import save_png
 from cdm_kedro.evaluation.report import render, training_cost
 from cdm_kedro.params.evaluation import ReportParams
-
-NAME = "efficientnet_lite0"
-CARD = {
-    "parameters": 1e6,
-    "steps": 10,
-    "images_seen": 80,
-    "seconds": 1800.0,
-    "images_per_second": 20.0,
-    "device": "cpu",
-    "processes": 2,
-    "mlflow_run": "0123456789",
-    "params": {"resolution": 32, "low_resolution": None, "note": "<script>alert(1)</script>"},
-}
-
-
-def metrics() -> dict:
-    scores = {f"{k}_{NAME}_{s}{e}": 1.5 for k in ("fd", "kd") for s in ("train", "val") for e in ("", "_std", "_se")}
-    return {
-        "extractor": {"name": NAME, "weights_sha256": "ab" * 32, "preprocessing": "p", "dim": 1280},
-        "32px": {"n": 8, "reference_n_train": 70, "reference_n_val": 60, **scores, f"score_{NAME}": 3.0, "note": "few"},
-        "memorization": {
-            "share_of_samples_nearer_than_nearest_val": 0.25,
-            "samples": 8,
-            "val_images": 60,
-            "train_images": 70,
-            "median_distance_samples_to_train": 3.0,
-            "median_distance_val_to_train": 4.0,
-        },
-    }
-
-
-SAMPLING = {"seconds": 20.0, "num_samples": 8.0, "images_per_second": 0.4, "mlflow_run": "0a1b2c3d4e", "params": {}}
 
 
 def test_report_shows_everything_and_loads_nothing(tmp_path: Path) -> None:
@@ -79,3 +49,25 @@ def test_converted_model_is_reported_without_training(tmp_path: Path) -> None:
     data = {"classes": 2, "source": {"images": {"train": 10, "val": 4}}}
     html = render(ReportParams(), metrics(), data, SAMPLING, {"a": converted, "b": CARD}, {}, {"32": grid})
     assert "converted from published.pt" in html and "1.00 device hours in all" in html
+
+
+class Elements(HTMLParser):
+    """Collects a page's elements and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found |= {tag, *(name for name, _ in attrs if name.startswith("on"))}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
+    page = Elements(hostile_report(tmp_path))
+    assert not page.found & {"script", "onerror", "iframe", "object"}
+    assert page.text.count(HOSTILE) >= 8  # title twice, curve, table, currency, caption, device, summary

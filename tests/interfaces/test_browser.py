@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from browser import browser, find
+from report_values import HOSTILE, hostile_report
 
 from servers import free_port
 
@@ -146,3 +147,15 @@ def test_report_reads_well_and_needs_nothing_else(project: Any, tmp_path: Path, 
             page.evaluate("performance.getEntriesByType('resource').filter(e => e.name.startsWith('http')).length") == 0
         )
         page.picture(pictures(tmp_path) / f"report_{width}.png")
+
+
+def test_hostile_names_are_text_in_the_report(tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(hostile_report(tmp_path), encoding="utf-8")
+    with browser(tmp_path / "profile") as page:
+        page.open(file.as_uri())
+        page.wait_for(HOSTILE, "Training took")
+        time.sleep(0.5)  # a picture that fails would have said so
+        assert page.evaluate("document.title") == HOSTILE
+        assert page.evaluate("document.querySelectorAll('script, [onerror]').length") == 0
+        assert page.evaluate("[...document.images].every(i => i.src.startsWith('data:') && i.naturalWidth > 0)")

@@ -69,6 +69,19 @@ def test_killed_and_resumed_is_bit_identical_and_redoes_nothing(
         run_job(job(models, tmp_path, seed=1))
 
 
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b.replace(b"\x7f", b"\x80")])
+def test_damaged_shards_are_named_and_made_again(
+    models: dict[str, Path], tmp_path: Path, whole: Any, caplog: pytest.LogCaptureFixture, damage: Any
+) -> None:
+    run_job(job(models, tmp_path))
+    shard = sorted((tmp_path / "shards").glob("*.npz"))[1]
+    sound = shard.read_bytes()
+    shard.write_bytes(damage(sound))
+    assert shard.read_bytes() != sound
+    assert same(whole, run_job(job(models, tmp_path))) and shard.read_bytes() == sound
+    assert f"{shard} is damaged; its samples are made again" in caplog.text
+
+
 def test_killed_outright_in_two_processes_and_resumed_is_bit_identical(models: dict[str, Path], tmp_path: Path) -> None:
     slow = {"num_samples": 40, "stages": {"base": {"steps": 40}}}
     whole = run_job(job(models, tmp_path / "whole", **slow))

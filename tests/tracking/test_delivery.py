@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,3 +163,13 @@ def test_datasets_are_inputs_of_a_run(on_server: Any, root: Path) -> None:
     (found,) = on_server.get_run(deliverer.ids["r"]).inputs.dataset_inputs
     assert (found.dataset.name, found.dataset.digest, found.tags[0].value) == ("train_64", "0" * 32, "training")
     assert json.loads(found.dataset.profile) == {"num_images": 9}
+
+
+@pytest.mark.parametrize("content", [None, "words\n" * 999])
+def test_a_database_that_is_none_is_found_out_at_once(tmp_path: Path, content: str | None) -> None:
+    database = tmp_path / "mlflow.db"
+    database.mkdir() if content is None else database.write_text(content)
+    started = time.monotonic()
+    with pytest.raises(sqlite3.Error):
+        Deliverer(f"sqlite:///{database}", tmp_path / "mlruns")
+    assert time.monotonic() - started < 20  # MLflow tries for 79 s

@@ -31,15 +31,11 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _params(root: Path, env: str | None, given: dict[str, Any]) -> "EvaluateParams":
     from cdm_kedro.params.evaluation import EvaluateParams
-    from cdm_kedro.params.explain import mistakes
-    from cdm_kedro.params.files import ParametersError, read_parameters
+    from cdm_kedro.params.files import read_parameters
 
-    values = (read_parameters(root / "conf", env).get("evaluate") or {}) | {"max_images": None}
-    values |= {key: value for key, value in given.items() if value is not None}
-    wrong = mistakes("evaluate", EvaluateParams, values)
-    if wrong:
-        raise ParametersError("\n".join(wrong))
-    return EvaluateParams.model_validate(values)
+    found, options = read_parameters(root / "conf", env), {k: v for k, v in given.items() if v is not None}
+    found.values["evaluate"] = {**(found.get("evaluate") or {}), "max_images": None, **options}
+    return found.read("evaluate", EvaluateParams)
 
 
 @click.command("evaluate-samples", cls=Command)

@@ -9,8 +9,8 @@ from cdm_kedro.cli.command import Command, env_option
 
 @click.command("model-sizes", cls=Command)
 @env_option("Environment whose models are counted.")
-@click.option("--num-classes", default=1000, show_default=True, help="Classes of the data.")
-@click.option("--tflops", default=400.0, show_default=True, help="Sustained Tera-FLOP/s for the time estimate.")
+@click.option("--num-classes", default=1000, show_default=True, type=click.IntRange(1), help="Classes of the data.")
+@click.option("--tflops", default=400.0, show_default=True, type=click.FloatRange(1e-9), help="Sustained Tera-FLOP/s.")
 @click.pass_obj
 def model_sizes(metadata: Any, env: str | None, num_classes: int, tflops: float) -> None:
     """Print parameters, FLOPs an image and training cost of every model."""

@@ -12,7 +12,7 @@ from cdm_kedro.cli.command import Command, env_option, open_catalog
 @click.argument("name")
 @env_option("Environment whose models and sampling parameters are used.")
 @click.option("-n", "--number", default=4, show_default=True, type=click.IntRange(min=1), help="Images.")
-@click.option("--seed", default=0, show_default=True, help="Decides the images.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Decides the images.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=None, help="Folder; default samples/.")
 @click.pass_obj
 def sample_class(metadata: Any, name: str, env: str | None, number: int, seed: int, out: Path | None) -> None:
@@ -35,6 +35,8 @@ def sample_class(metadata: Any, name: str, env: str | None, number: int, seed: i
     from cdm_kedro.sampling.best import resolve_best
     from cdm_kedro.sampling.cascade import Cascade
 
+    folder = out or Path("samples")
+    folder.mkdir(parents=True, exist_ok=True)
     params = read_parameters(conf, env).read("sample", SampleParams)
     cascade = Cascade.from_files(models, resolve_best(params, best, models), real=real)
     work = cascade.work()
@@ -43,8 +45,6 @@ def sample_class(metadata: Any, name: str, env: str | None, number: int, seed: i
         images = cascade.sample(
             [label] * number, seed=seed, progress=lambda stage, n: bar.update(n * work[stage] / evaluations[stage])
         )
-    folder = out or Path("samples")
-    folder.mkdir(parents=True, exist_ok=True)
     for resolution, batch in images.items():
         for i, image in enumerate(batch.permute(0, 2, 3, 1).cpu().numpy()):
             Image.fromarray(image).save(folder / f"{classes[label]}_{seed}_{i}_{resolution}px.png")
@@ -55,7 +55,7 @@ def class_index(name: str, classes: list[str]) -> int:
     """Index of a class given by name or index. Raises click.ClickException if there is no such class."""
     if name in classes:
         return classes.index(name)
-    if name.isdigit() and int(name) < len(classes):
+    if name.isdecimal() and int(name) < len(classes):
         return int(name)
     shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
     raise click.ClickException(f"no class {name!r}; there are {len(classes)}: {shown}")

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -44,6 +45,13 @@ def write_npz(path: Path, shards: list[Path], key: str, resolution: int, labels:
                     file.write(np.ascontiguousarray(arrays[key]).tobytes())
         with archive.open(_entry("arr_1"), "w") as file:
             np.lib.format.write_array(file, labels, allow_pickle=False)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether an npz file holds what was written to it; reads all of it."""
+    with suppress(OSError, EOFError, ValueError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        return archive.testzip() is None
+    return False
 
 
 def map_npz_array(path: Path, name: str) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """A whole sampling job: shards that survive interruption, merged into npz files of ADM's convention."""
 
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from cdm_kedro.data.beton import read_labels
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
-from cdm_kedro.files.npz import write_arrays, write_npz
+from cdm_kedro.files.npz import is_whole, write_arrays, write_npz
 from cdm_kedro.model.load import read_description
 from cdm_kedro.params.base import Params
 from cdm_kedro.params.sampling import SamplingParams
@@ -24,6 +25,7 @@ from cdm_kedro.sampling.cascade import Cascade, Samples
 from cdm_kedro.sampling.conditioning import BATCH_FILE, StoredSamples, read_batch_size, shard_name, state_key
 from cdm_kedro.sampling.consistency import consistency, consistency_sums
 
+log = logging.getLogger(__name__)
 RUNS_MODULES = ("cdm_kedro.sampling.worker",)
 """Modules that this one starts as processes."""
 
@@ -135,9 +137,11 @@ def make_shards(job: SamplingJob, cascade: Cascade, progress: Progress, rank: in
     for start in every[:: cascade.batch_size][rank::size]:
         numbers = every[start : start + cascade.batch_size]
         path = job.folder / "shards" / shard_name(start)
-        if path.exists():
+        if is_whole(path):
             progress("", len(numbers))
             continue
+        if path.exists():
+            log.warning("%s is damaged; its samples are made again", path)
         batch = cascade.run(
             torch.from_numpy(labels[numbers]),
             torch.as_tensor(numbers),

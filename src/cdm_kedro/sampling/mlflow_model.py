@@ -1,7 +1,5 @@
 """The folder of an MLflow model that samples a cascade, without the weights."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Sequence

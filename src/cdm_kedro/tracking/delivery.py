@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,9 @@ class Deliverer:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("mlflow").setLevel(logging.ERROR)
+        if uri.startswith("sqlite:///"):  # MLflow would try for more than a minute to open what is no database
+            with closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=60)) as database:
+                database.execute("PRAGMA schema_version")
         mlflow.set_tracking_uri(uri)
         self.client = mlflow.MlflowClient(tracking_uri=uri)
         self.uri, self.artifacts = uri, artifacts
