@@ -20,8 +20,8 @@ def test_grid_has_one_row_a_class(tmp_path: Path) -> None:
     draw_grid(images, labels, ["a", "bb", "ccc"], 2, tmp_path / "g.png")
     with Image.open(tmp_path / "g.png") as picture:
         pixels = np.asarray(picture.convert("RGB"))
-    assert pixels.shape[0] == 3 * 66
+    assert pixels.shape[0] == 3 * 67
     for row in range(3):
-        assert (pixels[row * 66 + 32, -130:-70] == 40 * (row + 1)).any() and (
-            pixels[row * 66 + 10, -60] == 40 * (row + 1)
+        assert (pixels[row * 67 + 32, -130:-70] == 40 * (row + 1)).any() and (
+            pixels[row * 67 + 10, -60] == 40 * (row + 1)
         ).all()

@@ -8,6 +8,7 @@ from cdm_kedro.cli.dvc_yaml import dvc_yaml
 from cdm_kedro.cli.estimate import estimate
 from cdm_kedro.cli.evaluation import evaluate_samples, reference_statistics
 from cdm_kedro.cli.inspect_images import inspect_images
+from cdm_kedro.cli.jupyter import jupyter
 from cdm_kedro.cli.lineage import lineage
 from cdm_kedro.cli.model_sizes import model_sizes
 from cdm_kedro.cli.parent_run import parent_run
@@ -24,7 +25,7 @@ def cli() -> None:
 
 
 for command in (
-    run, accept, code_digests, dvc_yaml, estimate, evaluate_samples, inspect_images, lineage, model_sizes, parent_run,
-    reference_statistics, replay_runs, sample_class, side_by_side, slurm,
+    run, accept, code_digests, dvc_yaml, estimate, evaluate_samples, inspect_images, jupyter, lineage, model_sizes,
+    parent_run, reference_statistics, replay_runs, sample_class, side_by_side, slurm,
 ):  # fmt: skip
     cli.add_command(command)

@@ -8,12 +8,11 @@ import numpy as np
 
 from cdm_kedro.evaluation.sources import FolderSource, Images, NpzSource, Source
 from cdm_kedro.files.atomic import written_whole
+from cdm_kedro.sampling.grids import tile_rows
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_INK, _PAPER = (40, 40, 40), (255, 255, 255)
-_GAP = 3
 _COLUMNS = 4
 
 
@@ -33,30 +32,6 @@ def read_caption(path: Path) -> str:
 
     with Image.open(path) as picture:
         return str(picture.info.get("Description", ""))
-
-
-def tile_rows(rows: Sequence[tuple[str, Images, Sequence[str]]], side: int = 112) -> "Image.Image":
-    """Rows of images, each with a name on the left and a short text under every image.
-
-    ``rows``: name, images (B, H, W, 3) and B texts of each row; rows may differ in length. ``side``: side of a tile in
-    pixels; small images are enlarged by pixel repetition, large ones reduced.
-    """
-    from PIL import Image, ImageDraw, ImageFont
-
-    font, line = ImageFont.load_default(13), 18
-    margin = int(max(font.getlength(name) for name, _, _ in rows)) + 14
-    columns = max(len(images) for _, images, _ in rows)
-    canvas = Image.new("RGB", (margin + columns * (side + _GAP), len(rows) * (side + line + _GAP)), _PAPER)
-    pen = ImageDraw.Draw(canvas)
-    for row, (name, images, texts) in enumerate(rows):
-        top = row * (side + line + _GAP)
-        pen.text((6, top + side // 2), name, fill=_INK, font=font, anchor="lm")
-        for column, (image, text) in enumerate(zip(images, texts, strict=True)):
-            how = Image.Resampling.NEAREST if len(image) <= side else Image.Resampling.BOX
-            left = margin + column * (side + _GAP)
-            canvas.paste(Image.fromarray(image).resize((side, side), how), (left, top))
-            pen.text((left + side // 2, top + side + line // 2), text, fill=_INK, font=font, anchor="mm")
-    return canvas
 
 
 def draw_rows(rows: Mapping[str, Images], path: Path, caption: str, side: int = 112) -> None:
