@@ -13,8 +13,12 @@ class RegistryConfigLoader(OmegaConfigLoader):
 
     def __init__(self, conf_source: str, env: str | None = None, **kwargs: Any) -> None:
         from cdm_kedro import pipeline_registry
+        from cdm_kedro.params.files import read_globals, read_parameters
 
         pipeline_registry.loaded = (Path(conf_source), env)
+        if Path(conf_source, "base").is_dir():  # say what is wrong with a file before Kedro stumbles over it
+            read_parameters(Path(conf_source), env)
+            read_globals(Path(conf_source), env)
         super().__init__(conf_source, env, **kwargs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,4 +54,38 @@ def test_values_are_read_by_dotted_key_and_type(conf: Path) -> None:
 def test_a_file_that_is_no_mapping_is_named(conf: Path) -> None:
     (conf / "e/parameters.yml").write_text("- a\n")
     with pytest.raises(ParametersError, match=r"e/parameters\.yml: expected a mapping of keys, found list"):
+        read_parameters(conf, "e")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a: [1, 2\n", r"e/parameters\.yml, line 2, column 1: .*Write `key: value`"),
+        (b"a:\n\tb: 1\n", r"e/parameters\.yml, line 2, column 1: .*without tabs"),
+        (b"a: !!python/object:os.system {}\n", r"line 1, column 4: could not determine a constructor for the tag"),
+        (b"a: 1\nb: {c: 1, c: 2}\n", r"line 2, column 11: the key 'c' stands there twice; keep one"),
+        (b"? [a]\n: 1\n", r"line 1, column 3: found unhashable key"),
+        (b"a: *b\n", r"line 1, column 4: found undefined alias"),
+        (b"a: 1\n---\na: 2\n", r"line 2, column 1: but found another document"),
+        (b"a: caf\xe9\n", r"e/parameters\.yml: byte 6 is not UTF-8; save the file as UTF-8 text"),
+        (b"a: b\0\n", r"e/parameters\.yml: .*control characters are not allowed"),
+    ],
+)
+def test_a_file_that_is_no_yaml_is_named_with_the_line(conf: Path, content: bytes, said: str) -> None:
+    (conf / "e/parameters.yml").write_bytes(content)
+    with pytest.raises(ParametersError, match=said):
+        read_parameters(conf, "e")
+
+
+def test_an_unknown_environment_and_a_key_in_two_files_are_named(conf: Path) -> None:
+    with pytest.raises(ParametersError, match=r"f is not an environment\. Known are base, e"):
+        read_parameters(conf, "f")
+    (conf / "e/parameters_x.yml").write_text("a: 1\n")
+    with pytest.raises(ParametersError, match=r"e/parameters_x\.yml: a stands in .*e/parameters\.yml too; keep one"):
+        read_parameters(conf, "e")
+
+
+def test_what_is_no_file_is_not_waited_for(conf: Path) -> None:
+    os.mkfifo(conf / "e/parameters_x.yml")
+    with pytest.raises(ParametersError, match=r"e/parameters_x\.yml: not a file; move it away"):
         read_parameters(conf, "e")

@@ -129,7 +129,7 @@ def read_cascade(conf: Path, env: str | None) -> CascadeShape:
     cascade: CascadeParams = given.read("cascade", CascadeParams)
     for key, value in given.values.items():
         if key not in (*KEYS, *cascade.stages) and not (isinstance(value, dict) and "unet" in value):
-            raise given.error(f"{not_a_key(key, (*KEYS, *cascade.stages))}, and other models with their unet")
+            raise given.error(f"{not_a_key(str(key), (*KEYS, *cascade.stages))}, and other models with their unet")
     models: dict[str, ModelShape] = {}
     for name in cascade.stages:
         models[name] = _model(given, name, models)

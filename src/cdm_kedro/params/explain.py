@@ -28,11 +28,11 @@ def mistakes(key: str, kind: Any, value: Any) -> list[str]:
     return []
 
 
-def not_a_key(key: str, known: Iterable[str]) -> str:
-    """Say that a dotted key does not exist, which similar one does, and which there are."""
+def not_a_key(key: str, known: Iterable[str], what: str = "a key") -> str:
+    """Say that a dotted key (or what else it is meant for) does not exist, which similar one does, which there are."""
     known = list(known)
     close = difflib.get_close_matches(key.rpartition(".")[2], known, 1)
-    return f"{key} is not a key{f'; did you mean {close[0]}?' if close else '.'} Known are {', '.join(known)}"
+    return f"{key} is not {what}{f'; did you mean {close[0]}?' if close else '.'} Known are {', '.join(known)}"
 
 
 def _subclass(name: str, base: type[BaseModel]) -> Any:
