@@ -56,7 +56,7 @@ def estimate(metadata: Any, env: str | None) -> None:
     todo = {job.stage: seconds.get(job.stage) or durations.expected(job.stage, None) for job in jobs}
     for stage in stages:
         time = readable(todo[stage] or 0.0) if todo.get(stage) else "?" if stage in todo else "done"
-        click.echo(f"{stage:12}{time:>10}  {said.get(stage, '')}".rstrip())
+        click.echo(f"{stage:12}{time:>10}  {said.get(stage, '') if stage in todo else ''}".rstrip())
     click.echo(f"{'together':12}{readable(sum(time or 0.0 for time in todo.values())):>10}")
     click.echo("\n".join(thin(folder)))
 
