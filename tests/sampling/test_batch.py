@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from cdm_kedro.params.files import read_parameters
 from cdm_kedro.sampling.batch import CPU_BATCH, fitting_batch, largest_batch, sampling_bytes
 from cdm_kedro.sampling.cascade import Cascade
+from project import ROOT
 from tiny_cascade import sampling
 
 
@@ -36,3 +38,11 @@ def test_memory_is_that_of_an_evaluation_and_the_lowest_model_counts_the_images(
     assert {model.name: sampling_bytes(model, 2) for model in loaded} == {k: 1000 + v for k, v in values.items()}
     loaded[0].sampling = loaded[0].sampling.model_copy(update={"guidance_scale": 2.0})
     assert sampling_bytes(loaded[0], 2) == 2000 + values["base"]
+
+
+def test_the_papers_samples_come_in_batches_that_the_gpu_takes() -> None:
+    """A number would leave single images at 256 pixels."""
+    values, _ = read_parameters(ROOT / "conf", "imagenet")
+    searches = [value for name, value in values.items() if name.startswith("search_")]
+    assert len(searches) == 3
+    assert {settings["batch_size"] for settings in (values["sample"], *searches)} == {"auto"}

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from cdm_kedro.files.npz import write_arrays, write_npz
+from cdm_kedro.params.sampling import GridsParams
+from cdm_kedro.pipelines.grids.nodes import draw_grids
 from cdm_kedro.sampling.grids import draw_grid
 
 
@@ -25,3 +29,18 @@ def test_grid_has_one_row_a_class(tmp_path: Path) -> None:
         assert (pixels[row * 67 + 32, -130:-70] == 40 * (row + 1)).any() and (
             pixels[row * 67 + 10, -60] == 40 * (row + 1)
         ).all()
+
+
+def test_a_grid_reads_its_own_images_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """50 000 images of 256 pixels are 10 GB; here 4000 of 64."""
+    monkeypatch.setattr("cdm_kedro.tracking.scratch.scratch_dir", lambda stage: tmp_path)
+    block = np.zeros((500, 64, 64, 3), np.uint8)
+    write_arrays(tmp_path / "shard.npz", {"base": block})
+    samples = tmp_path / "samples_64.npz"
+    write_npz(samples, [tmp_path / "shard.npz"] * 8, "base", 64, np.arange(4000) % 2)
+    assert samples.stat().st_size > 48e6
+    tracemalloc.start()
+    (grid,) = draw_grids(["a", "b"], GridsParams(columns=4), samples_64=samples).values()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grid.stat().st_size > 0 and peak < 5e6

@@ -80,8 +80,9 @@ class DiffusionProcess:
             t: (B,) int64 index, uniform on 0 .. T-1.
             uniform: (B,) in [0, 1).
         """
-        bounds = self.level_bounds().to(t.device, torch.float32)
-        return bounds[t] + (bounds[t + 1] - bounds[t]) * uniform
+        level = self.table("sqrt_alphas_cumprod", t, 1)
+        cleaner = torch.where(t > 0, self.table("sqrt_alphas_cumprod", (t - 1).clamp_min(0), 1), 1.0)
+        return cleaner + (level - cleaner) * uniform
 
 
 def q_sample_at_level(x_start: Tensor, level: Tensor, noise: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def run_worker(
     done: list[dict[str, Any]] = []
     # Compiling FFCV's readers costs seconds a start and saves microseconds a batch, which only a GPU notices.
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    defaults = {"NUMBA_DISABLE_JIT": "1"} if hidden or not Path("/proc/driver/nvidia/gpus").exists() else {}
+    defaults = {"NUMBA_DISABLE_JIT": "1"} if hidden or not any(Path("/dev").glob("nvidia[0-9]*")) else {}
     with tqdm(total=steps * batch_size, desc=name, unit="img", unit_scale=True) as bar:
 
         def hear(event: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ class World:
         if self.size == 1:
             return net
         ids = [self.device.index] if self.cuda else None
-        return nn.parallel.DistributedDataParallel(net, device_ids=ids, gradient_as_bucket_view=True)
+        return nn.parallel.DistributedDataParallel(net, device_ids=ids, gradient_as_bucket_view=True, bucket_cap_mb=512)
 
 
 class Loop(ABC):
