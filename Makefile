@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo test test-accidents test-few-accidents check docs viz ui clean bench benchgpu
+.PHONY: help setup demo test test-accidents test-inputs test-few-accidents check docs viz ui clean bench benchgpu
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
 
@@ -41,6 +41,9 @@ test-few-accidents: $(VENV)/.ready ## a few accidents, from both doors (three mi
 test-accidents: $(VENV)/.ready ## kill, edit, lock and fill from both doors; writes the table of docs/staleness.md (an hour)
 	$(BIN)/python -m pytest -m slow tests
 	$(BIN)/python tests/accidents/accidents.py --table accidents.md
+
+test-inputs: $(VENV)/.ready ## give every wrong input to the real command line: each must get one sentence (half an hour)
+	$(BIN)/python -m pytest -n 2 -m 'slow or not slow' tests/inputs
 
 check: $(VENV)/.ready ## lint, types, directions of imports, and dvc.yaml against the pipeline
 	$(BIN)/ruff check .
