@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo test test-accidents test-inputs test-few-accidents check docs viz ui clean bench benchgpu
+.PHONY: help setup demo test test-accidents test-inputs test-few-accidents check docs viz ui clean bench benchgpu benchgpu-wheels
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
 
@@ -59,8 +59,17 @@ bench: $(VENV)/.ready ## training and loader speed on the CPU (GUIDED=checkout o
 	$(BIN)/python benchmarks/training.py $(if $(GUIDED),--guided $(GUIDED))
 	$(BIN)/python benchmarks/loader.py
 
-benchgpu: $(VENV)/.ready ## training and loader speed on one GPU at the paper's sizes, in under eight minutes
-	$(BIN)/python benchmarks/gpu_suite.py $(if $(GUIDED),--guided $(GUIDED))
+# A machine with a GPU needs PyTorch 2.11 or later and no more: PYTHON is its interpreter, and WHEELS the folder that
+# `make benchgpu-wheels` filled on a machine with a network. Wheels are zip files, so pip is not needed there.
+PYTHON ?= $(if $(WHEELS),python3,$(BIN)/python)
+benchgpu: $(if $(WHEELS),,$(VENV)/.ready) ## speed on one GPU at the paper's sizes, in under eight minutes (GUIDED, WHEELS, MODELS, TOY=1)
+	[ -z "$(WHEELS)" ] || for wheel in $(WHEELS)/*.whl; do $(PYTHON) -m zipfile -e $$wheel .benchgpu/site; done
+	PYTHONPATH=src:.benchgpu/site $(PYTHON) benchmarks/gpu_suite.py $(if $(GUIDED),--guided $(GUIDED)) $(if $(MODELS),--models $(MODELS)) $(if $(TOY),--toy)
+
+benchgpu-wheels: ## fill .benchgpu/wheels for `make benchgpu WHEELS=…` on a machine without network (VERSION=312)
+	$(BIN)/python -m pip download -q --no-deps --only-binary=:all: --platform=manylinux_2_28_x86_64 \
+	  --platform=manylinux2014_x86_64 --python-version=$(or $(VERSION),312) -d .benchgpu/wheels \
+	  -r packaging/benchgpu-requirements.txt
 
 viz: $(VENV)/.ready ## open the DAG
 	$(BIN)/kedro viz run

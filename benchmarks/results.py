@@ -9,6 +9,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
+FOLDER = Path(__file__).with_name("results")
+
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
@@ -22,16 +24,19 @@ def machine() -> dict[str, Any]:
     return {**facts, "python": platform.python_version()}
 
 
-def record(name: str, figures: dict[str, Any]) -> Path:
-    """Write ``benchmarks/results/<name>.json``.
+def record(name: str, figures: dict[str, Any], folder: Path = FOLDER, quiet: bool = False) -> Path:
+    """Write ``<folder>/<name>.json``.
 
     Args:
         name: of the benchmark.
         figures: JSON-able; seconds, ratios and sizes with their units in the keys.
+        folder: where to.
+        quiet: do not say so.
     """
-    path = Path(__file__).with_name("results") / f"{name}.json"
+    path = folder / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     document = {"date": datetime.date.today().isoformat(), "machine": machine(), **figures}
     path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    print(f"recorded in {path.parent.name}/{path.name}")
+    if not quiet:
+        print(f"recorded in {path.parent.name}/{path.name}")
     return path
