@@ -128,3 +128,9 @@ def test_a_digest_names_its_files_and_is_written_once(tmp_path: Path) -> None:
     (tmp_path / "src/cdm_kedro/broken.py").write_text("x = (\n")
     with pytest.raises(CodeError, match=r"broken.py, line 1"):
         digest("cdm_kedro.broken", tmp_path / "src")
+
+
+def test_templates_and_tables_beside_a_module_count_as_its_code() -> None:
+    files = {path.name for path in source_files("cdm_kedro.pipelines.table.write", SOURCE)}
+    assert {"page.html.j2", "paper.csv", "paper.py"} <= files
+    assert "paper.csv" not in {path.name for path in source_files("cdm_kedro.pipelines.train.nodes", SOURCE)}
