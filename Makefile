@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help setup demo test test-accidents test-inputs test-few-accidents check docs viz ui clean bench benchgpu benchgpu-wheels
+.PHONY: help setup demo test test-accidents test-inputs test-few-accidents check docs viz ui clean bench benchgpu benchgpu-wheels test-gpu
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
 
@@ -65,6 +65,9 @@ PYTHON ?= $(if $(WHEELS),python3,$(BIN)/python)
 benchgpu: $(if $(WHEELS),,$(VENV)/.ready) ## speed on one GPU at the paper's sizes, in under eight minutes (GUIDED, WHEELS, MODELS, TOY=1)
 	[ -z "$(WHEELS)" ] || for wheel in $(WHEELS)/*.whl; do $(PYTHON) -m zipfile -e $$wheel .benchgpu/site; done
 	PYTHONPATH=src:.benchgpu/site $(PYTHON) benchmarks/gpu_suite.py $(if $(GUIDED),--guided $(GUIDED)) $(if $(MODELS),--models $(MODELS)) $(if $(TOY),--toy)
+
+test-gpu: ## the tests that need a GPU
+	$(PYTHON) -m pytest -m gpu tests/gpu
 
 benchgpu-wheels: ## fill .benchgpu/wheels for `make benchgpu WHEELS=…` on a machine without network (VERSION=312)
 	$(BIN)/python -m pip download -q --no-deps --only-binary=:all: --platform=manylinux_2_28_x86_64 \

@@ -93,14 +93,14 @@ def training_part(
         whole = seconds_of(lambda: trainer.train_step(images, labels), steps, device)
         measured = torch.cuda.max_memory_allocated() if device.type == "cuda" else None
         forward, seen = trainer.forward, []
-        trainer.forward = lambda *inputs: seen.append(inputs) or forward(*inputs)
+        trainer.forward = lambda *inputs, **named: seen.append((inputs, named)) or forward(*inputs, **named)
         trainer.train_step(images, labels)
         trainer.forward = forward
-        inputs = [None if x is None else x.detach() for x in seen[0]]
+        inputs, named = seen[0]
 
         def network() -> None:
             with torch.autocast(device.type, torch.bfloat16):
-                out = forward(*inputs)
+                out = forward(*inputs, **named)
             out.backward(torch.ones_like(out))
             trainer.optimizer.zero_grad(set_to_none=True)
 
