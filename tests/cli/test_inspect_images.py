@@ -23,7 +23,7 @@ def test_a_folder_is_shown_and_divided_by_a_list_that_dvc_sees(image_folder: Pat
     said = project("kedro", "inspect-images", str(images))
     assert "18 images in 3 classes" in said
     sheet = np.asarray(Image.open(project.root / "pets.png").convert("L"))
-    assert sheet.shape[0] == 3 * 66 and all((sheet[i * 66 : i * 66 + 64] < 250).mean() > 0.4 for i in range(3))
+    assert sheet.shape[0] == 3 * 67 and all((sheet[i * 67 : i * 67 + 64] < 250).mean() > 0.4 for i in range(3))
     said = project("kedro", "inspect-images", str(images), "--split=0.3", "--env=small")
     assert (
         said.count("  4    2\n") == 3

@@ -22,7 +22,7 @@ TINY = {
     "kedro run --pipeline=sr64": ["kedro run --pipeline=sr64 --env=test"],
     "kedro lineage data/08_reporting/samples_64.png": ["kedro lineage {}/08_reporting/samples_64.png"],
     "kedro model-sizes --env=imagenet": ["kedro model-sizes --env=test"],
-    "kedro dvc-yaml": ["kedro dvc-yaml", "kedro dvc-yaml --env=test --check"],
+    "kedro dvc-yaml": ["kedro dvc-yaml --env=test", "kedro dvc-yaml --env=test --check"],
     "kedro registry list": ["kedro registry list"],
     "kedro replay-runs": ["kedro replay-runs"],
     "kedro slurm --env=imagenet --dry-run": ["kedro slurm --env=test --dry-run"],

@@ -8,7 +8,7 @@ import numpy as np
 
 from cdm_kedro.evaluation.sources import FolderSource, Images, NpzSource, Source
 from cdm_kedro.files.atomic import written_whole
-from cdm_kedro.sampling.grids import tile_rows
+from cdm_kedro.sampling.tiles import tile_rows
 
 if TYPE_CHECKING:
     from PIL import Image
