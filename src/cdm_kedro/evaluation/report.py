@@ -7,7 +7,7 @@ from typing import Any
 
 from cdm_kedro.evaluation.figures import BLUE
 from cdm_kedro.evaluation.html import fill_template, image_uri
-from cdm_kedro.evaluation.paper import PUBLISHED
+from cdm_kedro.evaluation.paper import published
 from cdm_kedro.evaluation.pictures import read_caption
 from cdm_kedro.evaluation.scoring import CANONICAL, metric_names
 from cdm_kedro.params.evaluation import ReportParams
@@ -70,7 +70,7 @@ def metric_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[dict[str, A
             "n": ours["n"],
             "reference_n": (ours.get("reference_n_train"), ours.get("reference_n_val")),
             "note": ours.get("note"),
-            "paper": PUBLISHED["table1"].get(str(resolution)),
+            "paper": published()["table1"].get(str(resolution)),
         }
         for column, (key, error, scale) in columns.items():
             pair = ours.get(key), ours.get(f"{key}_{error}")

@@ -9,12 +9,12 @@ import pytest
 from claim_rows import curves
 from scipy import stats
 
-from cdm_kedro.evaluation.paper import PUBLISHED, by_s
+from cdm_kedro.evaluation import paper
 from cdm_kedro.files.table import Row
 from cdm_kedro.studies.claim.statements import DISAGREE, MARGIN, Scores, assess, combine, interval, rank_agreement
 
-TABLE_2B = by_s("table2", "s")
-TABLE_3 = {mode: by_s("table3", f"{mode}_s") for mode in ("none", "truncated", "non_truncated", "train", "val")}
+TABLE_2B = paper.by_s("table2", "s")
+TABLE_3 = {mode: paper.by_s("table3", f"{mode}_s") for mode in ("none", "truncated", "non_truncated", "train", "val")}
 
 
 def verdicts(rows: list[Row], exact: bool = False) -> dict[str, str]:
@@ -36,7 +36,7 @@ def test_the_papers_own_tables_bear_out_its_statements() -> None:
         "none": {0: TABLE_2B[0]},
         "truncated": noised,
         "non_truncated": noised,
-        "single": {0: PUBLISHED["table2"]["single_more_steps"]},
+        "single": {0: paper.published()["table2"]["single_more_steps"]},
         "train": TABLE_3["train"],
     }
     found = {statement.key: statement for statement in assess(Scores(published(two_b, 0), "fd", exact=True))}

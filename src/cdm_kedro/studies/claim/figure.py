@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cdm_kedro.evaluation.figures import LINES, figure
-from cdm_kedro.evaluation.paper import PUBLISHED, by_s
+from cdm_kedro.evaluation.paper import by_s, published
 from cdm_kedro.params.claim import SINGLE
 from cdm_kedro.studies.claim.statements import GENERATED, Scores
 
@@ -40,20 +40,12 @@ def _draw_ours(axes: Any, scores: Scores, floor: float) -> None:
 
 def _draw_published(axes: Any) -> None:
     for mode in LINES:
-        published = {**(by_s("table3", "none_s") if mode in GENERATED else {}), **by_s("table3", f"{mode}_s")}
-        levels = sorted(published)
-        _line(axes, mode, levels, [published[s].fid_train for s in levels], "Table 3, ")
-    table2 = by_s("table2", "s")
-    axes.plot(
-        [*table2],
-        [row.fid_train for row in table2.values()],
-        ":",
-        color=_TABLE_2B,
-        marker="D",
-        markersize=4,
-        label="Table 2b, 16 to 64",
-    )
-    axes.axhline(PUBLISHED["table2"]["single_more_steps"].fid_train, label="Table 2b, single model", **_SINGLE)
+        rows = {**(by_s("table3", "none_s") if mode in GENERATED else {}), **by_s("table3", f"{mode}_s")}
+        levels = sorted(rows)
+        _line(axes, mode, levels, [rows[s].fid_train for s in levels], "Table 3, ")
+    table2, style = by_s("table2", "s"), {"color": _TABLE_2B, "marker": "D", "markersize": 4}
+    axes.plot([*table2], [row.fid_train for row in table2.values()], ":", label="Table 2b, 16 to 64", **style)
+    axes.axhline(published()["table2"]["single_more_steps"].fid_train, label="Table 2b, single model", **_SINGLE)
     axes.set_ylabel("FID to training images")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cdm_kedro.evaluation.paper import PUBLISHED, beside
+from cdm_kedro.evaluation.paper import beside, published
 from cdm_kedro.files.table import Row
 from cdm_kedro.params.claim import SINGLE
 from cdm_kedro.studies.claim.statements import interval
@@ -22,7 +22,8 @@ def paper_columns(conditioning: str, s: int) -> Row:
         key.replace("paper", "paper_table3"): value for key, value in beside("table3", f"{conditioning}_s{s}").items()
     }
     row = {SINGLE: "single_more_steps", "none": f"s{s}", "non_truncated": f"s{s}"}.get(conditioning, "")
-    return out | ({"paper_table2_fid_train": PUBLISHED["table2"][row].fid_train} if row in PUBLISHED["table2"] else {})
+    two = published()["table2"]
+    return out | ({"paper_table2_fid_train": two[row].fid_train} if row in two else {})
 
 
 def average(rows: Sequence[Row], metrics: Sequence[str]) -> list[Row]:
