@@ -51,12 +51,15 @@ class Ending(NamedTuple):
 
 def processes_wanted(devices: int | str) -> int:
     """Number of processes on this node: as given, else one for each visible GPU, else one."""
-    if isinstance(devices, int):
-        return devices
+    return devices if isinstance(devices, int) else max(1, visible_gpus())
+
+
+def visible_gpus() -> int:
+    """Number of GPUs that a process started here would see, without asking CUDA, which would keep memory on each."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return max(1, len([d for d in visible.split(",") if d.strip() not in ("", "-1")]))
-    return max(1, len(list(Path("/dev").glob("nvidia[0-9]*"))))
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def threads_wanted(processes: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from cdm_kedro.processes.launch import ProcessError, processes_wanted, run_module, slurm_nodes
+from cdm_kedro.processes.launch import ProcessError, processes_wanted, run_module, slurm_nodes, visible_gpus
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,7 @@ def run_worker(
     job_file.write_text(job.model_dump_json(), encoding="utf-8")
     done: list[dict[str, Any]] = []
     # Compiling FFCV's readers costs seconds a start and saves microseconds a batch, which only a GPU notices.
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    defaults = {"NUMBA_DISABLE_JIT": "1"} if hidden or not any(Path("/dev").glob("nvidia[0-9]*")) else {}
+    defaults = {} if visible_gpus() else {"NUMBA_DISABLE_JIT": "1"}
     with tqdm(total=steps * batch_size, desc=name, unit="img", unit_scale=True) as bar:
 
         def hear(event: dict[str, Any]) -> None:
