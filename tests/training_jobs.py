@@ -1,9 +1,12 @@
-"""A tiny training job."""
+"""A tiny training job, and what fails in the backward pass."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from cdm_kedro.training.job import TrainingJob
 
@@ -37,3 +40,13 @@ def make_job(beton: Path, workdir: Path, **training: Any) -> TrainingJob:
             "data": {"sha256": "of the test"},
         }
     )
+
+
+class BackwardFails(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        raise RuntimeError("no kernel image")

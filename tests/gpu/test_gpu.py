@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.diffusion.samplers import ReverseSchedule
@@ -30,7 +30,7 @@ from cdm_kedro.training.process import _share_job
 from cdm_kedro.training.state import share
 from cdm_kedro.training.trainer import Trainer
 from project import ROOT
-from training_jobs import make_job
+from training_jobs import BackwardFails, make_job
 
 needs_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
 both = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)], indirect=True)
@@ -105,16 +105,6 @@ def test_killed_and_resumed_it_ends_as_uninterrupted(device: torch.device, image
     assert losses[1] == pytest.approx(losses[0], rel=tolerance, abs=0) and len(losses[0]) == 8
 
 
-class FailsBackward(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        raise RuntimeError("no kernel image")
-
-
 @both
 def test_a_failed_compilation_costs_nothing_but_speed(
     device: torch.device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -122,7 +112,7 @@ def test_a_failed_compilation_costs_nothing_but_speed(
     """The layout changes on a GPU; the next steps and a checkpoint's tensors are those of a training without it."""
     job = make_job(tmp_path, tmp_path, compile=False, precision="fp32", steps=2)
     plain, _ = trained(job, device, 2)
-    monkeypatch.setattr(torch, "compile", lambda net, **_: lambda *x, **named: FailsBackward.apply(net(*x, **named)))
+    monkeypatch.setattr(torch, "compile", lambda net, **_: lambda *x, **named: BackwardFails.apply(net(*x, **named)))
     training = job.params.training.model_copy(update={"compile": True})
     fallen, warnings = trained(
         job.model_copy(update={"params": job.params.model_copy(update={"training": training})}), device, 2

@@ -12,7 +12,7 @@ from torch import Tensor
 from cdm_kedro.model.load import load_net
 from cdm_kedro.training.loop import World
 from cdm_kedro.training.trainer import Trainer
-from training_jobs import make_job
+from training_jobs import BackwardFails, make_job
 
 
 @pytest.fixture(autouse=True)
@@ -27,16 +27,6 @@ def trained(beton: Path, workdir: Path, **training: Any) -> tuple[Trainer, list[
     )
     trainer.run()
     return trainer, events
-
-
-class BackwardFails(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        raise RuntimeError("no kernel image")
 
 
 @pytest.mark.parametrize("when", ["forward", "backward"])
