@@ -14,8 +14,8 @@ BASE = "training: {steps: 6, batch_size: 8, ema_decay: 0.9, log_every: 2}"
 
 def test_stale_stages_are_measured_and_a_run_says_how_long_they_take(project: Any) -> None:
     known = project.root / ".scratch/test/durations.json"
-    former = json.loads(known.read_text())  # of the run that made the project
-    assert set(project.stages()) == set(former)
+    former = json.loads(known.read_text())  # of the run that made the project, and of other tests' pipelines
+    assert set(project.stages()) <= set(former)
     project.edit("conf/test/parameters.yml", BASE, BASE.replace("steps: 6", "steps: 60000"))
     try:
         said = project("kedro", "estimate", "--env=test")
