@@ -509,3 +509,7 @@ def test_clone_and_pull(project: Any, tmp_path: Path) -> None:
     assert "up to date" in clone("dvc", "repro", "dvc/test/dvc.yaml")
     model = "data/env/test/06_models/base32.safetensors"
     assert (clone.root / model).read_bytes() == (project.root / model).read_bytes()
+    clone.edit(PARAMETERS, 'title: "Tiny cascade"', 'title: "Another title"')
+    output = clone.kedro()  # DVC asked the remote, which has only the report with the old title
+    assert executed(output) == ["report"], output
+    assert "Another title" in (clone.root / "data/env/test/08_reporting/report.html").read_text()

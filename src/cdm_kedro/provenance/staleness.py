@@ -187,27 +187,27 @@ class Staleness:
                 run.state = "kept"
                 return run
             stage.remove_outs(ignore_remove=False)
-            if not forced and self._restore(stage):
+            if not forced and self._restore(name):
                 run.state = "restored"
             return run
         except BaseException:
             lock.__exit__(None, None, None)
             raise
 
-    def _restore(self, stage: Any) -> bool:
+    def _restore(self, name: str) -> bool:
         """Bring back what was made of the same inputs before, from DVC's cache, else from its default remote."""
         from dvc.stage.cache import RunCacheNotFoundError
 
         for pull in (False, True) if self.repo.config["core"].get("remote") else (False,):
             try:
-                self.repo.stage_cache.restore(stage, pull=pull)  # takes dvc.lock's hashes and looks at the files itself
+                self.repo.stage_cache.restore(self.stage(name), pull=pull)  # it changes the stage, even where it fails
                 return True
             except RunCacheNotFoundError:
                 continue
             except Exception as error:
                 if not pull:
                     raise
-                log.warning("%s: DVC's remote does not answer (%s)", stage.name, error)
+                log.warning("%s: DVC's remote does not answer (%s)", name, error)
         return False
 
     def _run(self, name: str, stage: Any, why: list[str], state: str, lock: Any = None) -> StageRun:
