@@ -50,7 +50,7 @@ check: $(VENV)/.ready ## lint, types, directions of imports, and dvc.yaml agains
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/kedro dvc-yaml --check
+	for env in base imagenet test; do $(BIN)/kedro dvc-yaml --check --env=$$env || exit 1; done
 
 docs: $(VENV)/.ready ## build the documentation site into .site, with strict links
 	PYTHONPATH=src NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q

@@ -68,7 +68,7 @@ def _measure(name: str, params: Any, num_classes: int) -> tuple[float, float, in
 
     from cdm_kedro.data.beton_writer import write_beton
     from cdm_kedro.model.sizes import model_size
-    from cdm_kedro.processes.launch import processes_wanted
+    from cdm_kedro.processes.launch import processes_wanted, visible_gpus
     from cdm_kedro.training.job import TrainingJob
     from cdm_kedro.training.launch import launch
 
@@ -86,4 +86,4 @@ def _measure(name: str, params: Any, num_classes: int) -> tuple[float, float, in
     image, whole = 1 / median(row["images_per_second"] for row in rows), (side / (training.crop or side)) ** 2
     disk = 36 * size.parameters / 2**30  # weights and two checkpoints
     memory = f"{max(row['memory_gib'] for row in rows):.1f} GiB of memory, {disk:.2f} of disk"
-    return image, image / 3 * whole, devices, f"{size.parameters / 1e6:.1f} M parameters, {memory}"
+    return image, image / 3 * whole, max(1, visible_gpus()), f"{size.parameters / 1e6:.1f} M parameters, {memory}"

@@ -23,7 +23,9 @@ class ClassifierParams(Params):
     min_crop: float = Field(0.08, gt=0, le=1, description="least share of the area that a random crop keeps; 1 = none")
     precision: Precision = "bf16"
     compile: bool | None = Field(None, description="torch.compile; null = on CUDA only")
-    devices: int | Literal["auto"] = Field("auto", description="processes on this node; auto = every GPU, or 1 on CPU")
+    devices: int | Literal["auto"] = Field(
+        "auto", description="processes on this node, at most one a GPU; auto = every GPU, or 1"
+    )
     seed: int = Field(0, ge=0)
     log_every: int = Field(50, ge=1)
     checkpoint_seconds: float = Field(300.0, gt=0)

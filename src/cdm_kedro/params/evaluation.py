@@ -20,7 +20,7 @@ class EvaluateParams(Params):
         224, ge=32, le=518, description="pixels that efficientnet_lite0 and DINOv2 see; Inception always sees 299"
     )
     batch_size: int = Field(64, ge=1)
-    devices: int | Literal["auto"] = Field("auto", description="processes; auto = one a GPU, or 1 on the CPU")
+    devices: int | Literal["auto"] = Field("auto", description="processes, at most one a GPU; auto = every GPU, or 1")
     max_images: int | None = Field(None, ge=4, description="cap on images per set; null = all")
     kept_features: int = Field(
         10_000,

@@ -199,7 +199,9 @@ class TrainingParams(Params):
     class_dropout: float = Field(0.0, ge=0, lt=1, description="for classifier-free guidance; the paper uses none")
     precision: Precision = "bf16"
     compile: bool | None = Field(None, description="torch.compile; null = on CUDA only")
-    devices: int | Literal["auto"] = Field("auto", description="processes on this node; auto = every GPU, or 1 on CPU")
+    devices: int | Literal["auto"] = Field(
+        "auto", description="processes on this node, at most one a GPU; auto = every GPU, or 1"
+    )
     seed: int = Field(0, ge=0)
     log_every: int = Field(50, ge=1, description="steps between logged metrics")
     checkpoint_seconds: float = Field(300.0, gt=0, description="seconds between resume checkpoints")

@@ -96,7 +96,9 @@ class JobParams(Params):
     seed: int = Field(0, ge=0)
     precision: Precision = "bf16"
     compile: bool | None = Field(None, description="torch.compile; null = on CUDA only")
-    devices: int | Literal["auto"] = Field("auto", description="processes on this node; auto = every GPU, or 1 on CPU")
+    devices: int | Literal["auto"] = Field(
+        "auto", description="processes on this node, at most one a GPU; auto = every GPU, or 1"
+    )
 
     @model_validator(mode="after")
     def _some(self) -> "JobParams":

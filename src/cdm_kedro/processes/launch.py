@@ -50,8 +50,9 @@ class Ending(NamedTuple):
 
 
 def processes_wanted(devices: int | str) -> int:
-    """Number of processes on this node: as given, else one for each visible GPU, else one."""
-    return devices if isinstance(devices, int) else max(1, visible_gpus())
+    """Number of processes on this node: as given, but one a GPU at most; else one for each visible GPU, else one."""
+    gpus = visible_gpus()
+    return min(devices, gpus or devices) if isinstance(devices, int) else max(1, gpus)
 
 
 def visible_gpus() -> int:
