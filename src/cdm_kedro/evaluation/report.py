@@ -49,42 +49,13 @@ def curve_svg(rows: Sequence[Mapping[str, float]]) -> str:
     return text[text.index("<svg") :]
 
 
-def metric_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Titles of the columns, and one row a resolution: our metrics with their uncertainty, and the paper's."""
-    name = metrics["extractor"]["name"]
-    names = metric_names(name)
-    titles = ["FID", "KD × 10³", "IS"] if name == CANONICAL else ["FD", "KD × 10³", "score"]
-    columns = {
-        "fd_train": (f"{names['fd']}_train", "std", 1.0),
-        "fd_val": (f"{names['fd']}_val", "std", 1.0),
-        "kd": (f"kd_{name}_val", "se", 1e3),
-        "score": (names["score"], "std", 1.0),
-        "precision": (f"{names['precision']}_train", "se", 1.0),
-        "recall": (f"{names['recall']}_train", "se", 1.0),
-    }
-    rows = []
-    for resolution in sorted(int(key[:-2]) for key in metrics if key.endswith("px")):
-        ours = metrics[f"{resolution}px"]
-        row = {
-            "resolution": resolution,
-            "n": ours["n"],
-            "reference_n": (ours.get("reference_n_train"), ours.get("reference_n_val")),
-            "note": ours.get("note"),
-            "paper": published()["table1"].get(str(resolution)),
-        }
-        for column, (key, error, scale) in columns.items():
-            pair = ours.get(key), ours.get(f"{key}_{error}")
-            row[column] = tuple(None if value is None else value * scale for value in pair)
-        rows.append(row)
-    return titles, rows
-
-
-def metric_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The remarks on the metrics, each with the resolutions for which it holds."""
+def metric_notes(scores: Mapping[int, Mapping[str, Any]]) -> list[str]:
+    """The remarks on the metrics of every resolution, each with the resolutions for which it holds."""
     notes: dict[str, list[str]] = {}
-    for row in rows:
-        against = "against {} training and {} validation images".format(*row["reference_n"])
-        notes.setdefault("; ".join(filter(None, (row["note"], against))), []).append(str(row["resolution"]))
+    for resolution, ours in scores.items():
+        counts = ours.get("reference_n_train"), ours.get("reference_n_val")
+        against = "against {} training and {} validation images".format(*counts)
+        notes.setdefault("; ".join(filter(None, (ours.get("note"), against))), []).append(str(resolution))
     return [f"{', '.join(sizes)} px: {note}." for note, sizes in notes.items()]
 
 
@@ -116,17 +87,19 @@ def render(
         tables: what the pipelines ``cas`` and ``likelihood`` made, by these names, and the stage ``register`` as
             ``registered``, if it is to be shown.
     """
-    titles, rows = metric_rows(metrics)
+    extractor = metrics["extractor"]["name"]
+    scores = {side: metrics[f"{side}px"] for side in sorted(int(key[:-2]) for key in metrics if key.endswith("px"))}
     pictures = [(name, image_uri(path), read_caption(path)) for name, path in (figures or {}).items()]
     return fill_template(
         Path(__file__).with_name("report.html.j2"),
         title=params.title,
         extractor=metrics["extractor"],
-        canonical=metrics["extractor"]["name"] == CANONICAL,
+        canonical=extractor == CANONICAL,
         memorization=metrics.get("memorization"),
-        titles=titles,
-        rows=rows,
-        notes=metric_notes(rows),
+        names=metric_names(extractor),
+        scores=scores,
+        paper=published()["table1"],
+        notes=metric_notes(scores),
         data=data_card,
         sampling=sampling,
         cards=cards,

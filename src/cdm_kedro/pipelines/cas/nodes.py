@@ -17,8 +17,8 @@ def make_classify(kind: str, resolution: int) -> Callable[..., dict[str, Any]]:
         of real training images, or npz of samples with labels.
         """
         from cdm_kedro.studies.cas.generated import samples_to_beton
-        from cdm_kedro.studies.classifier import train_classifier
         from cdm_kedro.tracking.scratch import scratch_dir
+        from cdm_kedro.training.classifier.launch import train_classifier
 
         stage, beton = f"cas_{kind}_{resolution}", images
         if kind == "generated":

@@ -16,8 +16,8 @@ def train_classifier(
 
     Returns ``model`` (safetensors), ``card`` (its accuracy) and ``curve``.
     """
-    from cdm_kedro.studies.classifier import train_classifier
     from cdm_kedro.tracking.scratch import scratch_dir
+    from cdm_kedro.training.classifier.launch import train_classifier
 
     weights = scratch_dir(NAME) / "classifier.safetensors"
     scores, curve = train_classifier(NAME, params, images, validation, len(classes), weights=weights)
