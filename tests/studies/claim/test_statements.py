@@ -44,7 +44,7 @@ def test_the_papers_own_tables_bear_out_its_statements() -> None:
     # Table 2b ends at its best s, so it does not show the degradation.
     assert found["ii"].verdict == "does not hold"
     # "The FID score, for example, degrades from 2.35 to 6.02": without augmentation the single model is better.
-    assert found["v"].beside[0].value.mean == pytest.approx(2.35 - 6.02)
+    assert found["v"].beside[0].mean == pytest.approx(2.35 - 6.02)
     # At s = 101 alone the cascade is "still worse than the non-cascaded baseline".
     without = [row for row in published(two_b, 0) if row["s"] != 1001]
     weak = [{**row, "s": 1001, "fd": row["fd"] + 1} for row in without if row["s"] == 101]
@@ -122,7 +122,7 @@ def test_equal_steps_are_seldom_called_a_fall() -> None:
         scores = Scores(curves(rng, 3, 1.0, none=NONE, truncated=U, non_truncated=U, val=level), "fd")
         statement = assess(scores)[2]
         refuted += statement.verdict == "does not hold"
-        uncorrected += any(d.value.high < 0 for d in statement.differences)
+        uncorrected += any(d.high < 0 for d in statement.differences)
     assert refuted / trials <= 0.05 < uncorrected / trials
 
 

@@ -8,7 +8,8 @@ does not hold if one part lies on the other side at 95 %, shared among the k.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import combinations, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -30,19 +31,12 @@ DISAGREE = "extractors disagree"
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds and its interval, which has no bounds if there is one seed."""
+    """A mean over seeds and its interval, which has no bounds if there is one seed; ``what`` it is of, in words."""
 
+    what: str
     mean: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What was subtracted from what, in words, and the result."""
-
-    what: str
-    value: Interval
 
 
 @dataclass(frozen=True)
@@ -54,23 +48,23 @@ class Statement:
     """
 
     key: str
-    text: str
     verdict: Verdict
+    text: str
     level: float
-    differences: tuple[Difference, ...]
-    beside: tuple[Difference, ...] = ()
+    differences: list[Interval]
+    beside: list[Interval]
 
 
-def interval(values: Sequence[float] | Float, level: float = LEVEL) -> Interval:
+def interval(values: Sequence[float] | Float, level: float = LEVEL, what: str = "") -> Interval:
     """Mean and Student interval of independent values; one value has no bounds."""
     from scipy import stats
 
     x = np.asarray(values, np.float64)
     mean = float(x.mean())
     if len(x) == 1:
-        return Interval(mean, float("-inf"), float("inf"))
+        return Interval(what, mean, float("-inf"), float("inf"))
     half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)))
-    return Interval(mean, mean - half, mean + half)
+    return Interval(what, mean, mean - half, mean + half)
 
 
 class Scores:
@@ -109,17 +103,15 @@ class Scores:
             stop = len(levels) - 1 if inner else len(levels)
             names += [f"{_name(mode)} s = {s}" for s in levels[1:stop]]
             values += list(scores[1:stop])
-        table = np.array(values)
-        chosen = []
-        for seed in range(table.shape[1]):
-            others = np.delete(table, seed, axis=1) if table.shape[1] > 1 else table
-            chosen.append(int(others.mean(1).argmin()))
-        return table[chosen, np.arange(table.shape[1])], " or ".join(names[i] for i in sorted(set(chosen)))
+        table, seeds = np.array(values), range(len(self.seeds))
+        others = [np.delete(table, seed, axis=1) if len(seeds) > 1 else table for seed in seeds]
+        chosen = [int(scores.mean(1).argmin()) for scores in others]
+        return table[chosen, seeds], " or ".join(names[i] for i in sorted(set(chosen)))
 
-    def interval(self, values: Float, level: float = LEVEL) -> Interval:
+    def interval(self, values: Float, level: float = LEVEL, what: str = "") -> Interval:
         """Interval of values (seeds,)."""
         mean = float(values.mean())
-        return Interval(mean, mean, mean) if self.exact else interval(values, level)
+        return Interval(what, mean, mean, mean) if self.exact else interval(values, level, what)
 
 
 def _name(mode: str) -> str:
@@ -131,44 +123,36 @@ def _sign(value: Interval) -> Verdict:
 
 
 def _positive(
-    scores: Scores,
-    key: str,
-    text: str,
-    level: float,
-    parts: Sequence[tuple[str, Float]],
-    beside: Sequence[tuple[str, Float]] = (),
+    scores: Scores, key: str, text: str, level: float, parts: Mapping[str, Float], beside: Mapping[str, Float]
 ) -> Statement:
     """Test the statement that all of some differences, (seeds,) each, are positive."""
     shared = 1 - (1 - LEVEL) / len(parts)
-    found = [Difference(what, scores.interval(values, level)) for what, values in parts]
+    found = [scores.interval(values, level, what) for what, values in parts.items()]
     verdict: Verdict = "undecided"
-    if all(_sign(difference.value) == "holds" for difference in found):
+    if all(_sign(difference) == "holds" for difference in found):
         verdict = "holds"
-    elif any(scores.interval(values, max(level, shared)).high < 0 for _, values in parts):
+    elif any(scores.interval(values, max(level, shared)).high < 0 for values in parts.values()):
         verdict = "does not hold"
-    told = tuple(Difference(what, scores.interval(values)) for what, values in beside)
-    return Statement(key, text, verdict, level, tuple(found), told)
+    told = [scores.interval(values, what=what) for what, values in beside.items()]
+    return Statement(key, verdict, text, level, found, told)
 
 
-def _turns(scores: Scores) -> list[tuple[str, Float]]:
-    parts = []
+def _turns(scores: Scores) -> dict[str, Float]:
+    parts = {}
     for mode in GENERATED:
         levels, values = scores.curve(mode)
         best, at = scores.best([mode], inner=True)
-        parts += [
-            (f"s = 0 minus the best in between ({at})", values[0] - best),
-            (f"{_name(mode)} s = {levels[-1]} minus the best in between ({at})", values[-1] - best),
-        ]
+        for end, s in ((0, "s = 0"), (-1, f"{_name(mode)} s = {levels[-1]}")):
+            parts[f"{s} minus the best in between ({at})"] = values[end] - best
     return parts
 
 
-def _rises(scores: Scores) -> list[tuple[str, Float]]:
-    parts = []
-    for mode in REAL:
-        levels, values = scores.curve(mode)
-        for i in range(1, len(levels)):
-            parts.append((f"{_name(mode)}: s = {levels[i]} minus s = {levels[i - 1]}", values[i] - values[i - 1]))
-    return parts
+def _rises(scores: Scores) -> dict[str, Float]:
+    return {
+        f"{_name(mode)}: s = {s} minus s = {before}": value - lower
+        for mode in REAL
+        for (before, lower), (s, value) in pairwise(zip(*scores.curve(mode), strict=True))
+    }
 
 
 def _as_good(scores: Scores, gained: Float) -> Statement:
@@ -176,20 +160,18 @@ def _as_good(scores: Scores, gained: Float) -> Statement:
     (truncated, at_a), (noised, at_b) = (scores.best([mode]) for mode in GENERATED)
     gain = scores.interval(gained, LEVEL_OF_BEST)
     margin = MARGIN * max(gain.mean, 0.0)
-    found = scores.interval(truncated - noised, LEVEL_OF_BEST)
+    what = f"best of truncated ({at_a}) minus best of non-truncated ({at_b})"
+    found = scores.interval(truncated - noised, LEVEL_OF_BEST, what)
     verdict: Verdict = "undecided"
     if gain.low > 0 and -margin <= found.low and found.high <= margin:
         verdict = "holds"
     elif gain.low > 0 and (found.low > margin or found.high < -margin):
         verdict = "does not hold"
     (levels, a), (_, b) = (scores.curve(mode) for mode in GENERATED)
-    beside = tuple(
-        Difference(f"s = {levels[i]}: truncated minus non-truncated", scores.interval(a[i] - b[i]))
-        for i in range(1, len(levels))
-    )
+    differences = list(zip(levels, a - b, strict=True))[1:]
+    beside = [scores.interval(d, what=f"s = {s}: truncated minus non-truncated") for s, d in differences]
     text = f"Truncated and non-truncated are as good at their best s, within {margin:.3g} ({MARGIN:.0%} of the gain)"
-    differences = (Difference(f"best of truncated ({at_a}) minus best of non-truncated ({at_b})", found),)
-    return Statement("iv", text, verdict, LEVEL_OF_BEST, differences, beside)
+    return Statement("iv", verdict, text, LEVEL_OF_BEST, [found], beside)
 
 
 def assess(scores: Scores) -> list[Statement]:
@@ -200,20 +182,22 @@ def assess(scores: Scores) -> list[Statement]:
     """
     none, single = scores.points["none", 0], scores.points.get((SINGLE, 0))
     best, at = scores.best(GENERATED)
-    gained = [(f"score at s = 0 minus the best ({at})", none - best)]
+    gained = {f"score at s = 0 minus the best ({at})": none - best}
     i = "Conditioned on generated images, the best s > 0 beats s = 0"
     ii = "Conditioned on generated images, quality improves and then degrades with s"
     iii = "Conditioned on real images, quality only degrades with s"
     v = "The cascade with augmentation beats a single model of the same training compute"
     out = [
-        _positive(scores, "i", i, LEVEL_OF_BEST, gained),
-        _positive(scores, "ii", ii, LEVEL_OF_BEST, _turns(scores)),
-        _positive(scores, "iii", iii, LEVEL, _rises(scores)),
+        _positive(scores, "i", i, LEVEL_OF_BEST, gained, {}),
+        _positive(scores, "ii", ii, LEVEL_OF_BEST, _turns(scores), {}),
+        _positive(scores, "iii", iii, LEVEL, _rises(scores), {}),
         _as_good(scores, none - best),
     ]
     if single is not None:
-        parts = [(f"single model minus the best ({at})", single - best)]
-        beside = [("single model minus s = 0", single - none)]
+        parts, beside = (
+            {f"single model minus the best ({at})": single - best},
+            {"single model minus s = 0": single - none},
+        )
         out.append(_positive(scores, "v", v, LEVEL_OF_BEST, parts, beside))
     return out
 
@@ -233,24 +217,14 @@ def combine(by_extractor: Mapping[str, Sequence[Statement]]) -> list[dict[str, A
             verdict = same[0].verdict
         elif {"holds", "does not hold"} <= verdicts:
             verdict = DISAGREE
-        by = {
-            name: {
-                "verdict": statement.verdict,
-                "text": statement.text,
-                "level": statement.level,
-                "differences": [_plain(difference) for difference in statement.differences],
-                "beside": [_plain(difference) for difference in statement.beside],
-            }
-            for name, statement in zip(by_extractor, same, strict=True)
-        }
+        by = {name: asdict(own, dict_factory=_plain) for name, own in zip(by_extractor, same, strict=True)}
         text = same[0].text.split(", within")[0]  # each extractor has its own margin
         out.append({"key": same[0].key, "text": text, "verdict": verdict, "by": by})
     return out
 
 
-def _plain(difference: Difference) -> dict[str, Any]:
-    low, high = (bound if np.isfinite(bound) else None for bound in (difference.value.low, difference.value.high))
-    return {"what": difference.what, "mean": difference.value.mean, "low": low, "high": high}
+def _plain(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: None if value in (float("-inf"), float("inf")) else value for key, value in fields if key != "key"}
 
 
 def rank_agreement(a: Scores, b: Scores) -> dict[str, float | None]:
@@ -262,14 +236,12 @@ def rank_agreement(a: Scores, b: Scores) -> dict[str, float | None]:
     """
     from scipy import stats
 
-    keys = sorted(a.points)
-    means = [[float(scores.points[key].mean()) for key in keys] for scores in (a, b)]
+    means = [[float(scores.points[key].mean()) for key in sorted(a.points)] for scores in (a, b)]
     pairs, alike = 0, 0
-    for i in range(len(keys)):
-        for j in range(i):
-            signs = [_sign(scores.interval(scores.points[keys[i]] - scores.points[keys[j]])) for scores in (a, b)]
-            if "undecided" not in signs:
-                pairs, alike = pairs + 1, alike + (signs[0] == signs[1])
+    for one, other in combinations(a.points, 2):
+        signs = [_sign(scores.interval(scores.points[one] - scores.points[other])) for scores in (a, b)]
+        if "undecided" not in signs:
+            pairs, alike = pairs + 1, alike + (signs[0] == signs[1])
     constant = any(len(set(own)) < 2 for own in means)
     return {
         "spearman": None if constant else float(stats.spearmanr(*means).statistic),
