@@ -1,10 +1,11 @@
 """The claim's table: one row a point, with means over seeds, 95 % intervals, and the paper's numbers beside."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 
-from cdm_kedro.evaluation.paper import beside, published
+from cdm_kedro.evaluation.paper import beside
 from cdm_kedro.files.table import Row
 from cdm_kedro.params.claim import SINGLE
 from cdm_kedro.studies.claim.statements import interval
@@ -18,12 +19,11 @@ def paper_columns(conditioning: str, s: int) -> Row:
     Table 3 is of 32 to 64 pixels with one model for all s. Table 2 is of 16 to 64 pixels with one model for each s
     (non-truncated); its single model is the better row of Table 2a.
     """
-    out = {
-        key.replace("paper", "paper_table3"): value for key, value in beside("table3", f"{conditioning}_s{s}").items()
-    }
+    three = beside("table3", f"{conditioning}_s{s}")
     row = {SINGLE: "single_more_steps", "none": f"s{s}", "non_truncated": f"s{s}"}.get(conditioning, "")
-    two = published()["table2"]
-    return out | ({"paper_table2_fid_train": two[row].fid_train} if row in two else {})
+    numbers = {key.replace("paper", "paper_table3"): value for key, value in three.items()}
+    two = beside("table2", row).get("paper_fid_train")
+    return numbers | ({} if two is None else {"paper_table2_fid_train": two})
 
 
 def average(rows: Sequence[Row], metrics: Sequence[str]) -> list[Row]:
@@ -33,20 +33,20 @@ def average(rows: Sequence[Row], metrics: Sequence[str]) -> list[Row]:
     ``<metric>_ci95``, half the width of its interval. ``rows``: of all seeds, with ``seed``, ``conditioning``, ``s``,
     ``n`` and the metrics.
     """
-    points: dict[tuple[str, int], list[Row]] = {}
-    for row in rows:
-        points.setdefault((row["conditioning"], int(row.get("s") or 0)), []).append(row)
+
+    def point(row: Row) -> tuple[int, int]:
+        return ORDER.index(row["conditioning"]), int(row.get("s") or 0)
+
     out = []
-    for conditioning, s in sorted(points, key=lambda key: (ORDER.index(key[0]), key[1])):
-        own = points[conditioning, s]
-        made: Row = {"conditioning": conditioning, "s": s, "seeds": len(own), "n_per_seed": own[0]["n"]}
+    for (number, s), group in groupby(sorted(rows, key=point), point):
+        own = list(group)
+        made: Row = {"conditioning": ORDER[number], "s": s, "seeds": len(own), "n_per_seed": own[0]["n"]}
         for metric in metrics:
-            values = [float(row[metric]) for row in own if row.get(metric) is not None]
-            if not values:
-                continue
-            made[metric] = float(np.mean(values))
+            values = [float(row[metric]) for row in own if metric in row]
+            if values:
+                made[metric] = float(np.mean(values))
             if len(values) > 1:
                 found = interval(values)
                 made[f"{metric}_ci95"] = found.high - found.mean
-        out.append({**made, **paper_columns(conditioning, s)})
+        out.append({**made, **paper_columns(ORDER[number], s)})
     return out
