@@ -7,7 +7,7 @@ import pytest
 from claim_rows import curves
 from scipy import stats
 
-from cdm_kedro.studies.claim.table import average
+from cdm_kedro.studies.claim.report import average
 
 
 def test_the_table_stands_beside_the_papers() -> None:
