@@ -1,0 +1,139 @@
+"""Commands about pictures: a folder is inspected, a class is sampled, samples stand beside others' (Figure 6)."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cdm_kedro.cli.command import Command, env_option, open_catalog
+
+_TILE, _COLUMNS = 64, 8  # pixels of a picture on the sheet, pictures of a class
+
+
+@click.command("inspect-images", cls=Command)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--split", type=click.FloatRange(0, 0.5, min_open=True), help="Hold out this share for validation.")
+@click.option("--seed", default=0, show_default=True, help="Decides with the pixels which images --split holds out.")
+@env_option("Environment whose folder gets the list of --split, as conf/<env>/val_files.txt.")
+@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="PNG; default <folder's name>.png here.")
+@click.pass_obj
+def inspect_images(
+    metadata: Any, folder: Path, split: float | None, seed: int, env: str | None, sheet: Path | None
+) -> None:
+    """Look at every image of FOLDER: classes, sizes, formats, broken files, pictures that repeat; and draw a sheet.
+
+    FOLDER holds train/<class>/ and val/<class>/, or without val either train/<class>/ or <class>/. Then --split writes
+    a list of held-out images for preprocessing to read; no file is moved or linked.
+    """
+    import numpy as np
+
+    from cdm_kedro.data.crop import crops, decode
+    from cdm_kedro.data.image_folder import scan, scan_undivided
+    from cdm_kedro.data.inspection import hold_out, look, report
+    from cdm_kedro.files.atomic import write_text
+    from cdm_kedro.sampling.grids import draw_grid
+
+    found = scan(folder) if (folder / "val").exists() and split is None else scan_undivided(folder)
+    seen = look(found)
+    samples = next(iter(found.splits.values()))
+    if split is not None:
+        listed = metadata.project_path / "conf" / (env or "base") / "val_files.txt"
+        write_text(listed, "".join(f"{held}\n" for held in hold_out(samples, seen, split, seed)))
+        found = scan(folder, listed)
+    click.echo("\n".join(report(found, seen)))
+    chosen: dict[int, list[str]] = {}
+    for path, label in samples:
+        if not seen[path].bad and len(chosen.setdefault(label, [])) < _COLUMNS:
+            chosen[label].append(path)
+    shown = [(path, label) for label in sorted(chosen)[:: 1 + len(chosen) // 20] for path in chosen[label]]
+    tiles = [crops(decode(folder / path, apply_exif_rotation=True), "area", [_TILE])[_TILE] for path, _ in shown]
+    sheet = sheet or Path(f"{folder.resolve().name}.png")
+    draw_grid(np.stack(tiles), np.array([label for _, label in shown]), found.classes, _COLUMNS, sheet)
+    click.echo(f"wrote {sheet}")
+    if split is not None:
+        inside, images = listed.relative_to(metadata.project_path), folder.resolve()
+        click.echo(f"wrote {inside}. Now set beside it: images: {images} (in globals.yml),")
+        click.echo(f"and in the parameters: preprocess: {{val_files: {inside}}}")
+
+
+@click.command("sample-class", cls=Command)
+@click.argument("name")
+@env_option("Environment whose models and sampling parameters are used.")
+@click.option("-n", "--number", default=4, show_default=True, type=click.IntRange(min=1), help="Images.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Decides the images.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=None, help="Folder; default samples/.")
+@click.pass_obj
+def sample_class(metadata: Any, name: str, env: str | None, number: int, seed: int, out: Path | None) -> None:
+    """Sample images of class NAME (a name or an index) to PNG files, one for each size of the cascade."""
+    from cdm_kedro.params.cascade import read_cascade
+    from cdm_kedro.params.files import read_parameters
+    from cdm_kedro.params.sampling import SampleParams
+    from cdm_kedro.sampling.inputs import sort_inputs
+
+    conf = metadata.project_path / "conf"
+    shape = read_cascade(conf, env)
+    with open_catalog(metadata.project_path, env) as catalog:
+        names = [*(f"{model}_model" for model in shape.names), *shape.sample_inputs]
+        classes = catalog.load("classes" if shape.images else "class_names")
+        models, real, best = sort_inputs({name: catalog.load(name) for name in names})
+    label = class_index(name, classes)
+    from PIL import Image
+    from tqdm import tqdm
+
+    from cdm_kedro.sampling.best import resolve_best
+    from cdm_kedro.sampling.cascade import Cascade
+
+    folder = out or Path("samples")
+    folder.mkdir(parents=True, exist_ok=True)
+    params = read_parameters(conf, env).read("sample", SampleParams)
+    cascade = Cascade.from_files(models, resolve_best(params, best, models), real=real)
+    work = cascade.work()
+    with tqdm(total=number * sum(work.values()), desc=classes[label], bar_format="{l_bar}{bar}| {elapsed}") as bar:
+        evaluations = {stage.name: stage.evaluations for stage in cascade.models}
+        images = cascade.sample(
+            [label] * number, seed=seed, progress=lambda stage, n: bar.update(n * work[stage] / evaluations[stage])
+        )
+    for resolution, batch in images.items():
+        for i, image in enumerate(batch.permute(0, 2, 3, 1).cpu().numpy()):
+            Image.fromarray(image).save(folder / f"{classes[label]}_{seed}_{i}_{resolution}px.png")
+    click.echo(f"wrote {number * len(images)} images to {folder}")
+
+
+def class_index(name: str, classes: list[str]) -> int:
+    """Index of a class given by name or index. Raises click.ClickException if there is no such class."""
+    if name in classes:
+        return classes.index(name)
+    if name.isdecimal() and int(name) < len(classes):
+        return int(name)
+    shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
+    raise click.ClickException(f"no class {name!r}; there are {len(classes)}: {shown}")
+
+
+@click.command("side-by-side", cls=Command)
+@click.argument("names", metavar="CLASS...", nargs=-1, required=True)
+@click.option(
+    "--beside",
+    multiple=True,
+    metavar="WHO=FOLDER",
+    help="Others' pictures; the folder has one for each class, named so.",
+)
+@click.option("--columns", default=4, show_default=True, type=click.IntRange(min=1), help="Pictures in a row.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("side_by_side.png"))
+@env_option("Environment whose samples are shown.")
+@click.pass_obj
+def side_by_side(
+    metadata: Any, names: tuple[str, ...], beside: tuple[str, ...], columns: int, out: Path, env: str | None
+) -> None:
+    """Draw the largest samples of each CLASS (a name or an index), and below them others' pictures of that class."""
+    from cdm_kedro.params.cascade import read_cascade
+
+    shape = read_cascade(metadata.project_path / "conf", env)
+    with open_catalog(metadata.project_path, env) as catalog:
+        classes = catalog.load("classes" if shape.images else "class_names")
+        samples = catalog.load(f"samples_{shape.resolutions[-1]}")
+    from cdm_kedro.evaluation.pictures import draw_side_by_side
+
+    labels = {name: class_index(name, classes) for name in names}
+    others = {who: Path(folder) for who, _, folder in (pair.partition("=") for pair in beside)}
+    draw_side_by_side(samples, {classes[label]: label for label in labels.values()}, others, columns, out)
+    click.echo(f"wrote {out}")
