@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +40,24 @@ def test_a_merge_is_for_people(tmp_path: Path) -> None:
     lock.write_text(GOOD + "<<<<<<< HEAD\n=======\n>>>>>>> other\n")
     with pytest.raises(LockfileError, match=r"--ours dvc\.lock"):
         mend(lock, tmp_path, _valid)
+
+
+def test_dvc_is_killed_while_it_writes(tmp_path: Path) -> None:
+    """`dvc repro` alone, with no code of ours but what pyproject.toml names."""
+    inject = Path(__file__).parents[1] / "accidents/inject"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(inject), os.environ.get("PYTHONPATH")]))}
+
+    def dvc(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [Path(sys.executable).with_name("dvc"), *words]
+        return subprocess.run(command, cwd=tmp_path, env={**env, **more}, text=True, capture_output=True)
+
+    dvc("init", "--no-scm")
+    lock = tmp_path / "dvc.lock"
+    lock.write_text(GOOD)
+    (tmp_path / "dvc.yaml").write_text("stages:\n  a:\n    cmd: echo 1 > x\n    outs: [x]\n")
+    for where in ("json/__init__.py|dump=rwlock", "dvc/utils/serialize/_yaml.py|_dump=dvc.lock"):
+        killed = dvc("repro", ACCIDENT=f"dvc|{where}|call|kill")
+        assert killed.returncode == -signal.SIGKILL and lock.read_text() == GOOD, killed.stderr
+        assert list(tmp_path.rglob(f"{where.split('=')[1]}.*.part"))  # it was writing
+    again = dvc("repro")
+    assert again.returncode == 0 and "md5: abc" not in lock.read_text(), again.stdout + again.stderr

@@ -22,7 +22,7 @@ def test_folders_of_killed_processes_are_found(tmp_path: Path) -> None:
     ended.wait()
     own = process_dir(tmp_path)
     folders = {pid: own.with_name(str(pid)) for pid in (ended.pid, os.getppid(), os.getpid())}
-    for folder in folders.values():
+    for folder in (*folders.values(), own.with_name("somebody's")):
         folder.mkdir(parents=True)
     # This process has not made its own yet: it is from one that had the same number.
     assert set(of_killed(tmp_path)) == {folders[ended.pid], own}

@@ -1,9 +1,13 @@
-"""dvc.lock as a file: a good copy is kept, and a file that cannot be read is replaced by it."""
+"""dvc.lock as a file: DVC writes it whole; a good copy is kept, and a file that cannot be read is replaced by it."""
 
 import logging
+import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import written_whole
@@ -11,15 +15,44 @@ from cdm_kedro.files.atomic import written_whole
 log = logging.getLogger(__name__)
 
 
+_WHOLE = ("dvc.lock", "rwlock")
+"""DVC's records: what was made from what, and who works on which files."""
+
+
 class LockfileError(CdmError, RuntimeError):
     """A dvc.lock that cannot be read; the message gives the command that mends it."""
+
+
+def whole_in_dvc() -> dict[str, str]:
+    """Where DVC runs in this process, let it write its records whole or not at all; DVC itself writes them in place.
+
+    `dvc repro` calls this too. DVC has no plug-ins of its own, but it imports networkx before it writes, and networkx
+    calls what ``pyproject.toml`` names as a backend. That gets the answer, which is empty: this is no backend.
+    """
+    if "dvc" in sys.modules:
+        from dvc_objects.fs.local import FsspecLocalFileSystem
+
+        FsspecLocalFileSystem.open = _open  # type: ignore[method-assign]
+    return {}
+
+
+def _open(self: Any, path: str, mode: str = "r", encoding: str | None = None, **_: Any) -> Any:
+    whole = mode.startswith("w") and os.path.basename(path) in _WHOLE
+    return _opened_whole(Path(path), encoding) if whole else open(path, mode, encoding=encoding)
+
+
+@contextmanager
+def _opened_whole(path: Path, encoding: str | None) -> Iterator[IO[str]]:
+    with written_whole(path, durable=path.name == "dvc.lock") as part, part.open("w", encoding=encoding) as file:
+        yield file
 
 
 def mend(lock: Path, root: Path, valid: Callable[[object], bool]) -> None:
     """Keep a copy of a dvc.lock that can be read; replace one that cannot be read by its last good copy.
 
-    DVC writes the file in place, so a process that is killed in that moment leaves a part of it. The stages that the
-    copy does not know yet come back from DVC's run cache. ``valid`` says whether DVC can work with a file's content.
+    A DVC outside this package's environment writes the file in place and leaves a part of it when it is killed then.
+    The stages that the copy does not know yet come back from DVC's run cache. ``valid`` says whether DVC can work with
+    a file's content.
     Raises LockfileError if there is no copy, or the file holds the marks of a merge.
     """
     import yaml

@@ -164,18 +164,17 @@ class FreshRunner(_TrackedRunner):
                     did = "running, because" if run.state == "due" else "was finished and is recorded now, because"
                     log.info("%s: %s %s", name, did, "; ".join(run.why))
                     self._tell_skipped()
-                    self._tell_rest(name)
+                    self._tell_rest()
                     self._execute(run, part, catalog, hooks, run_id)
                 if stage_of_dvc() is None:
                     shutil.rmtree(run.work.parent, ignore_errors=True)  # of other parameters too
         finally:
             self.staleness.end(run)
 
-    def _tell_rest(self, name: str) -> None:
+    def _tell_rest(self) -> None:
         """Say how long the present stage and those after it will take, for all we know."""
         unknown = [stage for stage, seconds in self._ahead.items() if seconds is None]
         seconds = sum(known or 0.0 for known in self._ahead.values())
-        durations.after = None if unknown else seconds - (self._ahead.get(name) or 0.0)
         if seconds:
             log.info("about %s left%s", durations.readable(seconds), f", besides {unknown}" if unknown else "")
 
@@ -191,7 +190,10 @@ class FreshRunner(_TrackedRunner):
         params = self._params(part, catalog)
         os.environ[scratch.VARIABLE] = str(run.work.relative_to(self.staleness.root))
         try:
-            with self.tracking.stage(run.name, run.key, run.why, params, self._images(part, catalog)) as tracked:
+            later = [seconds for stage, seconds in self._ahead.items() if stage != run.name]
+            after = 0.0 if None in self._ahead.values() else sum(filter(None, later))
+            data = self._images(part, catalog)
+            with self.tracking.stage(run.name, run.key, run.why, params, data, after) as tracked:
                 if run.state == "due":
                     began, resumed = time.monotonic(), any(run.work.glob("*"))
                     super()._run(part, catalog, hooks, run_id)

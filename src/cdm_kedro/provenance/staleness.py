@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from cdm_kedro.errors import CdmError
-from cdm_kedro.files.atomic import written_whole
 from cdm_kedro.files.space import disk_full_explained
 from cdm_kedro.params.differences import differences
 from cdm_kedro.params.files import Parameters
@@ -106,6 +105,7 @@ class Staleness:
                 "`git init && dvc init -f`, or `dvc init -f --no-scm` without git."
             ) from None
         self._lock_repo = lock_repo
+        lockfile.whole_in_dvc()
         for extra in (None, *dict.fromkeys(self.extra_of.values())):
             lockfile.mend(dvc_file(root, env, extra).with_name("dvc.lock"), root, _valid)
 
@@ -311,14 +311,8 @@ class Staleness:
         return self._run(name, stage, changes, "fresh"), old, changes
 
     def _write_lock(self, stage: Any) -> None:
-        from dvc.dvcfile import Lockfile
-
-        path = Path(stage.dvcfile._lockfile.path)
-        with written_whole(path) as part:
-            if path.exists():
-                shutil.copyfile(path, part)
-            Lockfile(self.repo, str(part)).dump(stage)
-        lockfile.mend(path, self.root, _valid)
+        stage.dvcfile._lockfile.dump(stage)
+        lockfile.mend(Path(stage.dvcfile._lockfile.path), self.root, _valid)
 
     def sweep(self) -> None:
         """Remove the unfinished work of stages that are recorded: `dvc repro` records after the process that could."""

@@ -1,5 +1,6 @@
 """How long the stages of an environment take: what former runs took, and what `kedro estimate` expects."""
 
+import fcntl
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -7,21 +8,27 @@ from typing import Any
 
 from cdm_kedro.files.atomic import write_text
 
-after: float | None = None  # seconds that the stages after the one in progress will take; None where nobody knows
-
 
 class Durations:
     """Seconds by stage, in ``.scratch/<environment>/durations.json``, each with the number of images that took them."""
 
     def __init__(self, root: Path, env: str | None) -> None:
-        self.path, self.known = root / ".scratch" / (env or "base") / "durations.json", dict[str, list[float]]()
+        self.path = root / ".scratch" / (env or "base") / "durations.json"
+        self.known = self._read()
+
+    def _read(self) -> dict[str, list[float]]:
+        found = None
         with suppress(OSError, ValueError):
-            self.known = json.loads(self.path.read_text(encoding="utf-8"))
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
 
     def note(self, stage: str, seconds: float, params: Any) -> None:
-        """Remember how long a stage took with its parameters."""
-        self.known[stage] = [seconds, _images(params)]
-        write_text(self.path, json.dumps(self.known))
+        """Remember how long a stage took with its parameters, beside what other runs note meanwhile."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.known = {**self._read(), stage: [seconds, _images(params)]}
+            write_text(self.path, json.dumps(self.known))
 
     def expected(self, stage: str, params: Any) -> float | None:
         """Seconds that a stage will take with its parameters; None where it never ran."""

@@ -17,7 +17,7 @@ def of_killed(root: Path) -> list[Path]:
     """Folders of processes of this machine that were killed. To be asked before this process makes its own."""
     import psutil
 
-    folders = process_dir(root).parent.glob("*")
+    folders = [folder for folder in process_dir(root).parent.glob("*") if folder.name.isdecimal()]
     return [folder for folder in folders if int(folder.name) == os.getpid() or not psutil.pid_exists(int(folder.name))]
 
 

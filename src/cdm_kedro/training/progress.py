@@ -1,6 +1,7 @@
 """What the progress bar of a training shows. It changes no result, so an edit of this file retrains nothing."""
 
-from cdm_kedro.tracking import durations
+from cdm_kedro.tracking.durations import readable
+from cdm_kedro.tracking.live import live
 
 
 def progress(metrics: dict[str, float]) -> dict[str, str]:
@@ -9,7 +10,7 @@ def progress(metrics: dict[str, float]) -> dict[str, str]:
     if "peak_share" in metrics:
         shown["of peak"] = f"{metrics['peak_share']:.0%}"
     shown |= {"wait": f"{metrics['loader_wait_share']:.0%}", "GiB": f"{metrics['memory_gib']:.1f}"}
-    shown["left"] = durations.readable(metrics["eta_seconds"])
-    if durations.after:
-        shown["all stages"] = durations.readable(metrics["eta_seconds"] + durations.after)
+    shown["left"] = readable(metrics["eta_seconds"])
+    if live().after:
+        shown["all stages"] = readable(metrics["eta_seconds"] + live().after)
     return shown
