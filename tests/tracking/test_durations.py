@@ -54,5 +54,5 @@ def test_durations_are_said_in_the_largest_unit_that_tells_something() -> None:
 def test_the_bar_shows_the_time_of_all_stages_where_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = {"loss": 1.0, "tflops": 1.0, "loader_wait_share": 0.0, "memory_gib": 1.0, "eta_seconds": 600.0}
     assert progress(metrics)["left"] == "10 min" and "all stages" not in progress(metrics)
-    monkeypatch.setattr(live, "_live", live.LiveRun(after=6600.0))
+    monkeypatch.setattr(live.live(), "after", 6600.0)
     assert progress(metrics)["all stages"] == "2.0 h"

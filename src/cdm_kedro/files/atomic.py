@@ -19,14 +19,16 @@ def written_whole(path: Path, durable: bool = True) -> Iterator[Path]:
     try:
         yield part
         if durable:
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
+            _flush(part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    if not durable:
-        return
-    descriptor = os.open(path.parent, os.O_RDONLY)  # the folder's list of names; else the new one may go with the power
+    if durable:
+        _flush(path.parent)  # the folder's list of names; else the new one may go with the power
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,7 +1,6 @@
 """dvc.lock as a file: DVC writes it whole; a good copy is kept, and a file that cannot be read is replaced by it."""
 
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -15,19 +14,15 @@ from cdm_kedro.files.atomic import written_whole
 log = logging.getLogger(__name__)
 
 
-_WHOLE = ("dvc.lock", "rwlock")
-"""DVC's records: what was made from what, and who works on which files."""
-
-
 class LockfileError(CdmError, RuntimeError):
     """A dvc.lock that cannot be read; the message gives the command that mends it."""
 
 
 def whole_in_dvc() -> dict[str, str]:
-    """Where DVC runs in this process, let it write its records whole or not at all; DVC itself writes them in place.
+    """Let DVC, where it runs in this process, write dvc.lock and its table of who uses which file whole or not at all.
 
-    `dvc repro` calls this too. DVC has no plug-ins of its own, but it imports networkx before it writes, and networkx
-    calls what ``pyproject.toml`` names as a backend. That gets the answer, which is empty: this is no backend.
+    `dvc repro` calls this too: DVC has no plug-ins of its own, but it imports networkx before it writes, and networkx
+    calls what ``pyproject.toml`` names as a backend. It gets an empty answer, for this is none.
     """
     if "dvc" in sys.modules:
         from dvc_objects.fs.local import FsspecLocalFileSystem
@@ -37,13 +32,13 @@ def whole_in_dvc() -> dict[str, str]:
 
 
 def _open(self: Any, path: str, mode: str = "r", encoding: str | None = None, **_: Any) -> Any:
-    whole = mode.startswith("w") and os.path.basename(path) in _WHOLE
-    return _opened_whole(Path(path), encoding) if whole else open(path, mode, encoding=encoding)
+    record = mode.startswith("w") and Path(path).name in ("dvc.lock", "rwlock")
+    return _opened_whole(Path(path)) if record else open(path, mode, encoding=encoding)
 
 
 @contextmanager
-def _opened_whole(path: Path, encoding: str | None) -> Iterator[IO[str]]:
-    with written_whole(path, durable=path.name == "dvc.lock") as part, part.open("w", encoding=encoding) as file:
+def _opened_whole(path: Path) -> Iterator[IO[str]]:
+    with written_whole(path, durable=path.suffix == ".lock") as part, part.open("w", encoding="utf-8") as file:
         yield file
 
 

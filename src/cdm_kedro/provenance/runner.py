@@ -21,6 +21,7 @@ from cdm_kedro.provenance.locks import only_process
 from cdm_kedro.provenance.plan import stale_jobs
 from cdm_kedro.provenance.staleness import ProvenanceError, StageRun, Staleness, stage_of_dvc
 from cdm_kedro.tracking import durations, scratch
+from cdm_kedro.tracking.live import live
 from cdm_kedro.tracking.runs import Tracking
 
 log = logging.getLogger(__name__)
@@ -190,10 +191,9 @@ class FreshRunner(_TrackedRunner):
         params = self._params(part, catalog)
         os.environ[scratch.VARIABLE] = str(run.work.relative_to(self.staleness.root))
         try:
-            later = [seconds for stage, seconds in self._ahead.items() if stage != run.name]
-            after = 0.0 if None in self._ahead.values() else sum(filter(None, later))
-            data = self._images(part, catalog)
-            with self.tracking.stage(run.name, run.key, run.why, params, data, after) as tracked:
+            with self.tracking.stage(run.name, run.key, run.why, params, self._images(part, catalog)) as tracked:
+                later = [seconds for stage, seconds in self._ahead.items() if stage != run.name]
+                live().after = 0.0 if None in later else sum(filter(None, later))
                 if run.state == "due":
                     began, resumed = time.monotonic(), any(run.work.glob("*"))
                     super()._run(part, catalog, hooks, run_id)

@@ -14,21 +14,20 @@ class Durations:
 
     def __init__(self, root: Path, env: str | None) -> None:
         self.path = root / ".scratch" / (env or "base") / "durations.json"
-        self.known = self._read()
 
-    def _read(self) -> dict[str, list[float]]:
-        found = None
-        with suppress(OSError, ValueError):
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
+    @property
+    def known(self) -> dict[str, list[float]]:
+        """What the file says now; nothing where there is none that can be read."""
+        with suppress(OSError, ValueError, TypeError):
+            return dict(json.loads(self.path.read_text(encoding="utf-8")))
+        return {}
 
     def note(self, stage: str, seconds: float, params: Any) -> None:
         """Remember how long a stage took with its parameters, beside what other runs note meanwhile."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self.known = {**self._read(), stage: [seconds, _images(params)]}
-            write_text(self.path, json.dumps(self.known))
+            write_text(self.path, json.dumps({**self.known, stage: [seconds, _images(params)]}))
 
     def expected(self, stage: str, params: Any) -> float | None:
         """Seconds that a stage will take with its parameters; None where it never ran."""

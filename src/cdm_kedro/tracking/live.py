@@ -24,13 +24,11 @@ class LiveRun:
     """A run that is going on. Without a recorder every method does nothing, so nodes also work outside `kedro run`.
 
     ``key``: hash of everything that the stage depends on, or None where there is no such stage.
-    ``after``: seconds that the stages after this one will take, or 0 where nobody knows.
     """
 
-    def __init__(
-        self, recorder: Recorder | None = None, run: str = "", tags: dict[str, str] | None = None, after: float = 0.0
-    ) -> None:
-        self._recorder, self._run, self._tags, self.after = recorder, run, tags or {}, after
+    def __init__(self, recorder: Recorder | None = None, run: str = "", tags: dict[str, str] | None = None) -> None:
+        self._recorder, self._run, self._tags = recorder, run, tags or {}
+        self.after = 0.0  # seconds that the stages after this one will take, as far as the runner knows
         self.key = self._tags.get("cdm.key")
 
     @property

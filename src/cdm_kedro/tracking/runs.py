@@ -104,13 +104,11 @@ class Tracking:
         why: list[str],
         params: dict[str, Any],
         data: Mapping[str, str] | None = None,
-        after: float = 0.0,
     ) -> Iterator[str]:
         """Around a stage's execution; gives our name of its run.
 
         ``key``: hash of everything that the stage depends on, or None for a run that dvc.lock does not record.
         ``data``: FFCV files that the stage reads, or whose statistics it reads, with DVC's hashes.
-        ``after``: seconds that the stages after it will take, or 0 where nobody knows.
         """
         parent, run = self.parent(), uuid.uuid4().hex
         tags = {**self.common, **self.owner, "cdm.stage": name, "cdm.why": "; ".join(why)[:4000]}
@@ -121,7 +119,7 @@ class Tracking:
         if data:
             self.recorder.submit(op="datasets", run=run, values=dict(_described(data)))
         status, system = "FAILED", SystemMetrics(self.recorder, run)
-        enter(LiveRun(self.recorder, run, tags, after))
+        enter(LiveRun(self.recorder, run, tags))
         try:
             yield run
             status = "FINISHED"
