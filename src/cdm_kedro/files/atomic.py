@@ -7,28 +7,22 @@ from pathlib import Path
 
 
 @contextmanager
-def written_whole(path: Path, durable: bool = True) -> Iterator[Path]:
+def written_whole(path: Path) -> Iterator[Path]:
     """Give a path beside ``path`` to write to; after the block that file is flushed to disk and takes the name.
 
     A block that raises leaves ``path`` as it was, and no other file. Folders on the way are created. Two processes may
     write the same file at once, as a killed run's worker does that lives on for a moment: the last to finish wins.
-    Without ``durable`` nothing waits for the disk, which makes a difference only where the power fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         yield part
-        if durable:
-            _flush(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    if durable:
-        _flush(path.parent)  # the folder's list of names; else the new one may go with the power
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path.parent, os.O_RDONLY)  # the folder's list of names; else the new one may go with the power
     try:
         os.fsync(descriptor)
     finally:
