@@ -7,7 +7,7 @@ import pytest
 from summaries import summary
 
 from cdm_kedro.evaluation.collect import Collector
-from cdm_kedro.evaluation.single_images import inspect_single_images
+from cdm_kedro.evaluation.evaluate import inspect_single_images
 from cdm_kedro.params.evaluation import EvaluateParams
 
 

@@ -1,8 +1,10 @@
-"""The number that decides which cascade is the champion, and what must be equal for two such numbers to compare."""
+"""What registration says of a cascade: the number that decides which one is the champion, and the model card."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from cdm_kedro.evaluation.pictures import fill_template
 from cdm_kedro.evaluation.scoring import metric_names
 
 _HIGHER = ("score", "precision_train", "recall_train")
@@ -54,3 +56,18 @@ def champion_score(metrics: dict[str, Any], data_card: dict[str, Any], which: st
         "data": {split: data_card["betons"][f"{split}_{side}"]["sha256"] for split in ("train", "val")},
     }
     return ChampionScore(f"{side}px.{name}", float(scores[name]), which in _HIGHER, protocol)
+
+
+def render_model_card(name: str, metrics: dict[str, Any], **facts: Any) -> str:
+    """Write the model card, as Markdown: what a person wants to know before using the model.
+
+    ``facts``: ``classes`` (names), ``cards`` of the networks by name, lowest first, ``models`` (how each is sampled),
+    and ``data`` (what preprocessing recorded).
+    """
+    names = metric_names(metrics["extractor"]["name"])
+    columns = [f"{names['fd']}_train", f"{names['fd']}_val", names["score"]]
+    columns += [f"{names['precision']}_train", f"{names['recall']}_train"]
+    sizes = sorted((key for key in metrics if key.endswith("px")), key=lambda key: int(key[:-2]))
+    scores = {size: metrics[size] for size in sizes}
+    extractor, template = metrics["extractor"], Path(__file__).with_name("model_card.md.j2")
+    return fill_template(template, name=name, extractor=extractor, columns=columns, scores=scores, **facts)

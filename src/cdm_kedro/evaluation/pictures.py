@@ -1,5 +1,7 @@
-"""Pictures of single images as PNG files, each with its caption in the file itself, as its ``Description``."""
+"""Pictures as PNG files with their captions as ``Description``, and pages of one file that load nothing else."""
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _COLUMNS = 4
+_SMALL = 1_000_000  # bytes of a PNG that a page holds as it is
 
 
 def save_png(picture: "Image.Image", path: Path, caption: str) -> None:
@@ -60,7 +63,7 @@ def draw_single_images(
     """Draw samples beside their nearest training images, and the samples with the highest and the lowest realism.
 
     Returns PNG files ``neighbours`` and ``realism``. ``chosen``: arrays of
-    :func:`~cdm_kedro.evaluation.single_images.inspect_single_images`.
+    :func:`~cdm_kedro.evaluation.evaluate.inspect_single_images`.
     """
     rows: list[tuple[str, Images, Sequence[str]]] = []
     for index, neighbours, distances in zip(chosen["shown"], chosen["neighbours"], chosen["distances"], strict=True):
@@ -88,3 +91,31 @@ def draw_single_images(
     )
     save_png(tile_rows(rows), paths["realism"], caption)
     return paths
+
+
+def fill_template(template: Path, **values: Any) -> str:
+    """Fill in a Jinja template; text in HTML is escaped, and a value that is missing is an error."""
+    import jinja2
+
+    html = template.name.endswith(".html.j2")
+    environment = jinja2.Environment(
+        autoescape=html, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(template.read_text(encoding="utf-8")).render(**values)
+
+
+def image_uri(path: Path, max_width: int = 1600) -> str:
+    """A picture as a data URI: a small PNG as it is, else a JPEG at most ``max_width`` pixels wide."""
+    from PIL import Image
+
+    data, kind = path.read_bytes(), "png"
+    if len(data) > _SMALL:
+        with Image.open(path) as image:
+            picture = image.convert("RGB")
+        if picture.width > max_width:
+            height = round(picture.height * max_width / picture.width)
+            picture = picture.resize((max_width, height), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=88)
+        data, kind = buffer.getvalue(), "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

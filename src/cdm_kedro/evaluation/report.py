@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cdm_kedro.evaluation.figures import BLUE
-from cdm_kedro.evaluation.html import fill_template, image_uri
 from cdm_kedro.evaluation.paper import published
-from cdm_kedro.evaluation.pictures import read_caption
+from cdm_kedro.evaluation.pictures import fill_template, image_uri, read_caption
 from cdm_kedro.evaluation.scoring import CANONICAL, metric_names
 from cdm_kedro.params.evaluation import ReportParams
 

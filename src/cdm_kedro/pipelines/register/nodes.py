@@ -26,8 +26,7 @@ def register_cascade(
     ``metric`` with its ``value``, and ``said``, a sentence on how it stands to the champion. ``parts``:
     ``<model>_model``, the weights of every network, lowest first, and ``<model>_card``.
     """
-    from cdm_kedro.evaluation.champion import champion_score
-    from cdm_kedro.evaluation.model_card import render_model_card
+    from cdm_kedro.evaluation.champion import champion_score, render_model_card
     from cdm_kedro.files.hashes import md5
     from cdm_kedro.params.sampling import SampleParams
     from cdm_kedro.sampling.mlflow_model import CODE, WEIGHTS, write_model

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from cdm_kedro.data.beton import check_beton
-from cdm_kedro.evaluation.html import fill_template, image_uri
 from cdm_kedro.evaluation.paper import beside
-from cdm_kedro.evaluation.pictures import draw_rows, read_caption
+from cdm_kedro.evaluation.pictures import draw_rows, fill_template, image_uri, read_caption
 from cdm_kedro.evaluation.reference import read_extractor, read_references
 from cdm_kedro.evaluation.scoring import metric_names
 from cdm_kedro.evaluation.sources import BetonSource, Images

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cdm_kedro.evaluation.html import fill_template, image_uri
 from cdm_kedro.evaluation.paper import beside
-from cdm_kedro.evaluation.pictures import draw_rows
+from cdm_kedro.evaluation.pictures import draw_rows, fill_template, image_uri
 from cdm_kedro.evaluation.scoring import CANONICAL, metric_names
 from cdm_kedro.files.table import Row, to_csv
 
