@@ -1,8 +1,10 @@
 """Starts worker processes, alone or under torchrun, receives their events and ends them. It imports no torch."""
 
 import contextlib
+import itertools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -57,9 +59,23 @@ def processes_wanted(devices: int | str) -> int:
 
 def visible_gpus() -> int:
     """Number of GPUs that a process started here would see, without asking CUDA, which would keep memory on each."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([device for device in visible.split(",") if device.strip() not in ("", "-1")])
+    count, visible = _installed_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return count
+    named = itertools.takewhile(lambda name: name.strip() not in ("", "-1"), visible.split(","))  # CUDA's own reading
+    return min(count, len(list(named)))
+
+
+def _installed_gpus() -> int:
+    """Count GPUs by the driver's library, else by its tool, else by their files: no one of them is everywhere."""
+    with contextlib.suppress(Exception):  # the package is optional, and has an error for each fault of the driver
+        import pynvml
+
+        pynvml.nvmlInit()
+        return int(pynvml.nvmlDeviceGetCount())
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=True, timeout=60)
+        return len(re.findall("^GPU ", listed.stdout, re.MULTILINE))
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
