@@ -7,7 +7,7 @@ from typing import Any
 from cdm_kedro.evaluation.figures import LINES, figure
 from cdm_kedro.evaluation.paper import by_s, published
 from cdm_kedro.params.claim import SINGLE
-from cdm_kedro.studies.claim.statements import GENERATED, Scores
+from cdm_kedro.studies.claim.statements import GENERATED, Scores, interval
 
 _SINGLE = {"color": "#7c3aed", "linestyle": "--", "linewidth": 1.2}
 _TABLE_2B = "#b45309"
@@ -24,13 +24,13 @@ def _draw_ours(axes: Any, scores: Scores, floor: float) -> None:
     for mode in LINES:
         levels, values = scores.curve(mode)
         if levels:
-            found = [scores.interval(row) for row in values]
+            found = [interval(row) for row in values]
             colour = _line(axes, mode, levels, [f.mean for f in found])
             if several:
                 lows, highs = [f.low for f in found], [f.high for f in found]
                 axes.fill_between(levels, lows, highs, color=colour, alpha=0.18, linewidth=0)
     if (SINGLE, 0) in scores.points:
-        single = scores.interval(scores.points[SINGLE, 0])
+        single = interval(scores.points[SINGLE, 0])
         axes.axhline(single.mean, label="single model, same compute", **_SINGLE)
         if several:
             axes.axhspan(single.low, single.high, color=_SINGLE["color"], alpha=0.12, linewidth=0)

@@ -1,7 +1,7 @@
 """The claim's results: the table beside the paper's, the tested statements, the figures and the page."""
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,15 @@ def report(
     ``budget``, model ``cards``, ``classifier`` scores and what extractors ``noticed``, for the page.
     """
     resolution = check_beton(real).resolution
-    columns: dict[str, tuple[str, str]] = {}
-    floors: dict[str, dict[str, Any]] = {}
-    for path in references:
-        name, reference = read_extractor(path), read_references(path, resolution)
-        names, train, val = metric_names(name), reference["train"].moments, reference["val"].moments
-        columns[name] = (f"{names['fd']}_{params.select}", names["score"])
-        floors[name] = {"score": frechet_distance(val, train), "n": val.n}
+    read = {read_extractor(path): read_references(path, resolution) for path in references}
+    names = {name: metric_names(name) for name in read}
+    columns = {name: (f"{own['fd']}_train", own["score"]) for name, own in names.items()}
+    moments = {name: (own["val"].moments, own["train"].moments) for name, own in read.items()}
+    floors = {name: {"score": frechet_distance(val, train), "n": val.n} for name, (val, train) in moments.items()}
     scores = {name: Scores(rows, fd) for name, (fd, _) in columns.items()}
     statements = combine({name: assess(own) for name, own in scores.items()})
     agreement = rank_agreement(*scores.values())
-    against_val = [fd.removesuffix("train") + "val" for fd, _ in columns.values()]
-    table = average(rows, [*(column for pair in columns.values() for column in pair), *against_val])
+    table = average(rows, [*chain(*columns.values()), *(f"{own['fd']}_val" for own in names.values())])
 
     seeds, n = sorted({row["seed"] for row in rows}), rows[0]["n"]
     figure, grid = folder / "claim.png", folder / "pictures.png"

@@ -71,12 +71,11 @@ class Scores:
     """The scores of one metric by point and seed; lower is better.
 
     Raises ValueError if a seed lacks a point that another seed has. ``rows``: with ``seed``, ``conditioning``, ``s``
-    and the metric. Generated inputs at s = 0 are called "none", the single model "single". ``exact``: the scores are
-    published numbers, whose intervals have no width.
+    and the metric. Generated inputs at s = 0 are called "none", the single model "single".
     """
 
-    def __init__(self, rows: Iterable[Row], metric: str, exact: bool = False) -> None:
-        rows, self.exact = list(rows), exact
+    def __init__(self, rows: Iterable[Row], metric: str) -> None:
+        rows = list(rows)
         self.seeds = sorted({row["seed"] for row in rows})
         found: dict[tuple[str, int], dict[int, float]] = {}
         for row in rows:
@@ -108,11 +107,6 @@ class Scores:
         chosen = [int(scores.mean(1).argmin()) for scores in others]
         return table[chosen, seeds], " or ".join(names[i] for i in sorted(set(chosen)))
 
-    def interval(self, values: Float, level: float = LEVEL, what: str = "") -> Interval:
-        """Interval of values (seeds,)."""
-        mean = float(values.mean())
-        return Interval(what, mean, mean, mean) if self.exact else interval(values, level, what)
-
 
 def _name(mode: str) -> str:
     return {"non_truncated": "non-truncated", "train": "training images", "val": "validation images"}.get(mode, mode)
@@ -122,18 +116,16 @@ def _sign(value: Interval) -> Verdict:
     return "holds" if value.low > 0 else "does not hold" if value.high < 0 else "undecided"
 
 
-def _positive(
-    scores: Scores, key: str, text: str, level: float, parts: Mapping[str, Float], beside: Mapping[str, Float]
-) -> Statement:
+def _positive(key: str, text: str, level: float, parts: Mapping[str, Float], beside: Mapping[str, Float]) -> Statement:
     """Test the statement that all of some differences, (seeds,) each, are positive."""
     shared = 1 - (1 - LEVEL) / len(parts)
-    found = [scores.interval(values, level, what) for what, values in parts.items()]
+    found = [interval(values, level, what) for what, values in parts.items()]
     verdict: Verdict = "undecided"
     if all(_sign(difference) == "holds" for difference in found):
         verdict = "holds"
-    elif any(scores.interval(values, max(level, shared)).high < 0 for values in parts.values()):
+    elif any(interval(values, max(level, shared)).high < 0 for values in parts.values()):
         verdict = "does not hold"
-    told = [scores.interval(values, what=what) for what, values in beside.items()]
+    told = [interval(values, what=what) for what, values in beside.items()]
     return Statement(key, verdict, text, level, found, told)
 
 
@@ -158,10 +150,10 @@ def _rises(scores: Scores) -> dict[str, Float]:
 def _as_good(scores: Scores, gained: Float) -> Statement:
     """The best of both modes are equal if their difference's interval lies within a share of what they gain."""
     (truncated, at_a), (noised, at_b) = (scores.best([mode]) for mode in GENERATED)
-    gain = scores.interval(gained, LEVEL_OF_BEST)
+    gain = interval(gained, LEVEL_OF_BEST)
     margin = MARGIN * max(gain.mean, 0.0)
     what = f"best of truncated ({at_a}) minus best of non-truncated ({at_b})"
-    found = scores.interval(truncated - noised, LEVEL_OF_BEST, what)
+    found = interval(truncated - noised, LEVEL_OF_BEST, what)
     verdict: Verdict = "undecided"
     if gain.low > 0 and -margin <= found.low and found.high <= margin:
         verdict = "holds"
@@ -169,7 +161,7 @@ def _as_good(scores: Scores, gained: Float) -> Statement:
         verdict = "does not hold"
     (levels, a), (_, b) = (scores.curve(mode) for mode in GENERATED)
     differences = list(zip(levels, a - b, strict=True))[1:]
-    beside = [scores.interval(d, what=f"s = {s}: truncated minus non-truncated") for s, d in differences]
+    beside = [interval(d, what=f"s = {s}: truncated minus non-truncated") for s, d in differences]
     text = f"Truncated and non-truncated are as good at their best s, within {margin:.3g} ({MARGIN:.0%} of the gain)"
     return Statement("iv", verdict, text, LEVEL_OF_BEST, [found], beside)
 
@@ -188,9 +180,9 @@ def assess(scores: Scores) -> list[Statement]:
     iii = "Conditioned on real images, quality only degrades with s"
     v = "The cascade with augmentation beats a single model of the same training compute"
     out = [
-        _positive(scores, "i", i, LEVEL_OF_BEST, gained, {}),
-        _positive(scores, "ii", ii, LEVEL_OF_BEST, _turns(scores), {}),
-        _positive(scores, "iii", iii, LEVEL, _rises(scores), {}),
+        _positive("i", i, LEVEL_OF_BEST, gained, {}),
+        _positive("ii", ii, LEVEL_OF_BEST, _turns(scores), {}),
+        _positive("iii", iii, LEVEL, _rises(scores), {}),
         _as_good(scores, none - best),
     ]
     if single is not None:
@@ -198,7 +190,7 @@ def assess(scores: Scores) -> list[Statement]:
             {f"single model minus the best ({at})": single - best},
             {"single model minus s = 0": single - none},
         )
-        out.append(_positive(scores, "v", v, LEVEL_OF_BEST, parts, beside))
+        out.append(_positive("v", v, LEVEL_OF_BEST, parts, beside))
     return out
 
 
@@ -239,7 +231,7 @@ def rank_agreement(a: Scores, b: Scores) -> dict[str, float | None]:
     means = [[float(scores.points[key].mean()) for key in sorted(a.points)] for scores in (a, b)]
     pairs, alike = 0, 0
     for one, other in combinations(a.points, 2):
-        signs = [_sign(scores.interval(scores.points[one] - scores.points[other])) for scores in (a, b)]
+        signs = [_sign(interval(own.points[one] - own.points[other])) for own in (a, b)]
         if "undecided" not in signs:
             pairs, alike = pairs + 1, alike + (signs[0] == signs[1])
     constant = any(len(set(own)) < 2 for own in means)
