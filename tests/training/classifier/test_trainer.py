@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from cdm_kedro.params.cas import CasParams
-from cdm_kedro.training.classifier.job import ClassifierJob
-from cdm_kedro.training.classifier.launch import launch
+from cdm_kedro.training.classifier.launch import ClassifierJob, launch
 from cdm_kedro.training.classifier.trainer import ClassifierTrainer, augment
 from cdm_kedro.training.loop import World
 

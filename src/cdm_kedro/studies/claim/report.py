@@ -41,7 +41,8 @@ def report(
     names = {name: metric_names(name) for name in read}
     columns = {name: (f"{own['fd']}_train", own["score"]) for name, own in names.items()}
     moments = {name: (own["val"].moments, own["train"].moments) for name, own in read.items()}
-    floors = {name: {"score": frechet_distance(val, train), "n": val.n} for name, (val, train) in moments.items()}
+    floors = {name: frechet_distance(val, train) for name, (val, train) in moments.items()}
+    told = {name: {"score": floor, "n": moments[name][0].n} for name, floor in floors.items()}
     scores = {name: Scores(rows, fd) for name, (fd, _) in columns.items()}
     statements = combine({name: assess(own) for name, own in scores.items()})
     agreement = rank_agreement(*scores.values())
@@ -52,7 +53,7 @@ def report(
     held = ", ".join(f"({statement['key']}) {statement['verdict']}" for statement in statements)
     draw_curves(
         scores,
-        {name: floor["score"] for name, floor in floors.items()},
+        floors,
         f"Fréchet distance against s by two extractors, {n} samples a point and seed, bands: 95 % over {len(seeds)} "
         f"seeds; right, the paper's FID at the same s. The paper's statements: {held}.",
         figure,
@@ -74,10 +75,10 @@ def report(
         table=table,
         metrics=columns,
         agreement=agreement,
-        facts={**facts, **sides, "n": n, "seeds": seeds, "floors": floors},
+        facts={**facts, **sides, "n": n, "seeds": seeds, "floors": told},
         pictures=[(image_uri(path), read_caption(path)) for path in (figure, grid)],
     )
-    said = {"statements": statements, "agreement": agreement, "floors": floors, "seeds": seeds}
+    said = {"statements": statements, "agreement": agreement, "floors": told, "seeds": seeds}
     return {"table": to_csv(table), "statements": said, "figure": figure, "pictures": grid, "page": page}
 
 

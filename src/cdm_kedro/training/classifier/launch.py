@@ -2,19 +2,41 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cdm_kedro.data.beton import check_beton
 from cdm_kedro.params.cas import ClassifierParams
 from cdm_kedro.processes.training import run_worker
 from cdm_kedro.tracking.live import live
 from cdm_kedro.tracking.scratch import scratch_dir
-from cdm_kedro.training.classifier.job import ClassifierJob
+from cdm_kedro.training.job import Job
 
 RUNS_MODULES = ("cdm_kedro.training.classifier.worker",)
 """Modules that this one starts as processes."""
 
 _FACTS = ("device", "processes", "seconds", "steps_this_run", "parameters")
+
+
+class ClassifierJob(Job):
+    """One classifier to train, and to test on the FFCV file ``validation``, on images of ``resolution`` pixels.
+
+    The network is written to the file ``weights``; None if only its scores are wanted.
+    """
+
+    params: ClassifierParams
+    resolution: int
+    validation: str
+    weights: str | None = None
+    no_identity: ClassVar[dict[str, Any]] = {
+        "validation": True,
+        "weights": True,
+        "params": {"compile", "devices", "log_every", "checkpoint_seconds"},
+    }
+
+    @property
+    def training(self) -> ClassifierParams:
+        """How the classifier is trained."""
+        return self.params
 
 
 def launch(

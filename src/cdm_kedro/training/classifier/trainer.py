@@ -16,7 +16,7 @@ from cdm_kedro.diffusion.pixels import to_range
 from cdm_kedro.errors import CdmError
 from cdm_kedro.model.resnet import ResNet
 from cdm_kedro.model.weights import write_weights
-from cdm_kedro.training.classifier.job import ClassifierJob
+from cdm_kedro.training.classifier.launch import ClassifierJob
 from cdm_kedro.training.loop import Emit, Loop, World
 from cdm_kedro.training.state import named
 

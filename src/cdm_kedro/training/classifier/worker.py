@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def make(job: str, world: "World", emit: "Emit") -> "Loop":
     """Build the trainer of a job."""
-    from cdm_kedro.training.classifier.job import ClassifierJob
+    from cdm_kedro.training.classifier.launch import ClassifierJob
     from cdm_kedro.training.classifier.trainer import ClassifierTrainer
 
     return ClassifierTrainer(ClassifierJob.model_validate_json(job), world, emit)
