@@ -9,16 +9,15 @@ from typing import Any
 
 import pytest
 
-from cdm_kedro.tracking import system
-from cdm_kedro.tracking.recorder import Recorder
-from cdm_kedro.tracking.system import SystemMetrics
+from cdm_kedro.tracking import recorder as module
+from cdm_kedro.tracking.recorder import Recorder, SystemMetrics
 
 
 def test_a_long_stage_logs_the_load_of_the_machine(
     root: Path, runs: Callable[[], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system, "AFTER_SECONDS", 0.05)
-    monkeypatch.setattr(system, "EVERY_SECONDS", 0.2)
+    monkeypatch.setattr(module, "AFTER_SECONDS", 0.05)
+    monkeypatch.setattr(module, "EVERY_SECONDS", 0.2)
     recorder = Recorder(root)
     recorder.submit(op="create", run="r", parent=None, name="long", tags={})
     metrics = SystemMetrics(recorder, "r")
@@ -39,7 +38,7 @@ def test_a_long_stage_logs_the_load_of_the_machine(
 def test_a_short_stage_imports_and_logs_nothing(tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from cdm_kedro.tracking.system import SystemMetrics\n"
+        "from cdm_kedro.tracking.recorder import SystemMetrics\n"
         "metrics = SystemMetrics(None, 'r')\n"
         "metrics.stop()\n"
         "assert not metrics._thread.is_alive() and 'mlflow' not in sys.modules\n"

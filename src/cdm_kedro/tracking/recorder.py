@@ -1,4 +1,4 @@
-"""A queue that a thread delivers to MLflow, so that a slow server never slows the work."""
+"""A queue that a thread delivers to MLflow, so that a slow server never slows the work; and a machine's load for it."""
 
 import logging
 import queue
@@ -14,6 +14,9 @@ from typing import Any
 from cdm_kedro.tracking.delivery import Deliverer, RefusedError, default_tracking_uri, is_refusal
 from cdm_kedro.tracking.journal import Journal
 from cdm_kedro.tracking.registry import UPLOAD_RATE, Operation
+
+AFTER_SECONDS, EVERY_SECONDS = 60.0, 10.0
+"""Shorter stages log nothing; longer ones log at this interval."""
 
 log = logging.getLogger(__name__)
 
@@ -132,3 +135,35 @@ def close_killed(root: Path) -> None:
     """End the runs of processes that were killed; where no server answers, the next recorder does it."""
     with suppress(Exception):
         Deliverer(default_tracking_uri(root), root / "mlruns").end_abandoned(socket.gethostname())
+
+
+class SystemMetrics:
+    """Logs the load of processor, memory, disk, network and GPU to a run from its first minute on, in a thread.
+
+    Names and values are those of MLflow's own system metrics, so its pages show them.
+    """
+
+    def __init__(self, recorder: Recorder, run: str) -> None:
+        self._recorder, self._run = recorder, run
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="system metrics")
+        self._thread.start()
+
+    def _watch(self) -> None:
+        if self._over.wait(AFTER_SECONDS):
+            return
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        machine, step = SystemMetricsMonitor(self._run), 0  # never started: it would log past the queue
+        while not self._over.wait(EVERY_SECONDS):
+            machine.collect_metrics()
+            values = {f"system/{key}": float(value) for key, value in machine.aggregate_metrics().items()}
+            for monitor in machine.monitors:
+                monitor.clear_metrics()
+            self._recorder.submit(op="metrics", run=self._run, values=values, step=step)
+            step += 1
+
+    def stop(self) -> None:
+        """Log nothing more."""
+        self._over.set()
+        self._thread.join(EVERY_SECONDS)

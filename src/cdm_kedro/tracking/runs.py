@@ -12,9 +12,8 @@ from typing import Any
 
 from cdm_kedro.tracking.git import git
 from cdm_kedro.tracking.live import LiveRun, enter, flatten
-from cdm_kedro.tracking.recorder import Recorder
+from cdm_kedro.tracking.recorder import Recorder, SystemMetrics
 from cdm_kedro.tracking.registry import EXPERIMENT
-from cdm_kedro.tracking.system import SystemMetrics
 
 PARENT = "MLFLOW_RUN_ID"
 """Environment variable with the id of the parent run, where a scheduler made one for the stages that it starts."""
