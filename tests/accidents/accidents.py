@@ -58,7 +58,7 @@ ALL = (
 """Outputs of the whole cascade that have no times in them."""
 STEPS = [
     ("outputs written, nothing noted", "provenance/staleness.py|keep|call"),
-    ("outputs complete and kept", "provenance/finished.py|keep|return"),
+    ("outputs complete and kept", "files/links.py|keep|return"),
     ("half of the outputs in DVC's cache", "dvc/output.py|commit|return"),
     ("in DVC's cache, not in the run cache", "dvc/stage/cache.py|save|call"),
     ("in the run cache, not in dvc.lock", "dvc/stage/cache.py|save|return"),
@@ -414,7 +414,7 @@ def data_changed(ground: Playground, door: str, stage: str) -> Row:
     """Data changes under a running stage, and is what it was when the stage runs again; its outputs are never kept."""
     row = Row("data changed while it runs, and back afterwards", door, stage)
     ground.edit(stage)
-    process = ground.start(door, stage, ACCIDENT="kedro|provenance/finished.py|keep|return|kill")
+    process = ground.start(door, stage, ACCIDENT="kedro|files/links.py|keep|return|kill")
     ground.wait_until(lambda: f"{stage}: running" in ground.said(), process)
     file = ground.work / "data/env/test/05_model_input/classes.json"
     before = file.read_bytes()

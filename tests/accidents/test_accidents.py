@@ -44,7 +44,7 @@ def accident(project: Project, door: str, where: str, action: str = "kill") -> s
 
 AFTER = [
     ("kedro", "provenance/staleness.py|keep|call"),
-    ("dvc", "provenance/finished.py|keep|return"),
+    ("dvc", "files/links.py|keep|return"),
     ("kedro", "dvc/output.py|commit|return"),
     ("dvc", "dvc/stage/cache.py|save|return"),
     ("kedro", "shutil.py|rmtree=base32|call"),

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from cdm_kedro.errors import CdmError
+from cdm_kedro.files import links
 from cdm_kedro.files.space import disk_full_explained
 from cdm_kedro.params.differences import differences
 from cdm_kedro.params.files import Parameters
-from cdm_kedro.provenance import finished, lockfile
+from cdm_kedro.provenance import lockfile
 from cdm_kedro.provenance.dvcfile import code_stage, dvc_file, is_code
 from cdm_kedro.provenance.locks import patiently, pids_in
 from cdm_kedro.provenance.reasons import reasons
@@ -153,7 +154,7 @@ class Staleness:
             stage = self.stage(name)
             stage.save_deps()
             run = self._run(name, stage, ["dvc repro"], "due")
-            run.state = "kept" if finished.put_back(run.work / "finished", run.outputs) else "due"
+            run.state = "kept" if links.put_back(run.work / "finished", run.outputs) else "due"
             return run
         return self._begin(name, forced)
 
@@ -183,7 +184,7 @@ class Staleness:
             now = self.stage(name)
             now.save_deps()
             run = self._run(name, now, why, "due", lock)
-            if not forced and finished.put_back(run.work / "finished", run.outputs):
+            if not forced and links.put_back(run.work / "finished", run.outputs):
                 run.state = "kept"
                 return run
             stage.remove_outs(ignore_remove=False)
@@ -248,7 +249,7 @@ class Staleness:
                 "are made from, so they are not recorded. Its unfinished work stays for the case that you change the "
                 "data back; run again."
             )
-        finished.keep(run.work / "finished", run.outputs)
+        links.keep(run.work / "finished", run.outputs)
 
     @_alone
     def record(self, run: StageRun) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from cdm_kedro.provenance.finished import keep, put_back
+from cdm_kedro.files.links import keep, put_back
 
 
 def test_files_and_folders_come_back(tmp_path: Path) -> None:
