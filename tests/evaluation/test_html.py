@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cdm_kedro.evaluation.pictures import fill_template, image_uri
+from cdm_kedro.evaluation.pictures import image_uri
+from cdm_kedro.files.templates import fill_template
 
 
 def test_templates_escape_html_and_refuse_what_is_missing(tmp_path: Path) -> None:

@@ -32,8 +32,7 @@ def lineage(metadata: Any, file: Path, params: bool, as_json: bool) -> None:
 
         click.echo(json.dumps([{**asdict(o), "on_disk": o.path not in changed} for o in origins], indent=2))
         return
-    for line in describe(origins, changed, params):
-        click.echo(line)
+    click.echo(describe(origins, changed, params), nl=False)
 
 
 @click.command("parent-run", cls=Command)

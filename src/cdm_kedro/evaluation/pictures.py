@@ -1,4 +1,4 @@
-"""Pictures as PNG files with their captions as ``Description``, and pages of one file that load nothing else."""
+"""Pictures of single images as PNG files, each with its caption in the file itself, as its ``Description``."""
 
 import base64
 import io
@@ -91,17 +91,6 @@ def draw_single_images(
     )
     save_png(tile_rows(rows), paths["realism"], caption)
     return paths
-
-
-def fill_template(template: Path, **values: Any) -> str:
-    """Fill in a Jinja template; text in HTML is escaped, and a value that is missing is an error."""
-    import jinja2
-
-    html = template.name.endswith(".html.j2")
-    environment = jinja2.Environment(
-        autoescape=html, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(template.read_text(encoding="utf-8")).render(**values)
 
 
 def image_uri(path: Path, max_width: int = 1600) -> str:

@@ -1,11 +1,12 @@
 """Tells where a file came from: its stage, run, commit, parameters and inputs, back to the images."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cdm_kedro.errors import CdmError
+from cdm_kedro.files.templates import fill_template
 from cdm_kedro.provenance.dvcfile import is_code
 from cdm_kedro.tracking.delivery import default_tracking_uri
 from cdm_kedro.tracking.registry import EXPERIMENT
@@ -121,36 +122,13 @@ class Lineage:
         }
 
 
-def describe(origins: list[Origin], changed: set[str], params: bool = True) -> Iterator[str]:
+def describe(origins: list[Origin], changed: set[str], params: bool = True) -> str:
     """Describe origins as text, one paragraph for each stage, the newest first.
 
     Files whose content on disk differs from the record (``changed``) are marked.
     """
-    by_path = {origin.path: origin for origin in origins}
     stages: dict[str, list[Origin]] = {}
     for origin in origins:
         stages.setdefault(origin.stage or "", []).append(origin)
-
-    def line(mark: str, origin: Origin) -> str:
-        maker = f"  from {origin.stage}" if mark == "<" and origin.stage else ""
-        note = "  (NOT what is on disk now)" if origin.path in changed else ""
-        return f"  {mark} {origin.path}  {origin.md5}{maker}{note}"
-
-    for stage, made in stages.items():
-        if not stage:
-            continue
-        first = made[0]
-        yield f"{stage}"
-        yield f"  run     {first.run or 'none found in MLflow'}"
-        if first.commit:
-            yield f"  commit  {first.commit}{' with uncommitted changes' if first.dirty else ''}"
-        yield f"  code    {first.code} source files"
-        yield from (f"  accept  {reason}" for reason in first.accepted)
-        if params:
-            for key, value in first.params.items():
-                yield f"  param   {key} = {value}"
-        yield from (line(">", origin) for origin in made)
-        yield from (line("<", by_path[name]) for name in first.inputs)
-        yield ""
-    for origin in stages.get("", []):
-        yield line("", origin).strip() + "  from outside the pipeline"
+    by_path, template = {origin.path: origin for origin in origins}, Path(__file__).with_name("lineage.txt.j2")
+    return fill_template(template, stages=stages, by_path=by_path, changed=changed, params=params)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
+from cdm_kedro.files.templates import fill_template
 from cdm_kedro.params.slurm import SlurmParams
 from cdm_kedro.provenance.plan import Job
 from cdm_kedro.tracking.runs import PARENT
@@ -68,25 +69,18 @@ class Slurm(NamedTuple):
         options += ["--ntasks-per-node=1", f"--cpus-per-task={job.cpus}"]
         asked = {"gpus-per-node": job.gpus, "mem": job.memory, "time": job.time, "partition": job.partition}
         options += [f"--{name}={value}" for name, value in asked.items() if value]
-        lines = [
-            f"{self._kedro('run', f'--pipelines={stage}')} &",
-            "kedro=$!",
-            "trap 'warned=yes; kill -TERM $kedro' USR1",
-            "trap : TERM",
-            "while kill -0 $kedro 2>/dev/null; do wait $kedro; done  # a signal ends a wait early",
-            "wait $kedro; code=$?",
-            'if [ "$warned" ] && [ $code -eq 143 ]; then',
-            "  scontrol requeue $SLURM_JOB_ID && sleep 600  # Slurm ends this script",
-            "fi",
-            "exit $code",
-        ]
-        return self._script(stage, [*options, *job.options], lines)
+        return self._script(stage, [*options, *job.options], self._kedro("run", f"--pipelines={stage}"))
 
-    def _script(self, stage: str, options: list[str], lines: list[str]) -> str:
+    def _script(self, stage: str, options: list[str], command: str) -> str:
         name, log = shlex.quote(self._title(stage)), shlex.quote(str(self._file(stage, ".log")))
-        options = [f"--job-name={name}", f"--output={log}", "--open-mode=append", *options]
-        start = [*(f"#SBATCH {option}" for option in options), f"cd {shlex.quote(str(self.root))} || exit 1"]
-        return "\n".join(["#!/bin/bash", *start, *self.params.setup, *lines, ""])
+        return fill_template(
+            Path(__file__).with_name("slurm.sh.j2"),
+            options=[f"--job-name={name}", f"--output={log}", "--open-mode=append", *options],
+            root=shlex.quote(str(self.root)),
+            setup=self.params.setup,
+            command=command,
+            close=stage == _CLOSE,
+        )
 
     def _kedro(self, *words: str) -> str:
         return shlex.join([sys.executable, "-m", "kedro", *words, *([f"--env={self.env}"] if self.env else [])])
@@ -105,7 +99,7 @@ class Slurm(NamedTuple):
             numbers[job.stage] = self._sbatch(job.stage, self.script(job.stage), options, variables)
             write_text(_numbers_file(self.root, self.env), json.dumps(numbers, indent=2) + "\n")
         if run:
-            close = [self._kedro("parent-run", f"--pipelines={pipeline}", f"--close={run}")]
+            close = self._kedro("parent-run", f"--pipelines={pipeline}", f"--close={run}")
             partition = [f"--partition={self.params.partition}"] if self.params.partition else []
             text = self._script(_CLOSE, [*partition, *self.params.options], close)
             self._sbatch(_CLOSE, text, [f"--dependency=afterany:{':'.join(numbers[job.stage] for job in jobs)}"], {})

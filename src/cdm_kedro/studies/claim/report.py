@@ -9,12 +9,13 @@ import numpy as np
 
 from cdm_kedro.data.beton import check_beton
 from cdm_kedro.evaluation.paper import beside
-from cdm_kedro.evaluation.pictures import draw_rows, fill_template, image_uri, read_caption
+from cdm_kedro.evaluation.pictures import draw_rows, image_uri, read_caption
 from cdm_kedro.evaluation.reference import read_extractor, read_references
 from cdm_kedro.evaluation.scoring import metric_names
 from cdm_kedro.evaluation.sources import BetonSource, Images
 from cdm_kedro.evaluation.statistics import frechet_distance
 from cdm_kedro.files.table import Row, to_csv
+from cdm_kedro.files.templates import fill_template
 from cdm_kedro.params.claim import SINGLE, ClaimSweepParams
 from cdm_kedro.studies.claim.figure import draw_curves
 from cdm_kedro.studies.claim.statements import Scores, assess, combine, interval, rank_agreement

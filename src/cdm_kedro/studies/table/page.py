@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from cdm_kedro.evaluation.paper import beside
-from cdm_kedro.evaluation.pictures import draw_rows, fill_template, image_uri
+from cdm_kedro.evaluation.pictures import draw_rows, image_uri
 from cdm_kedro.evaluation.scoring import CANONICAL, metric_names
 from cdm_kedro.files.table import Row, to_csv
+from cdm_kedro.files.templates import fill_template
 
 _PAPER_CAS = ("paper_top1", "paper_top5")
 
