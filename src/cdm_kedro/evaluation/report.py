@@ -13,8 +13,14 @@ from cdm_kedro.files.templates import fill_template
 from cdm_kedro.params.evaluation import ReportParams
 
 _SINGLE_IMAGES = ("neighbours", "realism")
-_GREY = "#9ca3af"
-_QUARTILES = {"loss_q1": 0.75, "loss_q2": 0.55, "loss_q3": 0.4, "loss_q4": 0.25}  # to shades of grey
+_GREY = {"color": "#9ca3af", "linewidth": 1}
+_LINES: dict[str, dict[str, Any]] = {
+    "loss_q1": {"alpha": 0.75, "label": "quarter of t with least noise", **_GREY},
+    "loss_q2": {"alpha": 0.55, **_GREY},
+    "loss_q3": {"alpha": 0.4, **_GREY},
+    "loss_q4": {"alpha": 0.25, "label": "most noise", **_GREY},
+    "loss": {"color": BLUE, "linewidth": 1.6, "label": "loss"},
+}
 
 
 def curve_svg(rows: Sequence[Mapping[str, float]]) -> str:
@@ -29,15 +35,11 @@ def curve_svg(rows: Sequence[Mapping[str, float]]) -> str:
         figure = Figure(figsize=(4.4, 2.6))
         FigureCanvasSVG(figure)  # its measure of text decides the layout
         axes = figure.subplots()
-        for quartile, shade in _QUARTILES.items():
-            points = [(row["step"], row[quartile]) for row in rows if quartile in row]
+        for column, style in _LINES.items():
+            points = [(row["step"], row[column]) for row in rows if column in row]
             if points:
-                label = {"loss_q1": "quarter of t with least noise", "loss_q4": "most noise"}.get(quartile)
-                axes.plot(*zip(*points, strict=True), color=_GREY, alpha=shade, linewidth=1, label=label)
-        points = [(row["step"], row["loss"]) for row in rows if "loss" in row]
-        if points:
-            axes.plot(*zip(*points, strict=True), color=BLUE, linewidth=1.6, label="loss")
-            axes.set_yscale("log")
+                axes.plot(*zip(*points, strict=True), **style)
+                axes.set_yscale("log" if column == "loss" else axes.get_yscale())
         axes.set_xlabel("optimizer step")
         axes.set_ylabel("loss (log)")
         axes.spines[["top", "right"]].set_visible(False)
@@ -47,16 +49,6 @@ def curve_svg(rows: Sequence[Mapping[str, float]]) -> str:
         figure.savefig(out, format="svg", metadata={"Date": None}, transparent=True)
     text = out.getvalue()
     return text[text.index("<svg") :]
-
-
-def metric_notes(scores: Mapping[int, Mapping[str, Any]]) -> list[str]:
-    """The remarks on the metrics of every resolution, each with the resolutions for which it holds."""
-    notes: dict[str, list[str]] = {}
-    for resolution, ours in scores.items():
-        counts = ours.get("reference_n_train"), ours.get("reference_n_val")
-        against = "against {} training and {} validation images".format(*counts)
-        notes.setdefault("; ".join(filter(None, (ours.get("note"), against))), []).append(str(resolution))
-    return [f"{', '.join(sizes)} px: {note}." for note, sizes in notes.items()]
 
 
 def training_cost(cards: Mapping[str, Mapping[str, Any]], price: float | None) -> dict[str, float]:
@@ -99,7 +91,6 @@ def render(
         names=metric_names(extractor),
         scores=scores,
         paper=published()["table1"],
-        notes=metric_notes(scores),
         data=data_card,
         sampling=sampling,
         cards=cards,

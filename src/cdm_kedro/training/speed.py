@@ -1,20 +1,13 @@
 """How fast and how large a training run is. Nothing here can change a weight, so an edit retrains nothing."""
 
+from pathlib import Path
+
 import torch
 
-PEAK_TFLOPS = {
-    "H200": 989.4,
-    "GH200": 989.4,
-    "H100 PCIe": 756.0,
-    "H100 NVL": 835.0,
-    "H100": 989.4,
-    "A100": 311.9,
-    "B200": 2250.0,
-    "L40S": 362.1,
-    "L4": 121.0,
-    "A10G": 70.0,
-    "A10": 125.0,
-}
+from cdm_kedro.files.table import from_csv
+
+_TABLE = from_csv(Path(__file__).with_suffix(".csv").read_text(encoding="utf-8"))
+PEAK_TFLOPS: dict[str, float] = {row["device"]: row["tflops"] for row in _TABLE}
 """Peaks of dense bfloat16 in the vendor's data sheets, by words of the device's name."""
 
 
