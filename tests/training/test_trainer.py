@@ -33,7 +33,7 @@ def trained(beton: Path, workdir: Path, **training: Any) -> tuple[Trainer, list[
 def test_training_goes_on_where_compilation_fails(
     betons: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    def compile_badly(net: Any) -> Any:
+    def compile_badly(net: Any, **_: Any) -> Any:
         def run(*args: Any, **more: Any) -> Tensor:
             if when == "forward":
                 raise RuntimeError("no kernel image")
@@ -58,7 +58,7 @@ def test_later_failures_are_not_the_compilers(
 ) -> None:
     calls: list[int] = []
 
-    def compile_and_fail_later(net: Any) -> Any:
+    def compile_and_fail_later(net: Any, **_: Any) -> Any:
         def run(*args: Any, **more: Any) -> Tensor:
             calls.append(1)
             if len(calls) > 1:

@@ -19,6 +19,7 @@ from cdm_kedro.diffusion.samplers import ReverseSchedule
 from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.statistics import MomentsAccumulator, frechet_distance, moments
 from cdm_kedro.model.build import build_process, build_unet
+from cdm_kedro.model.execution import usable_precision
 from cdm_kedro.params.evaluation import EvaluateParams
 from cdm_kedro.params.sampling import ModelSamplingParams
 from cdm_kedro.sampling.model import LoadedModel
@@ -43,7 +44,7 @@ class Selector:
         )
         self.extractor = make_extractor(scoring, world.device)
         self.name = "fid" if wanted.extractor == "inception2015" else f"fd_{self.extractor.name}"
-        net = build_unet(job.params, job.num_classes).to(world.device, memory_format=torch.channels_last)
+        net = build_unet(job.params, job.num_classes).to(world.device)
         diffusion = job.params.diffusion
         self.model = LoadedModel(
             job.name,
@@ -56,7 +57,7 @@ class Selector:
                 build_process(diffusion), wanted.steps, continuous=diffusion.noise_conditioning == "continuous"
             ),
             net.eval().requires_grad_(False),
-            job.training.precision,
+            usable_precision(job.training.precision, world.device),
         )
         self.beton = Path(job.held_out or job.beton)
         self.count = check_beton(self.beton).num_samples

@@ -39,7 +39,7 @@ def sampling_bytes(model: LoadedModel, batch: int) -> int:
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     with torch.no_grad(), model.autocast():
-        model.net(x.contiguous(memory_format=torch.channels_last), *others)
+        model.net(x.contiguous(memory_format=model.layout), *others)
     network = torch.cuda.max_memory_allocated(device) - before
     # Beside the network's activations there are the state, its noise and their 64-bit words: some copies of x.
     return (1 if model.sampling.guidance_scale == 1 else 2) * network + 16 * x.numel() * x.element_size()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cdm_kedro.diffusion.pixels import to_uint8
+from cdm_kedro.model.execution import usable_precision
 from cdm_kedro.model.load import find_models, load_net, read_description
 from cdm_kedro.params.model import GaussianAugmentation, ModelParams
 from cdm_kedro.params.sampling import ModelSamplingParams, SamplingParams
@@ -103,17 +104,18 @@ class Cascade:
             params = SamplingParams.model_validate({"num_samples": 1, "stages": defaults})
         checked, num_classes = check_cascade(models, params, real, states_at)
         wanted = _needed_for(target, checked, stored) if target else set(checked)
+        precision = usable_precision(params.precision, device)
         compile_nets = params.compile if params.compile is not None else device.type == "cuda"
         loaded: list[LoadedModel] = []
         low_images: dict[str, RealImages | StoredSamples] = {}
         for number, (name, model) in enumerate(checked.items()):
             if name not in wanted:
                 continue
-            net = load_net(models[name], model.params, num_classes, device, params.precision)
+            net = load_net(models[name], model.params, num_classes, device, precision)
             loaded.append(
                 LoadedModel(
                     name, number, model.params, model.sampling, model.schedule, net,
-                    params.precision, compile_nets, model.states_at,
+                    precision, compile_nets, model.states_at,
                 )
             )  # fmt: skip
             split, low = model.sampling.conditioning, model.params.low

@@ -11,9 +11,9 @@ from cdm_kedro.diffusion.augmentation import gaussian_blur, truncated
 from cdm_kedro.diffusion.pixels import to_range
 from cdm_kedro.diffusion.samplers import SAMPLERS, Model, ReverseSchedule, guided, renoise_and_resample
 from cdm_kedro.model.build import build_augmentation, build_process
+from cdm_kedro.model.execution import compiled, memory_layout
 from cdm_kedro.params.model import BlurAugmentation, ModelParams
 from cdm_kedro.params.sampling import ModelSamplingParams
-from cdm_kedro.sampling.compiling import compiled
 from cdm_kedro.sampling.philox import normal
 
 Progress = Callable[[str, int], object]
@@ -21,6 +21,8 @@ Progress = Callable[[str, int], object]
 
 _START, _AUGMENT, _REVERSE = 0, 1, 2
 """Numbers of a model's draws: x_T, then the conditioning augmentation, then one for each reverse step."""
+
+_WAYS = ({"dynamic": False, "mode": "reduce-overhead"}, {"dynamic": False})  # to compile; with CUDA graphs, and without
 
 
 class LoadedModel:
@@ -31,6 +33,7 @@ class LoadedModel:
         sampling: how it is sampled. All values are numbers; none is ``best``.
         net: the network in eval mode, on the device where it is to run.
         precision: "bf16" evaluates the network under autocast, "fp32" does not.
+        compile: whether to compile the network; on a GPU with CUDA graphs, where they work.
         states_at: values of s at which :meth:`sample` keeps the state z_s.
     """
 
@@ -49,9 +52,16 @@ class LoadedModel:
         self.name, self.number, self.params, self.sampling = name, number, params, sampling
         self.schedule, self.states_at, self.precision = schedule, frozenset(states_at), precision
         self.process, self.augmentation = build_process(params.diffusion), build_augmentation(params.augmentation)
-        self.net, self.compiled = net, compile
-        self.forward: Callable[..., Tensor] = compiled(net, f"{name}'s network") if compile else net
-        self.device = next(net.parameters()).device
+        self.net, self.compiled, self.device = net, compile, next(net.parameters()).device
+        self.forward: Callable[..., Tensor] = net
+        if compile:
+            ways = _WAYS if self.device.type == "cuda" else _WAYS[1:]
+            self.forward = compiled(net, f"{name}'s network", ways, partial(self._lay_out, compiled=False))
+        self._lay_out(compile)
+
+    def _lay_out(self, compiled: bool) -> None:
+        self.layout = memory_layout(self.device, compiled)
+        self.net.to(memory_format=self.layout)
 
     @property
     def s(self) -> int:
@@ -78,7 +88,8 @@ class LoadedModel:
     def evaluate(self, x: Tensor, cond: Tensor, y: Tensor | None, low: Tensor | None, level: Tensor | None) -> Tensor:
         """Evaluate the network in its memory layout and precision; see `UNet.forward`. Returns float32."""
         with self.autocast():
-            return self.forward(x.contiguous(memory_format=torch.channels_last), cond, y, low, level).float()
+            out = self.forward(x.contiguous(memory_format=self.layout), cond, y, low, level)
+        return out.to(torch.float32, copy=self.compiled)  # a CUDA graph writes over what it returned
 
     def condition(self, low: Tensor, z_s: Tensor | None, indices: Tensor, seed: int) -> tuple[Tensor, Tensor | None]:
         """Make the network's low-resolution input.

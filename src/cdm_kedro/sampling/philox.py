@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from cdm_kedro.sampling.compiling import compiled
+from cdm_kedro.model.execution import compiled
 
 _MASK = 0xFFFFFFFF
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57

@@ -1,5 +1,6 @@
 """The training loop, which is the same whatever network is trained."""
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from cdm_kedro.data.loader import BetonLoader
@@ -48,9 +50,9 @@ class World:
 class Loop(ABC):
     """Trains a network from where an earlier process was cut off to the last step, or until a stop is requested.
 
-    A subclass sets the first three attributes. ``emit`` receives the events ``log``, ``checkpoint``, ``resumed`` and
-    ``warning``. ``kept``: all tensors that a resumed run needs, except the optimizer's. ``stop_requested``: when set,
-    the loop ends after the present step and saves.
+    A subclass sets the first three attributes and calls :meth:`spread`. ``emit`` receives the events ``log``,
+    ``checkpoint``, ``resumed`` and ``warning``. ``kept``: all tensors that a resumed run needs, except the optimizer's.
+    ``stop_requested``: when set, the loop ends after the present step and saves.
     """
 
     net: nn.Module
@@ -68,6 +70,45 @@ class Loop(ABC):
         self.curve: list[dict[str, float]] = []
         self.scores: list[tuple[int, float]] = []
         self.stop_requested = False
+
+    def spread(self, compile: bool | None) -> None:
+        """Share the network among the processes, and compile it if that is wanted; None wants it on GPUs."""
+        self.shared = self.world.share(self.net)
+        self.untried = self.world.cuda if compile is None else compile
+        self.forward: Callable[..., Tensor] = torch.compile(self.shared, dynamic=False) if self.untried else self.shared
+
+    def apart(self) -> contextlib.AbstractContextManager[None]:
+        """A context in which gradients are not averaged over the processes."""
+        shared = self.shared
+        return shared.no_sync() if isinstance(shared, nn.parallel.DistributedDataParallel) else contextlib.nullcontext()
+
+    def try_compiled(self, work: Callable[[], object]) -> None:
+        """Do a microbatch's work, forward and backward, for nothing. If it fails, go on without compilation.
+
+        No gradients are averaged meanwhile, so a process that fails leaves no other waiting; all then give up together.
+        """
+        self.untried, failures = False, [""] * self.world.size
+        buffers = [buffer.clone() for buffer in self.net.buffers()]
+        try:
+            with self.apart():
+                work()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # the compiler's failures have no common type
+            failures = [f"{type(error).__name__}: {error}"] * self.world.size
+        for buffer, before in zip(self.net.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.world.size > 1:
+            dist.all_gather_object(failures, failures[0])
+        if any(failures):
+            message = f"torch.compile failed ({next(filter(None, failures))}); going on without it"
+            self.emit({"event": "warning", "message": message})
+            self.arrange(compiled=False)
+            self.spread(compile=False)
+
+    def arrange(self, compiled: bool) -> None:  # noqa: B027 (most networks have one best layout)
+        """Bring all tensors into the memory layout that is best with or without compilation."""
 
     @abstractmethod
     def train_step(self, images: Tensor, labels: Tensor) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from cdm_kedro.data.resample import downsample
 from cdm_kedro.diffusion.objective import Objective, Randomness
@@ -19,6 +18,7 @@ from cdm_kedro.errors import CdmError
 from cdm_kedro.model.build import build_augmentation, build_process, build_unet
 from cdm_kedro.model.dropout import dropout_keys
 from cdm_kedro.model.ema import EMA
+from cdm_kedro.model.execution import memory_layout, usable_precision
 from cdm_kedro.model.preconditioned import PreconditionedUNet
 from cdm_kedro.model.sizes import forward_flops
 from cdm_kedro.model.unet import GEOMETRY
@@ -31,7 +31,7 @@ from cdm_kedro.training.loop import Emit, Loop, World
 from cdm_kedro.training.memory import needs_checkpointing
 from cdm_kedro.training.meter import Meter
 from cdm_kedro.training.speed import achieved, memory_gib, peak_tflops
-from cdm_kedro.training.state import named
+from cdm_kedro.training.state import moments, named
 
 
 class NonFiniteError(CdmError, RuntimeError):
@@ -49,9 +49,8 @@ class Trainer(Loop):
         super().__init__(job, world, emit)
         self.params, self.training = job.params, job.training
         torch.manual_seed(mix_seed(self.training.seed, 1))
-        fast = world.cuda or self.training.precision == "bf16"  # float32 on the CPU has no fast channels_last GroupNorm
-        self.layout = torch.channels_last if fast else torch.contiguous_format
-        self.net = build_unet(self.params, job.num_classes).to(world.device, memory_format=self.layout)
+        self.precision = usable_precision(self.training.precision, world.device)
+        self.net = build_unet(self.params, job.num_classes).to(world.device)
         local = self.training.batch_size // world.size
         micro = min(self.training.microbatch or local, local)
         memory = torch.cuda.get_device_properties(world.device).total_memory if world.cuda else None
@@ -77,16 +76,24 @@ class Trainer(Loop):
         self.kept = named("model", self.net.state_dict()) | named("ema", self.ema.state_dict())
         self.kept["count/nonfinite"] = self.nonfinite
         self.selection = Selection(job, world) if self.training.selection is not None else None
-        self.shared = world.share(self.net)
-        self.untried_compilation = world.cuda if self.training.compile is None else self.training.compile
-        self.forward: Callable[..., Tensor] = torch.compile(self.shared) if self.untried_compilation else self.shared
+        self.arrange(compiled=self.training.compile is not False)
+        self.spread(self.training.compile)
+
+    def arrange(self, compiled: bool) -> None:
+        """Bring the network, and all that changes with it, into the layout that is fastest."""
+        slow = not self.world.cuda and self.precision == "fp32"  # a CPU's GroupNorm, in channels_last
+        self.layout = torch.contiguous_format if slow else memory_layout(self.world.device, compiled)
+        for tensor in (*self.parameters, *self.ema.shadow, *moments(self.net, self.optimizer).values()):
+            if tensor.ndim == 4:
+                tensor.data = tensor.data.to(memory_format=self.layout)
+        self.kept |= named("model", self.net.state_dict())
 
     # ---- one step ----
 
     def network(self, x_t: Tensor, *conditions: Tensor | None, **more: Tensor) -> Tensor:
         """Evaluate the network in its memory layout and precision."""
         x_t = x_t.contiguous(memory_format=self.layout)
-        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.training.precision == "bf16"):
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return self.forward(x_t, *conditions, **more)
 
     def losses(self, images: Tensor, labels: Tensor, first: int) -> Tensor:
@@ -121,31 +128,20 @@ class Trainer(Loop):
         for start in range(0, local, micro):
             rows = slice(start, min(start + micro, local))
             # Gradients are averaged over the processes once, after the last microbatch.
-            waits = isinstance(self.shared, nn.parallel.DistributedDataParallel) and rows.stop < local
-            with self.shared.no_sync() if waits else contextlib.nullcontext():
+            with self.apart() if rows.stop < local else contextlib.nullcontext():
                 loss = self.losses(images[rows], labels[rows], self.world.rank * local + start).sum() / local
                 loss.backward()
             total += loss.detach()
         return total
 
-    def first_accumulate(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Do the same in the first step. If compiling fails, forward or backward, go on without it."""
-        self.untried_compilation = False
-        try:
-            return self.accumulate(images, labels)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # the compiler's failures have no common type
-            message = f"torch.compile failed ({type(error).__name__}: {error}); going on without it"
-            self.emit({"event": "warning", "message": message})
-        self.forward = self.shared
-        self.optimizer.zero_grad(set_to_none=True)
-        self.meter.read()
-        return self.accumulate(images, labels)
-
     def train_step(self, images: Tensor, labels: Tensor) -> None:
         """Take one optimizer step on this process's share of the batch; skip it if loss or gradients are not finite."""
-        total = (self.first_accumulate if self.untried_compilation else self.accumulate)(images, labels)
+        if self.untried:
+            rows = slice(self.training.microbatch or len(images))
+            first = self.world.rank * len(images)
+            self.try_compiled(lambda: self.losses(images[rows], labels[rows], first).sum().backward())
+            self.meter.read()
+        total = self.accumulate(images, labels)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         if self.world.size > 1:

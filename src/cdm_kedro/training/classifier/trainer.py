@@ -1,7 +1,6 @@
 """The training step of a classifier, and its test."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from cdm_kedro.data.beton import check_beton, read_beton
 from cdm_kedro.diffusion.pixels import to_range
 from cdm_kedro.errors import CdmError
+from cdm_kedro.model.execution import usable_precision
 from cdm_kedro.model.resnet import ResNet
 from cdm_kedro.model.weights import write_weights
 from cdm_kedro.training.classifier.launch import ClassifierJob
@@ -74,9 +74,8 @@ class ClassifierTrainer(Loop):
         self.generator = torch.Generator(world.device)
         self.total = torch.zeros(2, device=world.device)  # loss and steps since the last log point
         self.kept = named("model", self.net.state_dict())
-        shared = world.share(self.net)
-        compiles = self.params.compile if self.params.compile is not None else world.cuda
-        self.forward: Callable[[Tensor], Tensor] = torch.compile(shared) if compiles else shared
+        self.precision = usable_precision(self.params.precision, world.device)
+        self.spread(self.params.compile)
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step: a linear warm-up, then half a cosine to 0."""
@@ -85,14 +84,20 @@ class ClassifierTrainer(Loop):
             return self.params.lr * (step + 1) / warmup
         return self.params.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
 
-    def train_step(self, images: Tensor, labels: Tensor) -> None:
-        """Take one optimizer step on this process's share of the batch."""
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss () of this process's share of the batch."""
         seed = np.random.SeedSequence([self.params.seed, self.step, self.world.rank]).generate_state(1, np.uint64)[0]
         self.generator.manual_seed(int(seed) >> 1)
         x = augment(to_range(images), self.params.min_crop, self.params.random_flip, self.generator)
-        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.params.precision == "bf16"):
+        with torch.autocast(self.world.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits = self.forward(x.contiguous(memory_format=torch.channels_last))
-        loss = F.cross_entropy(logits.float(), labels)
+        return F.cross_entropy(logits.float(), labels)
+
+    def train_step(self, images: Tensor, labels: Tensor) -> None:
+        """Take one optimizer step on this process's share of the batch."""
+        if self.untried:
+            self.try_compiled(lambda: self.loss(images, labels).backward())
+        loss = self.loss(images, labels)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
         self.optimizer.zero_grad(set_to_none=True)

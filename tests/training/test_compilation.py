@@ -1,0 +1,83 @@
+"""Where compilation fails: in one process of several, and in a classifier, which has batch statistics."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+from torch import Tensor
+
+from cdm_kedro.params.cas import CasParams
+from cdm_kedro.training.classifier.job import ClassifierJob
+from cdm_kedro.training.classifier.trainer import ClassifierTrainer
+from cdm_kedro.training.loop import World
+from cdm_kedro.training.trainer import Trainer
+from training_jobs import BackwardFails, make_job
+
+CPU = torch.device("cpu")
+
+
+def broken_compiler(net: Any, **_: Any) -> Any:
+    return lambda *args, **named: BackwardFails.apply(net(*args, **named))
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (8, 3, 64, 64), generator=generator).to(torch.uint8), torch.arange(8) % 3
+
+
+def steps(folder: Path, world: World, compile: bool) -> tuple[Trainer, list[str]]:
+    torch.set_num_threads(1)
+    warnings: list[str] = []
+    job = make_job(folder, folder, batch_size=8, microbatch=2, precision="fp32", compile=compile)
+    trainer = Trainer(job, world, lambda event: warnings.append(event["message"]))
+    images, labels = (part.chunk(world.size)[world.rank] for part in batch())
+    for _ in range(2):
+        trainer.train_step(images, labels)
+    return trainer, warnings
+
+
+def process(rank: int, folder: Path) -> None:
+    """One of two; the compiler fails in the second alone, the first has one that works."""
+    torch.compile = broken_compiler if rank == 1 else lambda net, **_: lambda *args, **named: net(*args, **named)
+    dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
+    trainer, warnings = steps(folder, World(rank, 2, CPU), compile=True)
+    assert len(warnings) == 1 and "RuntimeError: no kernel image" in warnings[0]
+    assert trainer.forward is trainer.shared
+    if rank == 0:
+        torch.save([p.detach() for p in trainer.parameters], folder / "weights.pt")
+    dist.destroy_process_group()
+
+
+def test_processes_give_compilation_up_together(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(process, (tmp_path,), nprocs=2)
+    alone, warnings = steps(tmp_path, World(0, 1, CPU), compile=False)
+    assert not warnings
+    for ours, theirs in zip(alone.parameters, torch.load(tmp_path / "weights.pt"), strict=True):
+        torch.testing.assert_close(ours.detach(), theirs, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_classifier_is_as_if_nothing_had_been_tried(
+    works: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, warnings = [], []
+    compiler = (lambda net, **_: lambda *args: net(*args)) if works else broken_compiler
+    monkeypatch.setattr(torch, "compile", compiler)
+    images, labels = batch()
+    for compile in (False, True):
+        params = CasParams(resolutions=[64], depth=18, width=8, steps=9, batch_size=8, compile=compile)
+        job = ClassifierJob(
+            name="cas", params=params, resolution=64, num_classes=3, beton="", validation="",
+            workdir=str(tmp_path), data={},
+        )  # fmt: skip
+        trainer = ClassifierTrainer(job, World(0, 1, CPU), warnings.append)
+        for _ in range(2):
+            trainer.train_step(images, labels)
+        found.append(trainer.net.state_dict())
+    assert len(warnings) == (0 if works else 1)
+    assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
+    tracked = [int(tensor) for name, tensor in found[1].items() if name.endswith("num_batches_tracked")]
+    assert set(tracked) == {2}
