@@ -10,7 +10,7 @@ import torch.multiprocessing
 from torch import Tensor
 
 from cdm_kedro.params.cas import CasParams
-from cdm_kedro.training.classifier.job import ClassifierJob
+from cdm_kedro.training.classifier.launch import ClassifierJob
 from cdm_kedro.training.classifier.trainer import ClassifierTrainer
 from cdm_kedro.training.loop import World
 from cdm_kedro.training.trainer import Trainer
