@@ -9,22 +9,12 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from cdm_kedro.diffusion.pixels import to_range
 from cdm_kedro.evaluation.extractors.extractor import Extractor, WeightsError, best_device
 from cdm_kedro.files.hashes import sha256
 from cdm_kedro.model.resnet import ResNet
-
-
-class _Features(nn.Module):
-    def __init__(self, net: ResNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.net.features(to_range(x).contiguous(memory_format=torch.channels_last))
-        return features, self.net.head(features)
 
 
 def classifier_extractor(path: Path, device: torch.device | None = None) -> Extractor:
@@ -43,7 +33,12 @@ def classifier_extractor(path: Path, device: torch.device | None = None) -> Extr
     depth, num_classes, resolution, width = (int(metadata[key]) for key in keys)
     net = ResNet(depth, num_classes, resolution, width)
     net.load_state_dict({key: value.to(dict(net.state_dict())[key].dtype) for key, value in state.items()})
-    wrapped = _Features(net).to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+    def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
+        features = net.features(to_range(x).contiguous(memory_format=torch.channels_last))
+        return features, net.head(features)
+
     words = f"x / 127.5 - 1 at {resolution} px; average-pooled last features of a ResNet-{depth} trained on the data"
     name, remake = f"classifier_{resolution}px", partial(classifier_extractor, path)
-    return Extractor(name, wrapped, net.head.in_features, sha256(path), words, device, remake)
+    return Extractor(name, evaluate, net.head.in_features, sha256(path), words, device, remake)

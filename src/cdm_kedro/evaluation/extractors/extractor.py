@@ -1,6 +1,7 @@
 """What every feature extractor is: a frozen network with a name, the hash of its weights and its preprocessing."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +20,27 @@ class WeightsError(CdmError, ValueError):
     """A file does not hold the weights of a network; the message names the file and where to get it."""
 
 
+@dataclass(frozen=True)
 class Extractor:
     """A network that maps images to features and, if it is a classifier, to class logits.
 
-    Args:
+    Attributes:
         net: maps (B, 3, H, W) float32 in 0 .. 255 to features (B, dim) and logits (B, classes) or None.
         preprocessing: what happens to the pixels, in words.
         remake: makes the same extractor on another device, for work in several processes; None keeps all work in one.
     """
 
-    def __init__(
-        self,
-        name: str,
-        net: Callable[[Tensor], tuple[Tensor, Tensor | None]],
-        dim: int,
-        weights_sha256: str,
-        preprocessing: str,
-        device: torch.device,
-        remake: Callable[[torch.device], "Extractor"] | None = None,
-    ) -> None:
-        self.name, self.net, self.dim = name, net, dim
-        self.weights_sha256, self.preprocessing, self.device = weights_sha256, preprocessing, device
-        self.remake = remake
+    name: str
+    net: Callable[[Tensor], tuple[Tensor, Tensor | None]]
+    dim: int
+    weights_sha256: str
+    preprocessing: str
+    device: torch.device
+    remake: Callable[[torch.device], "Extractor"] | None = None
 
     def describe(self) -> dict[str, Any]:
         """What made the features, for metrics files and statistics files."""
-        return {
-            "name": self.name,
-            "weights_sha256": self.weights_sha256,
-            "preprocessing": self.preprocessing,
-            "dim": self.dim,
-        }
+        return {key: getattr(self, key) for key in ("name", "weights_sha256", "preprocessing", "dim")}
 
     @torch.no_grad()
     def __call__(self, images: NDArray[np.uint8]) -> tuple[Float32, Float32 | None]:
