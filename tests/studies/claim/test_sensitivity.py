@@ -12,7 +12,7 @@ import torch
 from cdm_kedro.evaluation.extractors.extractor import Extractor
 from cdm_kedro.evaluation.statistics import frechet_distance, moments
 from cdm_kedro.params.evaluation import EvaluateParams
-from cdm_kedro.studies.claim.sensitivity import WithoutClass, sensitivity
+from cdm_kedro.studies.claim.sensitivity import sensitivity, without_class
 from cdm_kedro.tracking.scratch import VARIABLE
 
 
@@ -52,7 +52,7 @@ def test_what_an_extractor_notices(kept: bool, tmp_path: Path, monkeypatch: pyte
         assert found[f"colour shift of {std} levels"] == pytest.approx(expected, rel=0.02) and expected > 20
     for name in ("blur of 0.5 px", "noise of 8 levels", "one class missing"):
         assert found[name] < 2
-    spoiled = WithoutClass(val, 2)
+    spoiled = without_class(val, 2)
     places = [int(np.flatnonzero((val.images == image).all((1, 2, 3)))[0]) for image in spoiled.read(range(400))]
     assert 2 not in val.labels[places] and [i for i in range(400) if val.labels[i] != 2] == [
         place for i, place in enumerate(places) if val.labels[i] != 2

@@ -21,16 +21,15 @@ def _blur(images: Images, indices: Sequence[int], sigma: float) -> NDArray[Any]:
     return np.asarray(gaussian_filter(images.astype(np.float32), (0, sigma, sigma, 0), mode="nearest"))
 
 
-def _add_noise(images: Images, indices: Sequence[int], std: float) -> NDArray[Any]:
-    """White noise; std is in levels of 256."""
-    return images + np.stack([np.random.default_rng([1, i]).normal(0, std, images.shape[1:]) for i in indices])
+def _add_noise(
+    images: Images, indices: Sequence[int], std: float, stream: int = 1, shape: tuple[int, ...] | None = None
+) -> NDArray[Any]:
+    """Normal noise of each image, by default of each value of it; std is in levels of 256."""
+    generators = [np.random.default_rng([stream, i]) for i in indices]
+    return images + np.stack([generator.normal(0, std, shape or images.shape[1:]) for generator in generators])
 
 
-def _shift_colours(images: Images, indices: Sequence[int], std: float) -> NDArray[Any]:
-    """One random shift for each channel of each image; std is in levels of 256."""
-    return images + np.stack([np.random.default_rng([2, i]).normal(0, std, (1, 1, 3)) for i in indices])
-
-
+_shift_colours = partial(_add_noise, stream=2, shape=(1, 1, 3))
 SPOILED: dict[str, Callable[[Images, Sequence[int]], NDArray[Any]]] = {
     "blur of 0.5 px": partial(_blur, sigma=0.5),
     "blur of 1 px": partial(_blur, sigma=1.0),
@@ -41,35 +40,27 @@ SPOILED: dict[str, Callable[[Images, Sequence[int]], NDArray[Any]]] = {
 }
 
 
-class SpoiledSource:
-    """Images of a source, spoiled as they are read."""
+class ChangedSource:
+    """Images of a source, spoiled as they are read, or at other ``places`` (count,) of it."""
 
-    def __init__(self, source: Source, kind: str) -> None:
+    def __init__(self, source: Source, spoil: str | None = None, places: NDArray[np.int64] | None = None) -> None:
         self.path, self.count, self.labels = source.path, source.count, source.labels
-        self.source, self.kind = source, kind
+        self.source, self.spoil, self.places = source, spoil, places
 
     def read(self, indices: Sequence[int]) -> Images:
         """Images (B, H, W, 3), uint8."""
-        spoiled = SPOILED[self.kind](self.source.read(indices), indices)
-        return np.asarray(spoiled.round().clip(0, 255).astype(np.uint8))
+        images = self.source.read(indices if self.places is None else self.places[np.asarray(indices)].tolist())
+        if self.spoil is None:
+            return images
+        return np.asarray(SPOILED[self.spoil](images, indices).round().clip(0, 255).astype(np.uint8))
 
 
-class WithoutClass:
-    """Images of a source in which images of other classes stand in for those of one class.
-
-    ``source``: where the images come from, with labels of at least two classes.
-    """
-
-    def __init__(self, source: Source, label: int) -> None:
-        assert source.labels is not None
-        self.path, self.count, self.labels = source.path, source.count, source.labels
-        self.source, self.places = source, np.arange(source.count)
-        missing = np.flatnonzero(source.labels == label)
-        self.places[missing] = np.resize(np.flatnonzero(source.labels != label), len(missing))
-
-    def read(self, indices: Sequence[int]) -> Images:
-        """Images (B, H, W, 3), uint8."""
-        return self.source.read(self.places[np.asarray(indices)].tolist())
+def without_class(source: Source, label: int) -> ChangedSource:
+    """Images of a source with labels of several classes, in which other classes' stand in for those of one class."""
+    assert source.labels is not None
+    places, missing = np.arange(source.count), np.flatnonzero(source.labels == label)
+    places[missing] = np.resize(np.flatnonzero(source.labels != label), len(missing))
+    return ChangedSource(source, places=places)
 
 
 def sensitivity(source: Source, train: Moments, extractor: Extractor, params: EvaluateParams) -> dict[str, float]:
@@ -82,8 +73,8 @@ def sensitivity(source: Source, train: Moments, extractor: Extractor, params: Ev
     def distance(images: Source, name: str) -> float:
         return frechet_distance(collect(images, extractor, params, f"{extractor.name}, {name}").moments, train)
 
-    spoiled: dict[str, Any] = {kind: SpoiledSource(source, kind) for kind in SPOILED}
+    spoiled = {kind: ChangedSource(source, kind) for kind in SPOILED}
     if source.labels is not None and len(np.unique(source.labels)) > 1:
-        spoiled["one class missing"] = WithoutClass(source, int(source.labels.min()))
+        spoiled["one class missing"] = without_class(source, int(source.labels.min()))
     sound = distance(source, "sound")
     return {"sound": sound, **{name: distance(images, name) / sound for name, images in spoiled.items()}}
