@@ -6,10 +6,9 @@ imports, with a hash of what remains when comments, docstrings, blank lines, lay
 
 import ast
 import hashlib
-import io
-import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
@@ -24,8 +23,6 @@ NO_EFFECT = tuple(
 BESIDE = (".j2", ".csv")
 """Kinds of files that count as code where they lie beside a module under its name: templates and tables."""
 _TYPING = ("typing", "collections.abc", "__future__")
-_SKIPPED = (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER)
-Position = tuple[int, int]
 
 
 class CodeError(CdmError, ValueError):
@@ -122,77 +119,35 @@ def _hash(path: Path) -> str:
 
 
 def normalized(text: str, keep_signatures: bool = False) -> str:
-    """Source text without comments, docstrings, blank lines, layout and annotations; the same on every Python version.
+    """The syntax tree of a source text without docstrings and annotations; the same on every Python version.
 
     Fields of classes keep their annotations, because pydantic and dataclasses read them. Those of functions stay too
-    with ``keep_signatures``, because Kedro reads a node's to make its parameters. The result has one token a line.
+    with ``keep_signatures``, because Kedro reads a node's to make its parameters. The result has one statement a line.
     """
-    lines = text.splitlines(keepends=True)
-    cuts = sorted(_cuts(ast.parse(text), lines, keep_signatures))
-    kept: list[str] = []
-    dropped_indents, formatted, start = 0, 0, (0, 0)
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        name = tokenize.tok_name[token.type]
-        if name == "FSTRING_START":  # Python 3.12 splits f-strings; before, they are one token
-            formatted, start = formatted + 1, token.start if formatted == 0 else start
-        if name == "FSTRING_END":
-            formatted -= 1
-        if formatted or token.type in _SKIPPED:
-            continue
-        begins = start if name == "FSTRING_END" else token.start
-        while cuts and cuts[0][1] <= begins:
-            cuts.pop(0)
-        if token.type == tokenize.DEDENT:  # it begins where the next statement does, which may be cut out
-            dropped_indents, here = max(0, dropped_indents - 1), dropped_indents
-            kept += [] if here else ["<dedent>"]
-        elif cuts and cuts[0][0] <= begins:
-            if begins == cuts[0][0] and kept and kept[-1] in (":", "->"):
-                kept.pop()  # what led to an annotation
-            dropped_indents += token.type == tokenize.INDENT
-        elif token.type == tokenize.INDENT:
-            kept.append("<indent>")
-        elif token.type == tokenize.NEWLINE:
-            kept += ["<end>"] if kept and kept[-1] not in ("<end>", "<indent>", "<dedent>") else []
-        else:
-            kept.append(_between(lines, begins, token.end) if name == "FSTRING_END" else token.string)
-    return "\n".join(kept)
+    return _meaning(ast.parse(text), keep_signatures)
 
 
-def _between(lines: list[str], start: Position, end: Position) -> str:
-    part = lines[start[0] - 1 : end[0]]
-    part[-1] = part[-1][: end[1]]
-    part[0] = part[0][start[1] :]
-    return "".join(part)
-
-
-def _cuts(tree: ast.Module, lines: list[str], keep_signatures: bool) -> Iterator[tuple[Position, Position]]:
-    """Stretches of the source that have no effect on what the code does."""
-
-    def span(node: ast.stmt | ast.expr) -> tuple[Position, Position]:
-        def column(line: int, offset: int) -> int:  # ast counts bytes, tokenize counts characters
-            return len(lines[line - 1].encode()[:offset].decode())
-
-        assert node.end_lineno is not None and node.end_col_offset is not None
-        places = (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)
-        begins, ends = ((line, column(line, offset)) for line, offset in places)
-        return begins, ends
-
-    todo: list[tuple[ast.AST, bool]] = [(tree, False)]
-    while todo:
-        node, in_class = todo.pop()
-        if (
-            _is_type_checking(node)
-            or (isinstance(node, ast.ImportFrom) and node.module in _TYPING)
-            or (isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str))
-            or (isinstance(node, ast.AnnAssign) and node.value is None and not in_class)
-        ):
-            yield span(node)  # type: ignore[arg-type]
-            continue
-        if isinstance(node, ast.AnnAssign) and not in_class:
-            yield span(node.annotation)
-        if not keep_signatures and isinstance(node, ast.arg) and node.annotation:
-            yield span(node.annotation)
-        if not keep_signatures and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.returns:
-            yield span(node.returns)
-        inside = isinstance(node, ast.ClassDef) or (in_class and isinstance(node, ast.AnnAssign))
-        todo += [(child, inside) for child in ast.iter_child_nodes(node)]
+def _meaning(part: Any, keep_signatures: bool, in_class: bool = False) -> str:
+    """A part of a syntax tree as text; empty where it has no effect on what the code does."""
+    if isinstance(part, list):
+        return "[" + ",".join(filter(None, (_meaning(item, keep_signatures, in_class) for item in part))) + "]"
+    if not isinstance(part, ast.AST):
+        return ascii(part)
+    typing_only = _is_type_checking(part) or (isinstance(part, ast.ImportFrom) and part.module in _TYPING)
+    if typing_only or (isinstance(part, ast.Expr) and isinstance(getattr(part.value, "value", None), str)):
+        return ""
+    kind, fields = type(part).__name__, dict(ast.iter_fields(part))
+    if isinstance(part, ast.AnnAssign) and not in_class:
+        if part.value is None:
+            return ""
+        kind, fields = "Assign", {"targets": [part.target], "value": part.value}
+    elif not keep_signatures and isinstance(part, (ast.arg, ast.FunctionDef, ast.AsyncFunctionDef)):
+        fields |= {"annotation": None, "returns": None}
+    inside = isinstance(part, ast.ClassDef)
+    told = {
+        key: _meaning(field, keep_signatures, inside) for key, field in fields.items() if key != "kind"
+    }  # u"" is ""
+    shown = [
+        f"{key}={text}" for key, text in told.items() if text not in ("", "None", "[]")
+    ]  # versions differ in those
+    return f"{kind}({','.join(shown)})" + ("\n" if isinstance(part, ast.stmt) else "")
