@@ -4,6 +4,7 @@ The user provides their weights, which Meta publishes (see ``SOURCE``). Fréchet
 human judgement better than those between Inception's (Stein et al. 2023).
 """
 
+from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -34,15 +35,6 @@ SIZES = {
 }
 
 
-class _PatchEmbed(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, width, PATCH, PATCH)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.proj(x).flatten(2).transpose(1, 2)
-
-
 class _Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -57,34 +49,19 @@ class _Attention(nn.Module):
         return self.proj(out.transpose(1, 2).reshape(batch, tokens, width))
 
 
-class _Mlp(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
-
-
-class _LayerScale(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.gamma = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.gamma
-
-
 class _Block(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width, 1e-6), nn.LayerNorm(width, 1e-6)
-        self.attn, self.mlp = _Attention(width, heads), _Mlp(width)
-        self.ls1, self.ls2 = _LayerScale(width), _LayerScale(width)
+        self.attn = _Attention(width, heads)
+        self.mlp = nn.Sequential(
+            OrderedDict(fc1=nn.Linear(width, 4 * width), act=nn.GELU(), fc2=nn.Linear(4 * width, width))
+        )
+        self.ls1, self.ls2 = (nn.ParameterDict({"gamma": torch.ones(width)}) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.ls1(self.attn(self.norm1(x)))
-        return x + self.ls2(self.mlp(self.norm2(x)))
+        x = x + self.attn(self.norm1(x)) * self.ls1["gamma"]
+        return x + self.mlp(self.norm2(x)) * self.ls2["gamma"]
 
 
 class DinoV2(nn.Module):
@@ -101,7 +78,7 @@ class DinoV2(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + _TRAINED_GRID**2, width))
         self.mask_token = nn.Parameter(torch.zeros(1, width))  # unused here; the published files hold it
-        self.patch_embed = _PatchEmbed(width)
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, PATCH, PATCH)})
         self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, 1e-6)
 
@@ -120,7 +97,7 @@ class DinoV2(nn.Module):
         """Evaluate."""
         mean, std = (x.new_tensor(v).view(3, 1, 1) for v in (_MEAN, _STD))
         x = (resize_bicubic(x, self.side) / 255 - mean) / std
-        x = self.patch_embed(x)
+        x = self.patch_embed["proj"](x).flatten(2).transpose(1, 2)
         x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), 1) + self.positions()
         for block in self.blocks:
             x = block(x)
