@@ -36,7 +36,12 @@ run = Command(
     params=[
         *kedro_run.params,
         click.Option(["--force"], is_flag=True, help="Run fresh stages too, and record them anew."),
-        click.Option(["--wait"], type=click.FloatRange(0), help="Seconds to wait for another run; else without limit."),
+        click.Option(
+            ["--wait"],
+            type=click.FloatRange(0),
+            envvar="CDM_WAIT",
+            help="Seconds to wait for another run; else without limit.",
+        ),
     ],
     help="Run the stale stages of a pipeline and record them in dvc.lock; fresh ones are skipped.",
 )

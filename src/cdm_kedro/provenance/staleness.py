@@ -105,6 +105,14 @@ class Staleness:
                 f"{root} is not a DVC repository ({error}). In a clone it is; in a plain copy run "
                 "`git init && dvc init -f`, or `dvc init -f --no-scm` without git."
             ) from None
+        cache = self.repo.cache.local.path
+        try:
+            os.makedirs(cache, exist_ok=True)
+        except OSError as error:
+            raise ProvenanceError(
+                f"DVC's cache {cache} cannot be opened ({error.strerror}). Attach its disk, or choose another place "
+                "with `dvc cache dir --local FOLDER` and run again: outputs on disk go there, and nothing reruns"
+            ) from None
         self._lock_repo = lock_repo
         lockfile.whole_in_dvc()
         for extra in (None, *dict.fromkeys(self.extra_of.values())):
