@@ -1,7 +1,7 @@
 """One pass over a set of images at bounded memory: it keeps all that the metrics need of their features."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,6 @@ QUARTERS = 4
 """The spread of the Fréchet distances of so many parts is the uncertainty of the whole's."""
 
 _SMALLEST_SPLIT = 10  # images; the Inception score of a single image is always 1
-
-OnFeatures = Callable[[int, NDArray[np.float32]], None]
 
 
 @dataclass(frozen=True)
@@ -108,31 +106,28 @@ class Collector:
         )
 
 
-def images_used(source: Source, params: EvaluateParams) -> int:
-    """How many images of a source are looked at."""
-    return min(source.count, params.max_images or source.count)
-
-
 def collect(
     source: Source,
     extractor: Extractor,
     params: EvaluateParams,
     description: str,
-    on_features: OnFeatures | None = None,
+    all_features: Path | None = None,
 ) -> Summary:
     """Compute the features of a source's images once, with a progress bar.
 
     Raises SourceError if there are fewer than ``MINIMUM`` images, or some cannot be read. Raises FeaturesError if
     features are not finite. ``params``: limits, splits, seed and devices. Several devices and nodes give the same
-    result as one. ``on_features``: called with (first index, (B, D) features) of every batch, in order.
+    result as one. ``all_features``: npy (N, D) float16 to write with the features of all images.
     """
-    count = images_used(source, params)
+    count = min(source.count, params.max_images or source.count)
     if count < MINIMUM:
         raise SourceError(f"{source.path}: {count} image(s) are too few to score; at least {MINIMUM} are needed")
     spans = [range(start, min(count, start + params.batch_size)) for start in range(0, count, params.batch_size)]
     collector = Collector(count, params)
+    rows = np.lib.format.open_memmap(all_features, "w+", np.float16, (count, extractor.dim)) if all_features else None
     for first, features, logits in features_of(source, extractor, spans, params.devices, description):
         collector.add(first, features, logits)
-        if on_features is not None:
-            on_features(first, features)
+        if rows is not None:
+            rows[first : first + len(features)] = features
+            rows.flush()
     return collector.summary()

@@ -61,9 +61,9 @@ class InceptionScore:
 
     def add(self, logits: Features, split: NDArray[np.integer]) -> None:
         """Add (B, classes) logits whose rows belong to the splits (B,)."""
-        x = np.asarray(logits, np.float64)
-        x = x - x.max(1, keepdims=True)
-        log_p = x - np.log(np.exp(x).sum(1, keepdims=True))
+        from scipy.special import log_softmax
+
+        log_p = log_softmax(np.asarray(logits, np.float64), 1)
         p = np.exp(log_p)
         if self.marginal is None:
             self.marginal = np.zeros((len(self.counts), p.shape[1]))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cdm_kedro.errors import CdmError
-from cdm_kedro.evaluation.collect import Reference, Summary, collect, images_used
+from cdm_kedro.evaluation.collect import Reference, Summary, collect
 from cdm_kedro.evaluation.extractors.extractor import Extractor
 from cdm_kedro.evaluation.sources import BetonSource
 from cdm_kedro.evaluation.statistics import Moments, moments
@@ -36,18 +36,8 @@ def write_reference(
     """
     arrays = identity(extractor)
     for name, beton in betons.items():
-        source = BetonSource(beton)
-        if all_features is None or name not in all_features:
-            summary = collect(source, extractor, params, f"real {name}")
-        else:
-            shape = (images_used(source, params), extractor.dim)
-            rows = np.lib.format.open_memmap(all_features[name], "w+", np.float16, shape)
-
-            def keep(first: int, features: Any, rows: Any = rows) -> None:
-                rows[first : first + len(features)] = features
-
-            summary = collect(source, extractor, params, f"real {name}", keep)
-            rows.flush()
+        rows = (all_features or {}).get(name)
+        summary = collect(BetonSource(beton), extractor, params, f"real {name}", rows)
         arrays |= summary_arrays(summary, f"{name}/")
     write_arrays(path, arrays)
 
@@ -110,11 +100,8 @@ def read_reference(arrays: Mapping[str, Any], prefix: str = "") -> Reference:
 
 def identity(extractor: Extractor) -> dict[str, Any]:
     """Arrays that say which network made the features."""
-    return {
-        "extractor": np.array(extractor.name),
-        "weights_sha256": np.array(extractor.weights_sha256),
-        "preprocessing": np.array(extractor.preprocessing),
-    }
+    said = {"extractor": extractor.name, **extractor.describe()}
+    return {key: np.array(said[key]) for key in ("extractor", "weights_sha256", "preprocessing")}
 
 
 def check_identity(arrays: Mapping[str, Any], extractor: Extractor, path: Path) -> list[str]:

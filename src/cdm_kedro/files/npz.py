@@ -17,17 +17,10 @@ from cdm_kedro.files.atomic import written_whole
 _LOCAL_HEADER = 30  # bytes of a zip entry's local header before its name
 
 
-def _entry(name: str) -> zipfile.ZipInfo:
-    """An archive's entry with a fixed date, so that the bytes depend on the arrays alone."""
-    return zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-
-
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write named arrays to an npz file, whose bytes depend on them and their order alone."""
-    with written_whole(path) as part, zipfile.ZipFile(part, "w") as archive:
-        for name, value in arrays.items():
-            with archive.open(_entry(name), "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asanyarray(value), allow_pickle=False)
+    with written_whole(path) as part, part.open("wb") as file:
+        np.savez(file, **arrays)  # entries opened by name have a fixed date
 
 
 def write_npz(path: Path, shards: list[Path], key: str, resolution: int, labels: NDArray[np.int64]) -> None:
@@ -36,14 +29,14 @@ def write_npz(path: Path, shards: list[Path], key: str, resolution: int, labels:
     Only one shard is in memory at a time.
     """
     with written_whole(path) as part, zipfile.ZipFile(part, "w") as archive:
-        with archive.open(_entry("arr_0"), "w", force_zip64=True) as file:
+        with archive.open("arr_0.npy", "w", force_zip64=True) as file:
             shape = (len(labels), resolution, resolution, 3)
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
             for shard in shards:
                 with np.load(shard, allow_pickle=False) as arrays:
                     file.write(np.ascontiguousarray(arrays[key]).tobytes())
-        with archive.open(_entry("arr_1"), "w") as file:
+        with archive.open("arr_1.npy", "w") as file:
             np.lib.format.write_array(file, labels, allow_pickle=False)
 
 

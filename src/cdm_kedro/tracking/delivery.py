@@ -5,6 +5,7 @@ import logging
 import os
 import sqlite3
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,31 +64,23 @@ class Deliverer:
         self.uri, self.artifacts = uri, artifacts
         self.ids: dict[str, str] = {}
         self.refused: set[str] = set()
-        self._experiment: str | None = None
 
-    @property
+    @cached_property
     def experiment(self) -> str:
         """Id of the project's experiment, which is created where the server does not have it."""
-        if self._experiment is None:
-            found = self.client.get_experiment_by_name(EXPERIMENT)
-            if found is None:
-                location = self.artifacts.absolute().as_uri() if self.uri.startswith("sqlite") else None
-                self._experiment = self._create_experiment(location)
-            else:
-                self._experiment = found.experiment_id
-        return self._experiment
-
-    def _create_experiment(self, location: str | None) -> str:
         from mlflow.exceptions import MlflowException
 
-        tags = {"mlflow.experimentKind": "custom_model_development"}
-        try:
-            return str(self.client.create_experiment(EXPERIMENT, location, tags))
-        except MlflowException:  # another process was faster
-            found = self.client.get_experiment_by_name(EXPERIMENT)
-            if found is None:
-                raise
-            return str(found.experiment_id)
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            location = self.artifacts.absolute().as_uri() if self.uri.startswith("sqlite") else None
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            try:
+                return str(self.client.create_experiment(EXPERIMENT, location, tags))
+            except MlflowException:  # another process was faster
+                found = self.client.get_experiment_by_name(EXPERIMENT)
+                if found is None:
+                    raise
+        return str(found.experiment_id)
 
     def apply(self, operation: Operation) -> Any:
         """Carry out one operation.
