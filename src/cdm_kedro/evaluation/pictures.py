@@ -1,8 +1,9 @@
-"""Pictures of single images as PNG files, each with its caption in the file itself, as its ``Description``."""
+"""Figures and pictures of images as PNG files, each with its caption in the file itself, as its ``Description``."""
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,52 @@ if TYPE_CHECKING:
 _COLUMNS = 4
 _SMALL = 1_000_000  # bytes of a PNG that a page holds as it is
 
+BLUE = "#2563eb"
+LINES = {
+    "truncated": ("truncated", BLUE, "o"),
+    "non_truncated": ("non-truncated", "#ea580c", "s"),
+    "train": ("ground truth, train", "#16a34a", "^"),
+    "val": ("ground truth, validation", "#65a30d", "v"),
+}
+"""Each way of conditioning super-resolution, with the label, colour and marker that every figure gives it."""
+
+
+@contextmanager
+def figure(
+    path: Path,
+    caption: str,
+    *,
+    panels: int = 1,
+    size: tuple[float, float] = (6.4, 4.2),
+    dpi: int = 150,
+    grid: bool = True,
+    x: str = "",
+    y: str = "",
+) -> Iterator[Any]:
+    """Give axes to draw on, and write them as a PNG after the block.
+
+    Args:
+        caption: stored in the file as its ``Description``, where the report finds it.
+        size: width and height of the whole figure in inches.
+        dpi: pixels an inch.
+        x: label of the horizontal axis, like ``y`` of the vertical one, where there is one panel.
+
+    Yields:
+        The axes, or an array of them where there are several panels.
+    """
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=size, layout="constrained")
+    yield drawn.subplots(1, panels)
+    if panels == 1:
+        drawn.axes[0].set(xlabel=x, ylabel=y)
+    for axes in drawn.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        if grid:
+            axes.grid(alpha=0.25)
+    with written_whole(path) as part:
+        drawn.savefig(part, format="png", dpi=dpi, metadata={"Software": None, "Description": caption})
+
 
 def save_png(picture: "Image.Image", path: Path, caption: str) -> None:
     """Write a picture with its caption."""
@@ -30,7 +77,7 @@ def save_png(picture: "Image.Image", path: Path, caption: str) -> None:
 
 
 def read_caption(path: Path) -> str:
-    """The caption that :func:`save_png` or :func:`~cdm_kedro.evaluation.figures.figure` wrote, else ""."""
+    """The caption that :func:`save_png` or :func:`figure` wrote, else ""."""
     from PIL import Image
 
     with Image.open(path) as picture:

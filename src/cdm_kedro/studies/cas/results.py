@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdm_kedro.evaluation.figures import BLUE, figure
 from cdm_kedro.evaluation.paper import TABLE_1B
-from cdm_kedro.evaluation.pictures import draw_rows
+from cdm_kedro.evaluation.pictures import BLUE, draw_rows, figure
 from cdm_kedro.evaluation.sources import NpzSource
 
 _ROWS, _COLUMNS = 6, 8  # classes and samples of each in Figures 9 and 10
@@ -46,11 +45,10 @@ def draw_comparison(real: Mapping[str, Any], generated: Mapping[str, Any], path:
         f"Accuracy by class at {real['resolution']} pixels, as in Figure 5. The classifier trained on generated images "
         f"is better on {int((b > a).sum())} of {len(a)} classes."
     )
-    with figure(path, caption, size=(7, 4), grid=False) as axes:
+    x, y = "classes, by the accuracy of the classifier trained on real images", "top-1 accuracy (%)"
+    with figure(path, caption, size=(7, 4), grid=False, x=x, y=y) as axes:
         for accuracy, colour, kind in ((a, BLUE, "real"), (b, _RED, "generated")):
             axes.scatter(np.arange(len(a)), accuracy[order], s=size, color=colour, label=f"trained on {kind} images")
-        axes.set_xlabel("classes, by the accuracy of the classifier trained on real images")
-        axes.set_ylabel("top-1 accuracy (%)")
         axes.set_ylim(-3, 103)
         axes.legend(frameon=False)
 

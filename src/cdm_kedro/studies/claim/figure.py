@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.evaluation.figures import LINES, figure
 from cdm_kedro.evaluation.paper import by_s, published
+from cdm_kedro.evaluation.pictures import LINES, figure
 from cdm_kedro.params.claim import SINGLE
 from cdm_kedro.studies.claim.statements import GENERATED, Scores, interval
 

@@ -1,22 +1,18 @@
 """Figures of the searches: score against s, against the number of steps, and by schedule."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.evaluation.figures import BLUE, LINES, figure
+from cdm_kedro.evaluation.pictures import BLUE, LINES, figure
 from cdm_kedro.files.table import Row
 
 _REPORT = "#ea580c"
 
 
-@contextmanager
-def _axes(path: Path, metric: str, label: str) -> Iterator[Any]:
-    with figure(path, f"{metric} by {label}") as axes:
-        yield axes
-        axes.set_xlabel(label)
-        axes.set_ylabel(f"{metric} (lower is better)")
+def _axes(path: Path, metric: str, label: str) -> AbstractContextManager[Any]:
+    return figure(path, f"{metric} by {label}", x=label, y=f"{metric} (lower is better)")
 
 
 def _points(axes: Any, x: list[Any], rows: list[Row], metric: str, **style: Any) -> None:
