@@ -112,7 +112,7 @@ def training_part(
         bare = seconds_of(network, steps, device)
         trainer.accumulate(images, labels)
         updating = seconds_of(update, steps, device)
-        estimate = step_bytes(params, CLASSES, micro)
+        estimate = step_bytes(params, CLASSES, micro, "bf16", compile)
         found = {
             "microbatch": micro,
             "images/s": micro / whole,

@@ -9,7 +9,9 @@ from cdm_kedro.params.model import TrainedModelParams
 
 STATE_BYTES = 22
 """Bytes of one parameter: float32 weight, gradient, two Adam moments and EMA (20), autocast's bfloat16 copy (2)."""
-_BF16_SHARE = 0.85  # of float32's activations: in autocast, GroupNorm and SiLU keep float32 inputs
+_SHARES = {("bf16", False): 0.85, ("bf16", True): 0.5}
+"""Activations over those of float32, by precision and compilation. In autocast, GroupNorm and SiLU keep float32 inputs;
+compiled, they are computed again from bfloat16 (0.30 to 0.38 with the CPU's compiler, and a margin)."""
 _USABLE = 0.9  # of the device's memory; workspaces, fragments and communication take the rest
 
 
@@ -29,21 +31,24 @@ def saved_bytes(net: torch.nn.Module, inputs: list[Tensor | None]) -> int:
     return sum(t.untyped_storage().nbytes() for t in kept.values())
 
 
-def step_bytes(params: TrainedModelParams, num_classes: int, microbatch: int) -> int:
+def step_bytes(params: TrainedModelParams, num_classes: int, microbatch: int, precision: str, compiled: bool) -> int:
     """Estimate the bytes of one training step that keeps all its activations."""
     with torch.device("meta"):
         net = build_unet(params, num_classes).to("meta")
-        one = saved_bytes(net, network_inputs(params, 1, training_side(params)))
-    activations = one * (_BF16_SHARE if params.training.precision == "bf16" else 1)
-    return int(STATE_BYTES * sum(p.numel() for p in net.parameters()) + activations * microbatch)
+        # What the second image costs, or a single one, differs: memory formats coincide in a batch of one.
+        two, three = (saved_bytes(net, network_inputs(params, n, training_side(params))) for n in (2, 3))
+    activations = _SHARES.get((precision, compiled), 1) * (two + (microbatch - 2) * (three - two))
+    return int(STATE_BYTES * sum(p.numel() for p in net.parameters()) + activations)
 
 
-def needs_checkpointing(params: TrainedModelParams, num_classes: int, microbatch: int, memory: int | None) -> bool:
+def needs_checkpointing(
+    params: TrainedModelParams, num_classes: int, microbatch: int, precision: str, compiled: bool, memory: int | None
+) -> bool:
     """Decide whether activations must be recomputed, so that a step fits into memory.
 
-    ``params``: the model's parameters; an explicit ``unet.checkpointing`` is obeyed. ``memory``: bytes of the GPU's
-    memory; None on a CPU, where nothing is recomputed.
+    ``params``: the model's parameters; an explicit ``unet.checkpointing`` is obeyed. ``precision``: "bf16" or "fp32".
+    ``memory``: bytes of the GPU's memory; None on a CPU, where nothing is recomputed.
     """
     if params.unet.checkpointing != "auto":
         return bool(params.unet.checkpointing)
-    return memory is not None and step_bytes(params, num_classes, microbatch) > _USABLE * memory
+    return memory is not None and step_bytes(params, num_classes, microbatch, precision, compiled) > _USABLE * memory

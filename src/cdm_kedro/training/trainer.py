@@ -51,10 +51,6 @@ class Trainer(Loop):
         torch.manual_seed(mix_seed(self.training.seed, 1))
         self.precision = usable_precision(self.training.precision, world.device)
         self.net = build_unet(self.params, job.num_classes).to(world.device)
-        local = self.training.batch_size // world.size
-        micro = min(self.training.microbatch or local, local)
-        memory = torch.cuda.get_device_properties(world.device).total_memory if world.cuda else None
-        self.net.checkpointing = needs_checkpointing(self.params, job.num_classes, micro, memory)
         self.peak = peak_tflops(torch.cuda.get_device_name(world.device)) if world.cuda else None
         self.forward_flops = forward_flops(self.net, self.params)
         self.ema = EMA(self.net, self.training.ema_decay)
@@ -80,9 +76,15 @@ class Trainer(Loop):
         self.spread(self.training.compile)
 
     def arrange(self, compiled: bool) -> None:
-        """Bring the network, and all that changes with it, into the layout that is fastest."""
-        slow = not self.world.cuda and self.precision == "fp32"  # a CPU's GroupNorm, in channels_last
-        self.layout = torch.contiguous_format if slow else memory_layout(self.world.device, compiled)
+        """Bring the network, and what changes with it, into its fastest layout; recompute activations if need be."""
+        cuda, device = self.world.cuda, self.world.device
+        local = self.training.batch_size // self.world.size
+        micro = min(self.training.microbatch or local, local)
+        memory = torch.cuda.get_device_properties(device).total_memory if cuda else None
+        step = self.params, self.job.num_classes, micro, self.precision, compiled
+        self.net.checkpointing = needs_checkpointing(*step, memory)
+        slow = not cuda and self.precision == "fp32"  # a CPU's GroupNorm, in channels_last
+        self.layout = torch.contiguous_format if slow else memory_layout(device, compiled)
         for tensor in (*self.parameters, *self.ema.shadow, *moments(self.net, self.optimizer).values()):
             if tensor.ndim == 4:
                 tensor.data = tensor.data.to(memory_format=self.layout)
