@@ -18,7 +18,7 @@ from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.likelihood import LikelihoodParams
 from cdm_kedro.params.model import TrainedModelParams
 from cdm_kedro.params.sampling import SampleParams
-from cdm_kedro.pipelines.likelihood.nodes import likelihood
+from cdm_kedro.pipelines.likelihood import likelihood
 from cdm_kedro.sampling.cascade import Cascade
 
 T, S = 8, 4

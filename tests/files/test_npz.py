@@ -15,7 +15,7 @@ from cdm_kedro.evaluation.sources import NpzSource
 from cdm_kedro.files.npz import write_arrays, write_npz
 from cdm_kedro.params.evaluation import EvaluateParams
 from cdm_kedro.params.sampling import GridsParams
-from cdm_kedro.pipelines.grids.nodes import draw_grids
+from cdm_kedro.pipelines.grids import draw_grids
 from cdm_kedro.studies.cas.generated import samples_to_beton
 from cdm_kedro.studies.cas.results import draw_classes
 from cdm_kedro.studies.claim.scores import _first

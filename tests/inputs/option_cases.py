@@ -115,7 +115,7 @@ COMMANDS = [
     command("slurm --env=test", "squeue"),
     command("code-digests", "FOLDER", code=2),
     command("code-digests d nothing.nodes", "nothing.nodes"),
-    command("code-digests pyproject.toml embedded.nodes", "pyproject.toml"),
+    command("code-digests pyproject.toml embedded", "pyproject.toml"),
     command("replay-runs", "delivered 0", code=0, quick=True),
     command(
         "replay-runs",

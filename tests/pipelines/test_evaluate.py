@@ -13,9 +13,9 @@ from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.pictures import read_caption
 from cdm_kedro.evaluation.statistics import frechet_distance, moments
 from cdm_kedro.params.evaluation import EvaluateParams
-from cdm_kedro.pipelines.evaluate.nodes import evaluate
-from cdm_kedro.pipelines.reference.nodes import make_reference
-from cdm_kedro.pipelines.report.nodes import draw_single_images
+from cdm_kedro.pipelines.evaluate import evaluate
+from cdm_kedro.pipelines.reference import make_reference
+from cdm_kedro.pipelines.report import draw_single_images
 
 
 def test_reference_evaluation_and_pictures(

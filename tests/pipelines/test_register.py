@@ -14,7 +14,7 @@ import mlflow
 import pytest
 
 from cdm_kedro.params.evaluation import EvaluateParams
-from cdm_kedro.pipelines.register.nodes import register_cascade
+from cdm_kedro.pipelines.register import register_cascade
 from cdm_kedro.tracking.runs import Tracking
 from tiny_cascade import CASCADE, sampling, write_model
 

@@ -8,7 +8,7 @@ import pytest
 
 from cdm_kedro.files.npz import write_arrays, write_npz
 from cdm_kedro.params.sampling import GridsParams
-from cdm_kedro.pipelines.grids.nodes import draw_grids
+from cdm_kedro.pipelines.grids import draw_grids
 from cdm_kedro.sampling.grids import draw_grid
 
 

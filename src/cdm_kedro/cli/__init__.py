@@ -4,9 +4,8 @@ import click
 
 from cdm_kedro.cli.evaluation import evaluate_samples, reference_statistics
 from cdm_kedro.cli.images import inspect_images, sample_class, side_by_side
-from cdm_kedro.cli.jupyter import jupyter
 from cdm_kedro.cli.models import estimate, model_sizes
-from cdm_kedro.cli.run import run
+from cdm_kedro.cli.run import jupyter, run
 from cdm_kedro.cli.runs import lineage, parent_run, replay_runs
 from cdm_kedro.cli.stages import accept, code_digests, dvc_yaml, slurm
 

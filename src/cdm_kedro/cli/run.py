@@ -1,10 +1,12 @@
-"""`kedro run`: runs the stale stages; says wrong parameters in the words of the files."""
+"""Commands that Kedro has too: `kedro run` runs the stale stages; `kedro jupyter` says what to install."""
 
 import os
 import warnings
+from importlib.util import find_spec
 from typing import Any
 
 import click
+from kedro.framework.cli.jupyter import jupyter as kedros
 from kedro.framework.cli.project import run as kedro_run
 
 from cdm_kedro.cli.command import Command
@@ -45,3 +47,18 @@ run = Command(
     ],
     help="Run the stale stages of a pipeline and record them in dvc.lock; fresh ones are skipped.",
 )
+
+_NEEDS = {"setup": "ipykernel", "notebook": "notebook", "lab": "jupyterlab"}
+
+
+class _Group(Command, click.Group):
+    """A group that says errors as a command does."""
+
+
+@click.group("jupyter", cls=_Group, commands=kedros.commands, help=kedros.help)
+@click.pass_context
+def jupyter(ctx: click.Context) -> None:
+    """Refuse a subcommand whose package is not there."""
+    needed = _NEEDS.get(ctx.invoked_subcommand or "", "ipykernel")
+    if find_spec(needed) is None:
+        raise click.ClickException(f"{needed} is not installed: pip install -c constraints.txt -e '.[notebook]'")

@@ -3,15 +3,15 @@
 from collections.abc import Iterable
 
 from cdm_kedro.params.cascade import CascadeShape, ModelShape
-from cdm_kedro.pipelines.convert.nodes import make_convert
-from cdm_kedro.pipelines.embedded.nodes import generate_embedded
-from cdm_kedro.pipelines.evaluate.nodes import evaluate
-from cdm_kedro.pipelines.grids.nodes import draw_grids
-from cdm_kedro.pipelines.preprocess.nodes import preprocess
-from cdm_kedro.pipelines.reference.nodes import make_reference
-from cdm_kedro.pipelines.register.nodes import register_cascade
-from cdm_kedro.pipelines.report.nodes import draw_single_images, report
-from cdm_kedro.pipelines.sample.nodes import sample_cascade
+from cdm_kedro.pipelines.convert import make_convert
+from cdm_kedro.pipelines.embedded import generate_embedded
+from cdm_kedro.pipelines.evaluate import evaluate
+from cdm_kedro.pipelines.grids import draw_grids
+from cdm_kedro.pipelines.preprocess import preprocess
+from cdm_kedro.pipelines.reference import make_reference
+from cdm_kedro.pipelines.register import register_cascade
+from cdm_kedro.pipelines.report import draw_single_images, report
+from cdm_kedro.pipelines.sample import sample_cascade
 from cdm_kedro.pipelines.train.nodes import make_train
 from cdm_kedro.pipelines.train.selecting import make_selecting_train
 from cdm_kedro.pipelines.wiring import CAS_PICTURES, Stages, parts, real_images, same

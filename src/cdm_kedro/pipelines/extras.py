@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from kedro.pipeline import Node, Pipeline
-
 from cdm_kedro.params.cascade import CascadeShape
 from cdm_kedro.pipelines.cas.compare import compare
 from cdm_kedro.pipelines.cas.nodes import make_classify
@@ -18,8 +16,7 @@ from cdm_kedro.pipelines.claim.classifier import make_classifier_reference, trai
 from cdm_kedro.pipelines.claim.report import report_claim
 from cdm_kedro.pipelines.claim.scores import make_scores
 from cdm_kedro.pipelines.claim.sensitivity import try_extractors
-from cdm_kedro.pipelines.external.nodes import make_external_statistics, score_external
-from cdm_kedro.pipelines.likelihood.nodes import likelihood
+from cdm_kedro.pipelines.likelihood import likelihood
 from cdm_kedro.pipelines.search.figure_nodes import make_draw
 from cdm_kedro.pipelines.search.nodes import make_search
 from cdm_kedro.pipelines.table.nodes import make_states, score_row
@@ -157,13 +154,3 @@ def extra_stages(cascade: CascadeShape) -> dict[str, Stages]:
     extras |= {"ablations": ablations, "table1": table1}
     extras |= {table: table_stages(cascade, table) for table in cascade.tables}
     return {name: stages for name, stages in extras.items() if stages}
-
-
-def external_pipelines() -> dict[str, Pipeline]:
-    """Pipelines for files outside the project, which `--params=external…` asks for; they are no stages."""
-    inputs = {"params": "params:evaluate", "external": "params:external"}
-    nodes = {
-        "evaluate_external": Node(score_external, inputs, "external_scores", name="evaluate_external"),
-        "reference_external": Node(make_external_statistics, inputs, "external_statistics", name="reference_external"),
-    }
-    return {name: Pipeline([node]) for name, node in nodes.items()}

@@ -171,7 +171,7 @@ class CascadeSession(KedroSession):
         signal.signal(signal.SIGTERM, _terminated)
         from kedro.framework.project import pipelines
 
-        from cdm_kedro.pipelines.extras import external_pipelines
+        from cdm_kedro.pipelines.external import external_pipelines
 
         root, loader = Path(self._project_path), self._get_config_loader()
         asked = external.resolve(

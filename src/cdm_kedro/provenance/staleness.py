@@ -19,9 +19,8 @@ from cdm_kedro.files.space import disk_full_explained
 from cdm_kedro.params.differences import differences
 from cdm_kedro.params.files import Parameters
 from cdm_kedro.provenance import lockfile
-from cdm_kedro.provenance.dvcfile import code_stage, dvc_file, is_code
+from cdm_kedro.provenance.dvcfile import code_stage, dvc_file, is_code, reasons
 from cdm_kedro.provenance.locks import patiently, pids_in
-from cdm_kedro.provenance.reasons import reasons
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")

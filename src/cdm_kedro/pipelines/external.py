@@ -4,6 +4,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from kedro.pipeline import Node, Pipeline
+
 from cdm_kedro.params.evaluation import EvaluateParams
 from cdm_kedro.params.external import ExternalParams
 
@@ -30,3 +32,13 @@ def make_external_statistics(params: EvaluateParams, external: ExternalParams) -
     out = scratch_dir("reference_external") / "statistics.npz"
     log.info("%s: %s", external.statistics_of, write_statistics(params, external.statistics_of, out, external.size))
     return out
+
+
+def external_pipelines() -> dict[str, Pipeline]:
+    """Pipelines for files outside the project, which `--params=external…` asks for; they are no stages."""
+    inputs = {"params": "params:evaluate", "external": "params:external"}
+    nodes = {
+        "evaluate_external": Node(score_external, inputs, "external_scores", name="evaluate_external"),
+        "reference_external": Node(make_external_statistics, inputs, "external_statistics", name="reference_external"),
+    }
+    return {name: Pipeline([node]) for name, node in nodes.items()}

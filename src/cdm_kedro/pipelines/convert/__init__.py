@@ -1,1 +1,0 @@
-"""The node that converts published weights into a model of the cascade."""

@@ -1,1 +1,0 @@
-"""The node that scores generated images against real ones."""

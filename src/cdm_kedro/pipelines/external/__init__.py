@@ -1,1 +1,0 @@
-"""Nodes that score and describe images outside the project."""

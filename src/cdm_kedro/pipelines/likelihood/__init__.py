@@ -1,1 +1,0 @@
-"""The node that bounds the bits per dimension of real images."""

@@ -1,1 +1,0 @@
-"""The node that computes the feature statistics of real images."""

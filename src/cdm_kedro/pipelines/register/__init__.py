@@ -1,1 +1,0 @@
-"""The evaluated cascade as a version of an MLflow model."""

@@ -1,1 +1,0 @@
-"""Nodes that draw single images and write the report."""

@@ -1,1 +1,0 @@
-"""Nodes that sample the cascade and draw its grids."""
