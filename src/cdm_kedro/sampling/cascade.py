@@ -1,8 +1,10 @@
 """The cascade at inference: models lowest first, each conditioned on the samples of the one below (section 2.3)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,9 +15,12 @@ from cdm_kedro.model.load import find_models, load_net, read_description
 from cdm_kedro.params.model import GaussianAugmentation, ModelParams
 from cdm_kedro.params.sampling import ModelSamplingParams, SamplingParams
 from cdm_kedro.sampling.batch import fitting_batch
-from cdm_kedro.sampling.checks import CheckedModel, check_cascade
+from cdm_kedro.sampling.checks import CascadeError, CheckedModel, check_augmentation, check_cascade
 from cdm_kedro.sampling.conditioning import RealImages, StoredSamples
 from cdm_kedro.sampling.model import LoadedModel, Progress
+from cdm_kedro.sampling.stream import Estimate, Watch, iterate, visited, watched
+
+Labels: TypeAlias = Tensor | Sequence[int]
 
 
 @dataclass
@@ -63,7 +68,7 @@ class Cascade:
         params: SamplingParams,
         device: torch.device,
         lowest: int,
-        low_images: Mapping[str, RealImages | StoredSamples],
+        low_images: Mapping[str, Tensor | RealImages | StoredSamples],
     ) -> None:
         self.models, self.num_classes, self.params, self.device = models, num_classes, params, device
         self.job_size = 0
@@ -107,7 +112,7 @@ class Cascade:
         precision = usable_precision(params.precision, device)
         compile_nets = params.compile if params.compile is not None else device.type == "cuda"
         loaded: list[LoadedModel] = []
-        low_images: dict[str, RealImages | StoredSamples] = {}
+        low_images: dict[str, Tensor | RealImages | StoredSamples] = {}
         for number, (name, model) in enumerate(checked.items()):
             if name not in wanted:
                 continue
@@ -146,11 +151,7 @@ class Cascade:
         return {model.name: float(model.evaluations * model.params.resolution**2) for model in self.models}
 
     def sample(
-        self,
-        labels: Tensor | Sequence[int],
-        indices: Tensor | None = None,
-        seed: int = 0,
-        progress: Progress | None = None,
+        self, labels: Labels, indices: Tensor | None = None, seed: int = 0, progress: Progress | None = None
     ) -> dict[int, Tensor]:
         """Sample images of given classes with every model.
 
@@ -165,15 +166,98 @@ class Cascade:
         Raises:
             ValueError: a label is not one of the classes.
         """
+        images = self.run(*self._numbered(labels, indices), seed, progress).images
+        return {model.params.resolution: images[model.name] for model in self.models}
+
+    def upsample(
+        self, images: Tensor, labels: Labels, s: int | None = None, seed: int = 0, indices: Tensor | None = None
+    ) -> dict[int, Tensor]:
+        """Enlarge images by the models above their resolution; those below are not run.
+
+        Every model is conditioned the non-truncated way (section 3.3), for images that were not sampled have no
+        reverse process to stop. Arguments that are not listed are as in :meth:`sample`.
+
+        Returns:
+            Resolution to (B, 3, H, W) uint8 on the cascade's device, for every resolution that a model makes of them.
+
+        Args:
+            images: (B, 3, h, h) uint8 in 0 .. 255, where some model takes h pixels.
+            labels: (B,) classes, which models without class conditioning do not see.
+            s: conditioning augmentation of the models trained with Gaussian noise, in steps of the low model's
+                forward process; 0 trusts every pixel, more lets the model invent more. Default: as the cascade is set.
+
+        Raises:
+            ValueError: a label is not one of the classes, or there is not one for each image.
+            CascadeError: no model takes images of this shape and type, or none that runs was trained for s.
+        """
+        labels, indices = self._numbered(labels, indices)
+        above = self._above(images, labels, s)
+        made = above.run(labels, indices, seed).images
+        return {model.params.resolution: made[model.name] for model in above.models}
+
+    def stream(
+        self,
+        labels: Labels,
+        indices: Tensor | None = None,
+        seed: int = 0,
+        images: Tensor | None = None,
+        s: int | None = None,
+    ) -> Iterator[Estimate]:
+        """Do what :meth:`sample` does, or with ``images`` :meth:`upsample`, and yield what every reverse step sees.
+
+        The models work one step ahead of the reader, in a thread of their own, and stop where the iterator is closed.
+        Arguments and errors are those of the two methods.
+        """
+        labels, indices = self._numbered(labels, indices)
+        cascade = self if images is None else self._above(images, labels, s)
+        return iterate(lambda emit: cascade.run(labels, indices, seed, watch=emit))
+
+    def _numbered(self, labels: Labels, indices: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Labels, checked, and sample numbers."""
         labels = torch.as_tensor(labels, dtype=torch.int64)
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
             raise ValueError(f"labels must lie in 0 .. {self.num_classes - 1}; got {labels.unique().tolist()[:10]}")
-        images = self.run(labels, torch.arange(len(labels)) if indices is None else indices, seed, progress).images
-        return {model.params.resolution: images[model.name] for model in self.models}
+        return labels, torch.arange(len(labels)) if indices is None else indices
+
+    def _above(self, images: Tensor, labels: Tensor, s: int | None) -> "Cascade":
+        """The models that enlarge these images, conditioned on them, without truncation."""
+        if len(labels) != len(images):
+            raise ValueError(f"there are {len(images)} images and {len(labels)} labels; give one for each")
+        sides = sorted({m.params.low_resolution for m in self.models if m.params.low_resolution is not None})
+        side = images.shape[-1]
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != (3, side, side) or side not in sides:
+            raise CascadeError(
+                f"images are {images.dtype} of shape {tuple(images.shape)}; these models enlarge uint8 (B, 3, h, h) "
+                f"with h one of {sides}"
+            )
+        models: dict[str, LoadedModel] = {}
+        low_images: dict[str, Tensor | RealImages | StoredSamples] = {}
+        noised = False
+        for model in self.models:
+            if model.params.low not in models:
+                if model.params.low_resolution != side:
+                    continue
+                low_images[model.name] = images
+            changes: dict[str, Any] = {"truncated": False, "conditioning": "generated"}
+            if s is not None and isinstance(model.params.augmentation, GaussianAugmentation):
+                changes["s"], noised = s, True
+            models[model.name] = model = copy(model)
+            model.sampling, model.states_at = model.sampling.model_copy(update=changes), frozenset()
+            check_augmentation(f"upsample {model.name}", model.name, model.params, model.sampling)
+        if s is not None and not noised:
+            raise CascadeError(f"s is {s}, but {', '.join(models)} were trained without Gaussian noise; leave s out")
+        above = Cascade(list(models.values()), self.num_classes, self.params, self.device, self._lowest, low_images)
+        above.batch_size = self.batch_size
+        return above
 
     @torch.no_grad()
-    def run(self, labels: Tensor, indices: Tensor, seed: int, progress: Progress | None = None) -> Samples:
-        """Sample every loaded model, and return with the samples what conditioned them; arguments as in `sample`."""
+    def run(
+        self, labels: Tensor, indices: Tensor, seed: int, progress: Progress | None = None, watch: Watch | None = None
+    ) -> Samples:
+        """Sample every loaded model, and return with the samples what conditioned them; arguments as in `sample`.
+
+        ``watch`` is called with every reverse step's :class:`Estimate`.
+        """
         made = Samples()
         own_labels, own_indices = labels.to(self.device), indices.to(self.device)
         for model in self.models:
@@ -189,8 +273,12 @@ class Cascade:
                 condition: tuple[Tensor | None, Tensor | None] = (None, None)
                 if low is not None:
                     condition = model.condition(low[rows], None if z_s is None else z_s[rows], own_indices[rows], seed)
-                x, at = model.sample(own_labels[rows], own_indices[rows], seed, *condition, progress)
+                with watched(model, slice(start, start + real), watch):
+                    x, at = model.sample(own_labels[rows], own_indices[rows], seed, *condition, progress)
                 images.append(to_uint8(x[:real]))
+                if watch is not None:
+                    steps = len(visited(model))
+                    watch(Estimate(model.name, steps, steps, slice(start, start + real), images[-1], images[-1]))
                 for s, parts in states.items():
                     parts.append(at[s][:real])
             # The next model is conditioned on the 8-bit samples that are stored, as in training.
@@ -205,8 +293,9 @@ class Cascade:
         if model.params.low is None:
             return None, None
         outside = self._low_images.get(model.name)
-        low = made.images[model.params.low] if outside is None else outside.images(labels, indices).to(self.device)
-        made.low[model.name] = low
+        low = made.images[model.params.low] if outside is None else outside
+        low = low if isinstance(low, Tensor) else low.images(labels, indices)
+        made.low[model.name] = low = low.to(self.device)
         if not model.truncated:
             return low, None
         if isinstance(outside, StoredSamples):

@@ -73,7 +73,7 @@ def check_cascade(
                 f"{key}.conditioning is {sampling.conditioning}; it needs the images {image_file}, "
                 f"got {sorted(real or {})}"
             )
-        _check_augmentation(key, name, model, sampling, known[model.low].diffusion)
+        check_augmentation(key, name, model, sampling, known[model.low].diffusion)
         if sampling.truncated and isinstance(sampling.s, int) and sampling.s > 0:
             states[model.low].add(sampling.s)
     return {
@@ -121,8 +121,8 @@ def _check_low(name: str, low: str, models: Mapping[str, Path], known: Mapping[s
         )
 
 
-def _check_augmentation(
-    key: str, name: str, model: ModelParams, sampling: ModelSamplingParams, low: DiffusionParams
+def check_augmentation(
+    key: str, name: str, model: ModelParams, sampling: ModelSamplingParams, low: DiffusionParams | None = None
 ) -> None:
     """Refuse a blur or s that the model was not trained for, or that a truncated ``low`` counts on another process."""
     augmentation, s = model.augmentation, sampling.s
@@ -139,7 +139,7 @@ def _check_augmentation(
     if s > largest or (fixed is not None and s != fixed):
         allowed = f"s: {fixed}" if fixed is not None else f"s: 0 to {largest}"
         raise CascadeError(f"{key}.s is {s}; {name} was trained for {allowed}")
-    if sampling.truncated and s > 0 and _process(low) != _process(augmentation):
+    if low is not None and sampling.truncated and s > 0 and _process(low) != _process(augmentation):
         raise CascadeError(
             f"{key}.truncated needs {name}'s augmentation to count s on {model.low}'s own process "
             f"({low.schedule}, {low.timesteps} steps); "
