@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cdm_kedro.processes.parent import PARENT
+from cdm_kedro.processes.worker import PARENT
 
 SLEEPER = """
 import os, time

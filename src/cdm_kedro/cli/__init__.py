@@ -9,14 +9,7 @@ from cdm_kedro.cli.run import jupyter, run
 from cdm_kedro.cli.runs import lineage, parent_run, replay_runs
 from cdm_kedro.cli.stages import accept, code_digests, dvc_yaml, slurm
 
-
-@click.group(name="cdm_kedro")
-def cli() -> None:
-    """Commands of cdm-kedro, which Kedro adds to its own."""
-
-
-for command in (
+cli = click.Group("cdm_kedro", [
     run, accept, code_digests, dvc_yaml, estimate, evaluate_samples, inspect_images, jupyter, lineage, model_sizes,
     parent_run, reference_statistics, replay_runs, sample_class, side_by_side, slurm,
-):  # fmt: skip
-    cli.add_command(command)
+])  # fmt: skip

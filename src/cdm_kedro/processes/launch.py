@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cdm_kedro.errors import CdmError, CdmInterrupted
-from cdm_kedro.processes.parent import PARENT
 from cdm_kedro.processes.pool import usable_cores
+from cdm_kedro.processes.worker import PARENT
 
 RUNS_MODULES = ("cdm_kedro.processes.torchrun", "cdm_kedro.processes.srun")
 """Modules that this one starts as processes."""

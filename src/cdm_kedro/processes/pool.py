@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from cdm_kedro.errors import CdmError
-from cdm_kedro.processes.parent import PARENT, end_with_parent
+from cdm_kedro.processes.worker import PARENT, end_with_parent
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -7,8 +7,7 @@ import os
 
 from torch.distributed.run import main
 
-from cdm_kedro.processes.parent import PARENT
-from cdm_kedro.processes.worker import begin
+from cdm_kedro.processes.worker import PARENT, begin
 
 if __name__ == "__main__":
     begin()

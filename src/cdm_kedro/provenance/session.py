@@ -13,7 +13,7 @@ from kedro.framework.session import KedroSession
 from kedro.runner import SequentialRunner
 
 from cdm_kedro.errors import CdmError
-from cdm_kedro.processes.parent import end_with
+from cdm_kedro.processes.worker import end_with
 from cdm_kedro.provenance import external
 from cdm_kedro.tracking import scratch
 
