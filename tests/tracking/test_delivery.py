@@ -14,8 +14,7 @@ import pytest
 import requests
 from mlflow.exceptions import MlflowException, RestException
 
-from cdm_kedro.tracking.delivery import Deliverer, RefusedError, is_refusal
-from cdm_kedro.tracking.journal import Journal, replay
+from cdm_kedro.tracking.delivery import Deliverer, Journal, RefusedError, is_refusal, replay
 from cdm_kedro.tracking.recorder import Recorder
 
 

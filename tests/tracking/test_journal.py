@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from cdm_kedro.tracking.delivery import Deliverer
-from cdm_kedro.tracking.journal import UNLOGGED, Journal, replay
+from cdm_kedro.tracking.delivery import UNLOGGED, Deliverer, Journal, replay
 
 
 def operations() -> list[dict[str, Any]]:

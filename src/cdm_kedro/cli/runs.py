@@ -58,8 +58,7 @@ def parent_run(metadata: Any, pipeline: str, env: str | None, close: str | None)
 @click.pass_obj
 def replay_runs(metadata: Any) -> None:
     """Deliver to MLflow what its server missed while it was away."""
-    from cdm_kedro.tracking.delivery import default_tracking_uri
-    from cdm_kedro.tracking.journal import UNLOGGED, replay
+    from cdm_kedro.tracking.delivery import UNLOGGED, default_tracking_uri, replay
 
     uri = default_tracking_uri(metadata.project_path)
     try:

@@ -11,8 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.tracking.delivery import Deliverer, RefusedError, default_tracking_uri, is_refusal
-from cdm_kedro.tracking.journal import Journal
+from cdm_kedro.tracking.delivery import Deliverer, Journal, RefusedError, default_tracking_uri, is_refusal
 from cdm_kedro.tracking.registry import UPLOAD_RATE, Operation
 
 AFTER_SECONDS, EVERY_SECONDS = 60.0, 10.0

@@ -25,7 +25,7 @@ def test_lineage_counts_evaluation_only_where_weights_are_selected() -> None:
     assert {
         "evaluation/selection.py",
         "evaluation/statistics.py",
-        "evaluation/extractors/efficientnet.py",
+        "evaluation/extractors/make.py",
         "sampling/philox.py",
     } <= selecting
     assert RUNS_MODULES == ("cdm_kedro.evaluation.selection",)
