@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
+from cdm_kedro.files.tensors import write_weights
 from cdm_kedro.model.build import build_unet
-from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.cascade import read_cascade
 from cdm_kedro.params.files import read_parameters
 from cdm_kedro.params.model import parse_model

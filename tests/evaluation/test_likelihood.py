@@ -13,8 +13,8 @@ from scipy import stats
 
 from cdm_kedro.data.beton import read_beton
 from cdm_kedro.evaluation.likelihood import cascade_bits
+from cdm_kedro.files.tensors import write_weights
 from cdm_kedro.model.build import build_unet
-from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.likelihood import LikelihoodParams
 from cdm_kedro.params.model import TrainedModelParams
 from cdm_kedro.params.sampling import SampleParams

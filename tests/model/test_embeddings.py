@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from cdm_kedro.model.embeddings import sinusoidal_embedding
+from cdm_kedro.model.layers import sinusoidal_embedding
 from tiny_unet import tiny_unet
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from cdm_kedro.model.weights import write_weights
+from cdm_kedro.files.tensors import write_weights
 
 
 def test_weights_file_describes_itself_and_never_appears_half_written(

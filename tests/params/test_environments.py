@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from cdm_kedro.data.beton import check_beton, read_beton
 from cdm_kedro.data.preprocess import preprocess_folder
 from cdm_kedro.data.resample import downsample
+from cdm_kedro.files.tensors import write_weights
 from cdm_kedro.model.build import build_unet
-from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.cas import ClassifierParams
 from cdm_kedro.params.cascade import CascadeShape, read_cascade
 from cdm_kedro.params.claim import BaselineParams, ClaimSweepParams

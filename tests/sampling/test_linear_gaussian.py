@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from cdm_kedro.files.tensors import write_weights
 from cdm_kedro.model.build import build_unet
-from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.model import TrainedModelParams
 from cdm_kedro.params.sampling import SampleParams
 from cdm_kedro.sampling.cascade import Cascade

@@ -42,3 +42,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
             file.write(content)
             digest.update(content)
     return digest.hexdigest()
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors, as float32, and what the file says of itself; equal contents are equal bytes."""
+    write_tensors(path, {name: tensor.detach().float() for name, tensor in tensors.items()}, metadata)

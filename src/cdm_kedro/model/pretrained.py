@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from cdm_kedro.files.tensors import write_weights
 from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.openai import load_openai
-from cdm_kedro.model.weights import write_weights
 from cdm_kedro.params.model import PretrainedModelParams
 
 

@@ -7,8 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from cdm_kedro.model.embeddings import LEVEL_SCALE, ScalarEmbedding
-from cdm_kedro.model.layers import Attention, Resample, ResBlock, group_norm, norm_act, zeros
+from cdm_kedro.model.layers import (
+    LEVEL_SCALE,
+    Attention,
+    Resample,
+    ResBlock,
+    ScalarEmbedding,
+    group_norm,
+    norm_act,
+    zeros,
+)
 from cdm_kedro.params.model import GaussianAugmentation, ModelParams
 
 GEOMETRY = 4  # numbers that say how an image was moved (2), turned and zoomed

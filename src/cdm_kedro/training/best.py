@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from cdm_kedro.model.weights import write_weights
+from cdm_kedro.files.tensors import write_weights
 from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.loop import World
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from cdm_kedro.data.resample import downsample
 from cdm_kedro.diffusion.objective import Objective, Randomness
 from cdm_kedro.errors import CdmError
+from cdm_kedro.files.tensors import write_weights
 from cdm_kedro.model.build import build_augmentation, build_process, build_unet
 from cdm_kedro.model.dropout import dropout_keys
 from cdm_kedro.model.ema import EMA
@@ -22,7 +23,6 @@ from cdm_kedro.model.execution import memory_layout, usable_precision
 from cdm_kedro.model.preconditioned import PreconditionedUNet
 from cdm_kedro.model.sizes import forward_flops
 from cdm_kedro.model.unet import GEOMETRY
-from cdm_kedro.model.weights import write_weights
 from cdm_kedro.training.best import Selection, best
 from cdm_kedro.training.crops import crop_and_flip, move
 from cdm_kedro.training.draws import Draws, mix_seed

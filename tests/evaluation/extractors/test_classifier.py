@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from cdm_kedro.evaluation.extractors.classifier import classifier_extractor
+from cdm_kedro.files.tensors import write_weights
 from cdm_kedro.model.resnet import ResNet
-from cdm_kedro.model.weights import write_weights
 
 
 def test_a_trained_classifier_is_an_extractor(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from cdm_kedro.model.weights import write_weights
+from cdm_kedro.files.tensors import write_weights
 from cdm_kedro.params.search import SearchParams, SearchScheduleParams
 from cdm_kedro.sampling.cascade import Cascade
 from cdm_kedro.sampling.checks import CascadeError

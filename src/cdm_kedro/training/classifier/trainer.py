@@ -13,9 +13,9 @@ from torch import Tensor
 from cdm_kedro.data.beton import check_beton, read_beton
 from cdm_kedro.diffusion.pixels import to_range
 from cdm_kedro.errors import CdmError
+from cdm_kedro.files.tensors import write_weights
 from cdm_kedro.model.execution import usable_precision
 from cdm_kedro.model.resnet import ResNet
-from cdm_kedro.model.weights import write_weights
 from cdm_kedro.training.classifier.launch import ClassifierJob
 from cdm_kedro.training.loop import Emit, Loop, World
 from cdm_kedro.training.state import named
