@@ -17,7 +17,7 @@ from cdm_kedro.pipelines.claim.report import report_claim
 from cdm_kedro.pipelines.claim.scores import make_scores
 from cdm_kedro.pipelines.claim.sensitivity import try_extractors
 from cdm_kedro.pipelines.likelihood import likelihood
-from cdm_kedro.pipelines.search.figure_nodes import make_draw
+from cdm_kedro.pipelines.search.figure_nodes import draw_search
 from cdm_kedro.pipelines.search.nodes import make_search
 from cdm_kedro.pipelines.table.nodes import make_states, score_row
 from cdm_kedro.pipelines.table.write import make_write, write_table1
@@ -46,7 +46,7 @@ def search_stages(cascade: CascadeShape, search: str) -> Stages:
         inputs |= real_images(chain[-2].resolution)
     found, figure = parts(search, "table", "best"), f"{search}_figure"
     stages.add(f"{search}_scores", f"run_{search}", make_search(search), inputs, found, "search")
-    stages.add(figure, f"draw_{search}", make_draw(search), found, figure, "search", "picture")
+    stages.add(figure, f"draw_{search}", draw_search, found, figure, "search", "picture")
     return stages
 
 
