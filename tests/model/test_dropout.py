@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cdm_kedro.model.dropout import dropout, dropout_keys
+from cdm_kedro.model.layers import dropout, dropout_keys
 from tiny_unet import inputs, perturbed, tiny_unet
 
 CPU = torch.device("cpu")

@@ -137,7 +137,7 @@ class UNet(nn.Module):
             low_res: (B, 3, h, w) float in [-1, 1], which is upsampled here.
             aug_level: (B,) float, s in steps of the low model's forward process.
             geometry: (B, 4) float, how images were moved (:func:`cdm_kedro.training.crops.move`); None is not at all.
-            dropout_keys: (B,) int32 of :func:`cdm_kedro.model.dropout.dropout_keys`; None leaves dropout to PyTorch.
+            dropout_keys: (B,) int32 of :func:`cdm_kedro.model.layers.dropout_keys`; None leaves dropout to PyTorch.
         """
         low = self.upsampled(low_res, x)
         emb = self.embed(noise_cond, y, aug_level, geometry)

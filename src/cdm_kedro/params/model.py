@@ -229,12 +229,12 @@ class ModelParams(Params):
     @property
     def class_dropout(self) -> float:
         """Share of training examples without their class; above 0 the model knows "no class"."""
-        return 0.0
+        return self.training.class_dropout if isinstance(self, TrainedModelParams) else 0.0
 
     @property
     def told_geometry(self) -> bool:
         """Whether the network takes how an image was moved, turned and zoomed."""
-        return False
+        return isinstance(self, TrainedModelParams) and self.training.geometry > 0
 
     @model_validator(mode="after")
     def _fits(self) -> "ModelParams":
@@ -269,16 +269,6 @@ class TrainedModelParams(ModelParams):
     """One model of the cascade that is trained here."""
 
     training: TrainingParams
-
-    @property
-    def class_dropout(self) -> float:
-        """Share of training examples without their class."""
-        return self.training.class_dropout
-
-    @property
-    def told_geometry(self) -> bool:
-        """Whether the network takes how an image was moved, turned and zoomed."""
-        return self.training.geometry > 0
 
     @model_validator(mode="after")
     def _crop_fits(self) -> "TrainedModelParams":

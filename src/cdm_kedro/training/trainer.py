@@ -17,9 +17,9 @@ from cdm_kedro.diffusion.objective import Objective, Randomness
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.tensors import write_weights
 from cdm_kedro.model.build import build_augmentation, build_process, build_unet
-from cdm_kedro.model.dropout import dropout_keys
 from cdm_kedro.model.ema import EMA
 from cdm_kedro.model.execution import memory_layout, usable_precision
+from cdm_kedro.model.layers import dropout_keys
 from cdm_kedro.model.preconditioned import PreconditionedUNet
 from cdm_kedro.model.sizes import forward_flops
 from cdm_kedro.model.unet import GEOMETRY
