@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cdm_kedro.model.build import build_unet
-from cdm_kedro.model.preconditioned import PreconditionedUNet
+from cdm_kedro.model.unet import PreconditionedUNet
 from cdm_kedro.params.model import TrainedModelParams
 
 

@@ -10,8 +10,7 @@ from cdm_kedro.diffusion.augmentation import (
 )
 from cdm_kedro.diffusion.process import DiffusionProcess
 from cdm_kedro.diffusion.schedules import make_betas
-from cdm_kedro.model.preconditioned import PreconditionedUNet
-from cdm_kedro.model.unet import UNet
+from cdm_kedro.model.unet import PreconditionedUNet, UNet
 from cdm_kedro.params.model import (
     AugmentationParams,
     BlurAugmentation,

@@ -4,7 +4,9 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,10 @@ def _clean_up_after_killed(root: Path) -> None:
     """End the MLflow runs of processes that were killed, and remove what only they used."""
     left = scratch.of_killed(root)
     if left:
-        from cdm_kedro.tracking.recorder import close_killed
+        from cdm_kedro.tracking.delivery import Deliverer, default_tracking_uri
 
-        close_killed(root)
+        with suppress(Exception):  # where no server answers, the next recorder does it
+            Deliverer(default_tracking_uri(root), root / "mlruns").end_abandoned(socket.gethostname())
     for folder in left:
         shutil.rmtree(folder, ignore_errors=True)
 

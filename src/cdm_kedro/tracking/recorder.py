@@ -7,7 +7,6 @@ import threading
 import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +127,6 @@ class Recorder:
     def deliverer(self) -> Deliverer | None:
         """The connection to the server, or None where there is none."""
         return None if self._offline else self._deliverer
-
-
-def close_killed(root: Path) -> None:
-    """End the runs of processes that were killed; where no server answers, the next recorder does it."""
-    with suppress(Exception):
-        Deliverer(default_tracking_uri(root), root / "mlruns").end_abandoned(socket.gethostname())
 
 
 class SystemMetrics:

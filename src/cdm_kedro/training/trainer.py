@@ -20,9 +20,8 @@ from cdm_kedro.model.build import build_augmentation, build_process, build_unet
 from cdm_kedro.model.ema import EMA
 from cdm_kedro.model.execution import memory_layout, usable_precision
 from cdm_kedro.model.layers import dropout_keys
-from cdm_kedro.model.preconditioned import PreconditionedUNet
 from cdm_kedro.model.sizes import forward_flops
-from cdm_kedro.model.unet import GEOMETRY
+from cdm_kedro.model.unet import GEOMETRY, PreconditionedUNet
 from cdm_kedro.training.best import Selection, best
 from cdm_kedro.training.crops import crop_and_flip, move
 from cdm_kedro.training.draws import Draws, mix_seed
