@@ -13,7 +13,7 @@ from typing import Any, NewType, TypeVar
 from kedro.io import AbstractDataset, DatasetError
 
 from cdm_kedro.files.atomic import write_text
-from cdm_kedro.files.space import disk_full_explained
+from cdm_kedro.files.places import disk_full_explained
 from cdm_kedro.files.table import from_csv, to_csv
 
 ImagePreview = NewType("ImagePreview", str)

@@ -1,8 +1,10 @@
 """The base of every error and interruption that this package raises on purpose."""
 
+import click
 
-class CdmError(Exception):
-    """An error whose message says what is wrong and what to do; the command line shows it without a traceback."""
+
+class CdmError(click.ClickException, ValueError):
+    """An error whose message says what is wrong and what to do; every command shows it without a traceback."""
 
 
 class CdmInterrupted(BaseException):
@@ -14,7 +16,3 @@ class CdmInterrupted(BaseException):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
-
-
-class SourceError(CdmError, ValueError):
-    """Images cannot be used as they are; the message names their file and the remedy."""

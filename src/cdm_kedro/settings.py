@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from kedro.config import OmegaConfigLoader
+from kedro.config import MissingConfigException, OmegaConfigLoader
+from omegaconf.errors import OmegaConfBaseException
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.provenance.session import CascadeSession, OtherDoors
 
 
@@ -13,13 +15,23 @@ class RegistryConfigLoader(OmegaConfigLoader):
 
     def __init__(self, conf_source: str, env: str | None = None, **kwargs: Any) -> None:
         from cdm_kedro import pipeline_registry
-        from cdm_kedro.params.files import read_globals, read_parameters
+        from cdm_kedro.params.files import read_parameters, refuse_wrong_catalog, refuse_wrong_places
 
         pipeline_registry.loaded = (Path(conf_source), env)
         if Path(conf_source, "base").is_dir():  # say what is wrong with a file before Kedro stumbles over it
             read_parameters(Path(conf_source), env)
-            read_globals(Path(conf_source), env)
+            refuse_wrong_places(Path(conf_source), env)
+            refuse_wrong_catalog(Path(conf_source), env)
         super().__init__(conf_source, env, **kwargs)
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = super().__getitem__(key)
+        except (MissingConfigException, OmegaConfBaseException, ValueError) as error:
+            if isinstance(error, MissingConfigException) and key != "catalog":
+                raise  # Kedro goes on without, for example without credentials
+            raise CdmError(f"{self.conf_source}, {key}*.yml: {' '.join(str(error).split())}") from error
+        return found
 
 
 HOOKS = (OtherDoors(),)

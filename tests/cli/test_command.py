@@ -9,7 +9,6 @@ from click.testing import CliRunner
 from cdm_kedro.cli import cli
 from cdm_kedro.cli.command import Command, env_option
 from cdm_kedro.errors import CdmError, CdmInterrupted
-from cdm_kedro.params.files import ParametersError
 
 
 def command_that_raises(error: BaseException) -> click.Command:
@@ -20,7 +19,7 @@ def command_that_raises(error: BaseException) -> click.Command:
     return failing
 
 
-@pytest.mark.parametrize("error", [CdmError("do this"), ParametersError("do this")])
+@pytest.mark.parametrize("error", [CdmError("do this"), CdmError("do this")])
 def test_own_errors_are_said_in_a_sentence(error: CdmError) -> None:
     done = CliRunner().invoke(command_that_raises(error))
     assert (done.exit_code, done.output) == (1, "Error: do this\n")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cdm_kedro.data.beton import BetonError, check_beton, read_beton
+from cdm_kedro.data.beton import check_beton, read_beton
+from cdm_kedro.errors import CdmError
 
 
 def test_ffcv_reads_what_our_reader_reads(betons: dict[str, Path]) -> None:
@@ -40,9 +41,9 @@ def test_unfinished_and_truncated_files_are_refused(betons: dict[str, Path], tmp
     for name, content in cases.items():
         path = tmp_path / f"{name}.beton"
         path.write_bytes(content)
-        with pytest.raises(BetonError, match=name):
+        with pytest.raises(CdmError, match=name):
             check_beton(path)
-    with pytest.raises(BetonError, match="no such file"):
+    with pytest.raises(CdmError, match="no such file"):
         check_beton(tmp_path / "none.beton")
     with pytest.raises(IndexError):
         read_beton(betons["val_32"], [99])

@@ -9,7 +9,7 @@ import pytest
 
 from cdm_kedro.data.beton import read_beton
 from cdm_kedro.data.beton_writer import keep_images, new_beton, write_at, write_beton
-from cdm_kedro.files.space import DiskFullError
+from cdm_kedro.errors import CdmError
 
 FFCV = """
 import sys
@@ -69,6 +69,6 @@ def test_an_exception_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_said(small_disk: Path) -> None:
     pixels, labels = images(100, 256)
-    with pytest.raises(DiskFullError, match=r"no space left on its file system \(0\.0336 GB are needed and"):
+    with pytest.raises(CdmError, match=r"no space left on its file system \(0\.0336 GB are needed and"):
         write_beton(small_disk / "x.beton", labels, pixels.shape[1], pixels)
     assert list(small_disk.iterdir()) == []

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cdm_kedro.data.image_folder import FolderError, scan
+from cdm_kedro.data.image_folder import scan
+from cdm_kedro.errors import CdmError
 
 
 def test_scan_sorts_and_labels(image_folder: Path) -> None:
@@ -24,16 +25,16 @@ def test_layout_errors_name_folder_and_fix(tmp_path: Path) -> None:
         "file": "a file, not a folder",
         "dangling": r"a link that leads nowhere \(to nothing\)",
     }.items():
-        with pytest.raises(FolderError, match=rf"{name}: {problem}; `images` in conf"):
+        with pytest.raises(CdmError, match=rf"{name}: {problem}; `images` in conf"):
             scan(tmp_path / name)
-    with pytest.raises(FolderError, match="train"):
+    with pytest.raises(CdmError, match="train"):
         scan(tmp_path)
     for part in ("train/a", "val/a", "val/b"):
         (tmp_path / part).mkdir(parents=True)
-    with pytest.raises(FolderError, match="holds no images"):
+    with pytest.raises(CdmError, match="holds no images"):
         scan(tmp_path)
     Image.new("RGB", (4, 4)).save(tmp_path / "train/a/x.png")
-    with pytest.raises(FolderError, match=r"\['b'\] do not occur"):
+    with pytest.raises(CdmError, match=r"\['b'\] do not occur"):
         scan(tmp_path)
 
 
@@ -55,7 +56,7 @@ def test_a_linked_folder_is_refused_and_the_remedy_works(folder: Path, name: str
     else:
         behind.mkdir()
     link.symlink_to(behind)
-    with pytest.raises(FolderError, match="a link to a folder") as error:
+    with pytest.raises(CdmError, match="a link to a folder") as error:
         scan(folder)
     assert str(link) in str(error.value)
     subprocess.run(str(error.value).partition("instead: ")[2], shell=True, check=True)
@@ -72,13 +73,13 @@ def test_links_to_files_and_images_itself_as_a_link_are_fine(folder: Path) -> No
 @pytest.mark.parametrize("place", ["train/a", "val"])
 def test_links_that_lead_nowhere_are_named(folder: Path, place: str, target: str) -> None:
     (folder / place / "y.png").symlink_to(target)  # to itself, the second
-    with pytest.raises(FolderError, match=rf"{place}/y\.png: a link that leads nowhere \(to {target}\)"):
+    with pytest.raises(CdmError, match=rf"{place}/y\.png: a link that leads nowhere \(to {target}\)"):
         scan(folder)
 
 
 def test_an_empty_class_is_refused(folder: Path) -> None:
     (folder / "train/c").mkdir()
-    with pytest.raises(FolderError, match=r"train/c: holds no images .*; add some or remove the folder"):
+    with pytest.raises(CdmError, match=r"train/c: holds no images .*; add some or remove the folder"):
         scan(folder)
 
 
@@ -125,9 +126,7 @@ def test_lists_that_do_not_fit_are_refused(undivided: Path) -> None:
     at = "train/" if (undivided / "train").exists() else ""
     listed = undivided.parent / "val.txt"
     remedy = r"; `kedro inspect-images .*/all --split 0\.1` writes it"
-    with pytest.raises(
-        FolderError, match=r"val\.txt: preprocess\.val_files names it, but there is no such file" + remedy
-    ):
+    with pytest.raises(CdmError, match=r"val\.txt: preprocess\.val_files names it, but there is no such file" + remedy):
         scan(undivided, listed)
     for text, problem in {
         f"{at}a/0.png\n{at}a/9.png\n": r"lists \['.*a/9\.png'\], which .*/all does not hold",
@@ -135,10 +134,10 @@ def test_lists_that_do_not_fit_are_refused(undivided: Path) -> None:
         "".join(f"{at}b/{i}.png\n" for i in range(3)): r"leaves no training images to \['b'\]",
     }.items():
         listed.write_text(text)
-        with pytest.raises(FolderError, match=problem + remedy):
+        with pytest.raises(CdmError, match=problem + remedy):
             scan(undivided, listed)
-    with pytest.raises(FolderError, match=r"no such folder; .* --split 0\.1"):
+    with pytest.raises(CdmError, match=r"no such folder; .* --split 0\.1"):
         scan(undivided)
     (undivided / "val").mkdir()
-    with pytest.raises(FolderError, match=r"val: exists, .* unset preprocess\.val_files"):
+    with pytest.raises(CdmError, match=r"val: exists, .* unset preprocess\.val_files"):
         scan(undivided, listed)

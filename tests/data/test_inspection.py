@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from cdm_kedro.data.beton import read_labels
-from cdm_kedro.data.image_folder import FolderError, Sample, scan, scan_undivided
+from cdm_kedro.data.image_folder import Sample, scan, scan_undivided
 from cdm_kedro.data.inspection import Seen, hold_out, look, report
 from cdm_kedro.data.preprocess import preprocess_folder
+from cdm_kedro.errors import CdmError
 from cdm_kedro.params.data import PreprocessParams
 
 
@@ -81,7 +82,7 @@ def test_what_is_held_out_depends_on_pixels_and_seed_alone() -> None:
 
 def test_a_class_without_an_image_to_spare_is_named() -> None:
     samples = [Sample("a/0.png", 0), Sample("a/1.png", 0), Sample("b/0.png", 1), Sample("b/1.png", 1)]
-    with pytest.raises(FolderError, match="b: has no image to spare"):
+    with pytest.raises(CdmError, match="b: has no image to spare"):
         hold_out(samples, seen({"a/0.png": "1", "a/1.png": "2", "b/0.png": "3", "b/1.png": "3"}), 0.1, 0)
 
 

@@ -12,12 +12,11 @@ from PIL import Image
 
 from cdm_kedro.data.beton import read_beton
 from cdm_kedro.data.crop import crops, decode
-from cdm_kedro.data.preprocess import BadImagesError, preprocess_folder
+from cdm_kedro.data.preprocess import preprocess_folder
 from cdm_kedro.data.resample import downsample
+from cdm_kedro.errors import CdmError
 from cdm_kedro.files.hashes import sha256
-from cdm_kedro.files.space import DiskFullError
 from cdm_kedro.params.data import PreprocessParams
-from cdm_kedro.processes.pool import WorkerDied
 
 
 def test_files_agree_with_the_pictures_and_each_other(image_folder: Path, betons: dict[str, Path]) -> None:
@@ -59,7 +58,7 @@ def test_broken_images(image_folder: Path, tmp_path: Path) -> None:
     Image.fromarray(small).save(root / "train/class1/small.png")
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(BadImagesError) as error:
+    with pytest.raises(CdmError) as error:
         preprocess_folder(root, out, PreprocessParams(workers=2))
     text = str(error.value)
     assert "train/class0/broken.jpg: not an image" in text and "val/class1/empty.png: the file is empty" in text
@@ -106,14 +105,14 @@ def test_a_full_disk_is_said_and_nothing_left(
     """Before the work, or where the system cannot reserve room, in the middle of it."""
     if not reserved:
         monkeypatch.delattr("os.posix_fallocate")
-    with pytest.raises(DiskFullError, match=r"small: no space left .* GB are needed .* make room and run again"):
+    with pytest.raises(CdmError, match=r"small: no space left .* GB are needed .* make room and run again"):
         preprocess_folder(image_folder, small_disk, PreprocessParams(workers=2))
     assert list(small_disk.iterdir()) == []
 
 
 @pytest.mark.usefixtures("worker_killed")
 def test_a_killed_process_is_said_and_nothing_left(image_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(WorkerDied, match=r"preprocessing .*: one of 2 worker processes was killed"):
+    with pytest.raises(CdmError, match=r"preprocessing .*: one of 2 worker processes was killed"):
         preprocess_folder(image_folder, tmp_path, PreprocessParams(workers=2))
     assert list(tmp_path.iterdir()) == []
 

@@ -10,7 +10,7 @@ import pytest
 from kedro.io import AbstractDataset, DatasetError
 
 from cdm_kedro.datasets import CurveDataset, FileDataset, FolderDataset, JSONDataset, TextDataset
-from cdm_kedro.files.space import DiskFullError
+from cdm_kedro.errors import CdmError
 
 
 @pytest.fixture(params=["same file system", "another"])
@@ -54,7 +54,7 @@ def test_a_file_does_not_replace_a_folder_and_is_not_lost(made: Path, tmp_path: 
 def test_a_full_disk_is_said_and_nothing_lost(small_disk: Path, tmp_path: Path) -> None:
     made, target = tmp_path / "work", small_disk / "out"
     made.write_bytes(bytes(3 << 20))
-    with pytest.raises((DiskFullError, DatasetError), match="no space left on its file system"):
+    with pytest.raises((CdmError, DatasetError), match="no space left on its file system"):
         FileDataset(filepath=str(target)).save(made)
     assert made.exists() and list(small_disk.iterdir()) == []
 

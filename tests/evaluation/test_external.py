@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cdm_kedro.errors import SourceError
+from cdm_kedro.errors import CdmError
 from cdm_kedro.evaluation.external import score_samples, write_statistics
 from cdm_kedro.params.evaluation import EvaluateParams
 
@@ -21,7 +21,7 @@ def test_unusable_content_is_named(tmp_path: Path) -> None:
         ("good.npz", "float.npz", None, r"^reference: .*/float\.npz: arr_0 is float64"),
         ("good.npz", "good.npz", 64, r"^size 64 is for folders of images; neither .*/good\.npz nor"),
     ):
-        with pytest.raises(SourceError, match=message):
+        with pytest.raises(CdmError, match=message):
             score_samples(params, tmp_path / samples, tmp_path / reference, size)
 
 
@@ -35,6 +35,6 @@ def test_statistics_of_a_beton_are_those_of_its_folder(
         for key in ("mu", "sigma"):
             np.testing.assert_allclose(a[key], b[key], atol=1e-5)
         assert float(np.trace(a["sigma"])) > 1
-    with pytest.raises(SourceError, match="a size is for folders"):
+    with pytest.raises(CdmError, match="a size is for folders"):
         write_statistics(params, betons["val_64"], tmp_path / "x.npz", 64)
     assert not (tmp_path / "x.npz").exists()

@@ -9,9 +9,9 @@ import pytest
 import torch
 from summaries import summary
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.evaluation.extractors.extractor import Extractor
 from cdm_kedro.evaluation.reference import (
-    StatisticsError,
     identity,
     is_statistics,
     load_statistics,
@@ -83,8 +83,8 @@ def test_unusable_statistics_are_named(tmp_path: Path) -> None:
     }
     for message, arrays in cases.items():
         write_arrays(path, arrays)
-        with pytest.raises(StatisticsError, match=f"s.npz.*{message}"):
+        with pytest.raises(CdmError, match=f"s.npz.*{message}"):
             load_statistics(path, EXTRACTOR)
     path.write_bytes(b"nothing")
-    with pytest.raises(StatisticsError, match="not usable statistics"):
+    with pytest.raises(CdmError, match="not usable statistics"):
         load_statistics(path, EXTRACTOR)

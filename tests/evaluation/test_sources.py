@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cdm_kedro.data.beton import read_beton
-from cdm_kedro.errors import SourceError
+from cdm_kedro.errors import CdmError
 from cdm_kedro.evaluation.sources import FolderSource, NpzSource, open_source
 from cdm_kedro.files.npz import map_npz_array
 
@@ -60,17 +60,17 @@ def test_bad_npz_files_are_named(tmp_path: Path, images: np.ndarray) -> None:
     path = tmp_path / "a.npz"
     for message, arrays in cases.items():
         np.savez(path, **arrays)  # type: ignore[arg-type]
-        with pytest.raises(SourceError, match=f"a.npz: .*{message}"):
+        with pytest.raises(CdmError, match=f"a.npz: .*{message}"):
             open_source(path)
     np.savez(path, np.array([{}], dtype=object))
-    with pytest.raises(SourceError, match="Python objects"):
+    with pytest.raises(CdmError, match="Python objects"):
         open_source(path)
     path.write_bytes(b"PK but not a zip")
-    with pytest.raises(SourceError, match="not a readable npz file"):
+    with pytest.raises(CdmError, match="not a readable npz file"):
         open_source(path)
-    with pytest.raises(SourceError, match="no such file"):
+    with pytest.raises(CdmError, match="no such file"):
         open_source(tmp_path / "none.npz")
-    with pytest.raises(SourceError, match=r"expected an \.npz or \.beton file, or a folder"):
+    with pytest.raises(CdmError, match=r"expected an \.npz or \.beton file, or a folder"):
         open_source(tmp_path / "a.tar")
 
 
@@ -85,11 +85,11 @@ def test_folders(tmp_path: Path, images: np.ndarray, image_folder: Path, betons:
     np.testing.assert_array_equal(source.read(range(7)), images[names])
     assert pickle.loads(pickle.dumps(source)).files == source.files
     Image.new("RGB", (9, 9)).save(tmp_path / "odd.png")
-    with pytest.raises(SourceError, match=r"give a size to crop and resize"):
+    with pytest.raises(CdmError, match=r"give a size to crop and resize"):
         open_source(tmp_path).read(range(8))
     assert open_source(tmp_path, 32).read(range(8)).shape == (8, 32, 32, 3)
     (tmp_path / "odd.png").write_bytes(b"\x89PNG")
-    with pytest.raises(SourceError, match=r"odd\.png: not an image"):
+    with pytest.raises(CdmError, match=r"odd\.png: not an image"):
         open_source(tmp_path).read(range(8))
     (tmp_path / "empty").mkdir()
     for path, size, message in (
@@ -97,7 +97,7 @@ def test_folders(tmp_path: Path, images: np.ndarray, image_folder: Path, betons:
         (tmp_path, 48, "48 does not divide 256"),
         (betons["val_32"], 32, "a size is for folders"),
     ):
-        with pytest.raises(SourceError, match=message):
+        with pytest.raises(CdmError, match=message):
             open_source(path, size)
     # A folder at a size holds what preprocessing stores at that size.
     folder, beton = open_source(image_folder / "val", 64), open_source(betons["val_64"])

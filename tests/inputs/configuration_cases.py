@@ -165,13 +165,19 @@ VALUES = [
     value("no steps", "steps: 6", "steps: 0", "base32.training.steps is 0"),
     value("not a number", "ema_decay: 0.9", "ema_decay: .nan", "base32.training.ema_decay is nan", quick=True),
     value("infinity", "ema_decay: 0.9", "ema_decay: .inf", "base32.training.ema_decay"),
-    value("a power that YAML takes for a text", "steps: 6", "steps: 1e1", "base32.training.steps is '1e1'"),
+    Case(
+        "a power of ten",
+        "kedro model-sizes --env=test",
+        ("base32",),
+        (swap(PARAMETERS, "steps: 6", "steps: 1e1"),),
+        code=0,
+    ),
     value("a list for a number", "steps: 6", "steps: [6]", "base32.training.steps is [6]"),
     Case(
         "an interpolation in a text",
         RUN,
         ("'nothing'", "report.title"),
-        (swap(PARAMETERS, 'title: "Tiny cascade"', "title: ${nothing}"),),
+        (swap(PARAMETERS, 'title: "Tiny cascade"', "title: '${nothing}'"),),
     ),
     value("no for a text", 'title: "Tiny cascade"', "title: no", "report: title is False"),
     value(

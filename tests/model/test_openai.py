@@ -11,8 +11,9 @@ import pytest
 import torch
 import yaml
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.model.build import build_unet
-from cdm_kedro.model.openai import ConversionError, convert_openai, load_openai, openai_shapes
+from cdm_kedro.model.openai import convert_openai, load_openai, openai_shapes
 from cdm_kedro.model.unet import UNet
 from cdm_kedro.params.model import PretrainedModelParams, parse_model
 from tiny_unet import tiny_unet
@@ -56,7 +57,7 @@ def test_every_other_published_file_is_refused_with_the_differences(file: str) -
     _, net = published(file)
     for other in FILES:
         if other != file:
-            with pytest.raises(ConversionError) as error:
+            with pytest.raises(CdmError) as error:
                 convert_openai(on_meta(other), net)
             missing = set(RECORDED[file]) - set(RECORDED[other])
             extra = set(RECORDED[other]) - set(RECORDED[file])
@@ -69,7 +70,7 @@ def test_one_wrong_shape_is_named() -> None:
     _, net = published("64x64_diffusion.pt")
     state = on_meta("64x64_diffusion.pt")
     state["out.2.weight"] = torch.empty(3, 192, 3, 3, device="meta")
-    with pytest.raises(ConversionError, match=r"out\.2\.weight \(3, 192, 3, 3\), asked for \(6, 192, 3, 3\)"):
+    with pytest.raises(CdmError, match=r"out\.2\.weight \(3, 192, 3, 3\), asked for \(6, 192, 3, 3\)"):
         convert_openai(state, net)
 
 
@@ -112,20 +113,20 @@ def test_files_of_new_and_old_pytorch_load(tmp_path: Path, zipped: bool) -> None
 def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
     net = tiny_unet(5)
     (tmp_path / "page.pt").write_text("<html>404</html>")
-    with pytest.raises(ConversionError, match=r"page\.pt is not a state dict saved by PyTorch"):
+    with pytest.raises(CdmError, match=r"page\.pt is not a state dict saved by PyTorch"):
         load_openai(tmp_path / "page.pt", net)
     torch.save({name: torch.zeros(shape) for name, shape in openai_shapes(net).items()}, tmp_path / "cut.pt")
     (tmp_path / "cut.pt").write_bytes((tmp_path / "cut.pt").read_bytes()[:5000])
-    with pytest.raises(ConversionError, match=r"cut\.pt is not a state dict saved by PyTorch"):
+    with pytest.raises(CdmError, match=r"cut\.pt is not a state dict saved by PyTorch"):
         load_openai(tmp_path / "cut.pt", net)
     torch.save([torch.zeros(1)], tmp_path / "list.pt")
-    with pytest.raises(ConversionError, match=r"list\.pt holds something else"):
+    with pytest.raises(CdmError, match=r"list\.pt holds something else"):
         load_openai(tmp_path / "list.pt", net)
     torch.save(Path("x"), tmp_path / "code.pt")  # a pickled object is never built
-    with pytest.raises(ConversionError, match=r"code\.pt is not a state dict"):
+    with pytest.raises(CdmError, match=r"code\.pt is not a state dict"):
         load_openai(tmp_path / "code.pt", net)
     torch.save({"w": torch.zeros(2)}, tmp_path / "other.pt")
-    with pytest.raises(ConversionError, match=r"other\.pt: its network has another structure"):
+    with pytest.raises(CdmError, match=r"other\.pt: its network has another structure"):
         load_openai(tmp_path / "other.pt", net)
 
 

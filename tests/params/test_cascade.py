@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.params.cascade import read_cascade
-from cdm_kedro.params.files import ParametersError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -72,7 +72,7 @@ def test_files_of_an_environment_hold_no_question(tmp_path: Path) -> None:
     (tmp_path / "base/parameters.yml").write_text(
         "cascade: {stages: [a]}\na: {resolution: 32, unet: {}}\nexternal: {samples: x.npz}\n"
     )
-    with pytest.raises(ParametersError, match=r"parameters\.yml: external is not a key"):
+    with pytest.raises(CdmError, match=r"parameters\.yml: external is not a key"):
         read_cascade(tmp_path, None)
 
 
@@ -112,7 +112,7 @@ TWO = "a: {resolution: 32, unet: {}}\nb: {resolution: 64, low: a, low_resolution
 def test_what_does_not_fit_is_named_with_file_key_and_value(tmp_path: Path, parameters: str, said: str) -> None:
     (tmp_path / "base").mkdir()
     (tmp_path / "base/parameters.yml").write_text(parameters)
-    with pytest.raises(ParametersError) as error:
+    with pytest.raises(CdmError) as error:
         read_cascade(tmp_path, None)
     assert said in str(error.value) and str(error.value).startswith(("conf: ", str(tmp_path / "base/parameters.yml")))
 
@@ -153,7 +153,7 @@ def test_a_claim_that_cannot_be_tested_is_refused(tmp_path: Path, old: str, new:
     assert old in text
     (tmp_path / "claim").mkdir()
     (tmp_path / "claim/parameters.yml").write_text(text.replace(old, new, 1))
-    with pytest.raises(ParametersError) as error:
+    with pytest.raises(CdmError) as error:
         read_cascade(tmp_path, "claim")
     assert said in str(error.value) and "claim/parameters.yml: " in str(error.value)
 
@@ -191,6 +191,6 @@ def test_tables_are_of_their_own_environment_and_name_models_that_fit(tmp_path: 
         (row.replace("ROW", "b, s: 5, truncated: true"), "states is []; it must be the s of the truncated rows, [5]"),
         (row.replace("x: {", "X-1: {").replace("ROW", "b"), "table3.rows.X-1"),
     ):
-        with pytest.raises(ParametersError) as error:
+        with pytest.raises(CdmError) as error:
             read(text)
         assert said in str(error.value) and str(error.value).startswith(str(tmp_path / "base/parameters.yml"))

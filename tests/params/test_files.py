@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cdm_kedro.params.files import ParametersError, read_globals, read_parameters
+from cdm_kedro.errors import CdmError
+from cdm_kedro.params.files import read_globals, read_parameters
 
 
 @pytest.fixture
@@ -43,17 +44,17 @@ def test_values_are_read_by_dotted_key_and_type(conf: Path) -> None:
     found = read_parameters(conf, None)
     assert found.get("a.y.z") == 2 and found.get("a.x.z") is None and found.get("none.at.all") is None
     assert found.read("a.y", dict[str, int]) == {"z": 2} and found.read("a.none", int | None) is None
-    with pytest.raises(ParametersError, match=r"base/parameters_a\.yml: b is 3: Input should be a valid string"):
+    with pytest.raises(CdmError, match=r"base/parameters_a\.yml: b is 3: Input should be a valid string"):
         found.read("b", str)
-    with pytest.raises(ParametersError, match=r"e/parameters\.yml: a\.y is missing"):
+    with pytest.raises(CdmError, match=r"e/parameters\.yml: a\.y is missing"):
         read_parameters(conf, "e").read("a.y", int)
-    with pytest.raises(ParametersError, match=r"conf: c\.d is missing"):
+    with pytest.raises(CdmError, match=r"conf: c\.d is missing"):
         found.read("c.d", int)
 
 
 def test_a_file_that_is_no_mapping_is_named(conf: Path) -> None:
     (conf / "e/parameters.yml").write_text("- a\n")
-    with pytest.raises(ParametersError, match=r"e/parameters\.yml: expected a mapping of keys, found list"):
+    with pytest.raises(CdmError, match=r"e/parameters\.yml: expected a mapping of keys, found list"):
         read_parameters(conf, "e")
 
 
@@ -73,19 +74,19 @@ def test_a_file_that_is_no_mapping_is_named(conf: Path) -> None:
 )
 def test_a_file_that_is_no_yaml_is_named_with_the_line(conf: Path, content: bytes, said: str) -> None:
     (conf / "e/parameters.yml").write_bytes(content)
-    with pytest.raises(ParametersError, match=said):
+    with pytest.raises(CdmError, match=said):
         read_parameters(conf, "e")
 
 
 def test_an_unknown_environment_and_a_key_in_two_files_are_named(conf: Path) -> None:
-    with pytest.raises(ParametersError, match=r"f is not an environment\. Known are base, e"):
+    with pytest.raises(CdmError, match=r"f is not an environment\. Known are base, e"):
         read_parameters(conf, "f")
     (conf / "e/parameters_x.yml").write_text("a: 1\n")
-    with pytest.raises(ParametersError, match=r"e/parameters_x\.yml: a stands in .*e/parameters\.yml too; keep one"):
+    with pytest.raises(CdmError, match=r"e/parameters_x\.yml: a stands in .*e/parameters\.yml too; keep one"):
         read_parameters(conf, "e")
 
 
 def test_what_is_no_file_is_not_waited_for(conf: Path) -> None:
     os.mkfifo(conf / "e/parameters_x.yml")
-    with pytest.raises(ParametersError, match=r"e/parameters_x\.yml: not a file; move it away"):
+    with pytest.raises(CdmError, match=r"e/parameters_x\.yml: not a file; move it away"):
         read_parameters(conf, "e")

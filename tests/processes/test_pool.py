@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cdm_kedro.processes.pool import WorkerDied, shared_out
+from cdm_kedro.errors import CdmError
+from cdm_kedro.processes.pool import shared_out
 
 
 def double(x: int) -> int:
@@ -31,7 +32,7 @@ def test_results_come_in_order() -> None:
 
 
 def test_a_killed_process_is_said() -> None:
-    with pytest.raises(WorkerDied, match="dying: one of 2 worker processes was killed"):
+    with pytest.raises(CdmError, match="dying: one of 2 worker processes was killed"):
         list(shared_out(die, range(50), 2, "dying"))
 
 

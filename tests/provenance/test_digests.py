@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cdm_kedro.provenance.digests import NO_EFFECT, PACKAGE, CodeError, digest, normalized, source_files, write_digests
+from cdm_kedro.errors import CdmError
+from cdm_kedro.provenance.digests import NO_EFFECT, PACKAGE, digest, normalized, source_files, write_digests
 
 SOURCE = Path(__file__).parents[2] / "src"
 PLAIN = """import os
@@ -125,7 +126,7 @@ def test_a_digest_names_its_files_and_is_written_once(tmp_path: Path) -> None:
     assert file.stat().st_mtime_ns == before.st_mtime_ns
     (tmp_path / "src/cdm_kedro").mkdir(parents=True)
     (tmp_path / "src/cdm_kedro/broken.py").write_text("x = (\n")
-    with pytest.raises(CodeError, match=r"broken.py, line 1"):
+    with pytest.raises(CdmError, match=r"broken.py, line 1"):
         digest("cdm_kedro.broken", tmp_path / "src")
 
 

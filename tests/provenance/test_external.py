@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cdm_kedro.provenance.external import ExternalRun, ExternalRunError, resolve
+from cdm_kedro.errors import CdmError
+from cdm_kedro.provenance.external import ExternalRun, resolve
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_question_is_completed(files: Path) -> None:
     ],
 )
 def test_wrong_questions_are_refused(files: Path, external: Any, message: str) -> None:
-    with pytest.raises(ExternalRunError, match=message):
+    with pytest.raises(CdmError, match=message):
         ask(external)
 
 
@@ -84,20 +85,20 @@ def test_results_never_take_the_place_of_a_stages_output(files: Path) -> None:
         "data/08_reporting/external/../metrics.json",
         "elsewhere/metrics.json",
     ):
-        with pytest.raises(ExternalRunError, match=r"metrics\.json, where only recorded stages write; name a file in"):
+        with pytest.raises(CdmError, match=r"metrics\.json, where only recorded stages write; name a file in"):
             ask({**both, "output": output})
 
 
 def test_a_question_is_for_one_pipeline_and_its_own_parameters(files: Path) -> None:
     both = {"samples": "samples.npz", "reference": "real"}
     for names, said in (((), "cascade"), (("sample",), "sample"), (("evaluate", "report"), "evaluate, report")):
-        with pytest.raises(ExternalRunError, match=f"is for --pipelines=evaluate alone; this run is of {said}"):
+        with pytest.raises(CdmError, match=f"is for --pipelines=evaluate alone; this run is of {said}"):
             ask(both, names)
-    with pytest.raises(ExternalRunError, match="sample has no part in this run"):
+    with pytest.raises(CdmError, match="sample has no part in this run"):
         ask(both, sample={"num_samples": 3})
-    with pytest.raises(ExternalRunError, match=r"evaluate\.extractor is 'clip': Input should be 'efficientnet_lite0'"):
+    with pytest.raises(CdmError, match=r"evaluate\.extractor is 'clip': Input should be 'efficientnet_lite0'"):
         ask(both, evaluate={"extractor": "clip"})
-    with pytest.raises(ExternalRunError, match="--params: evaluate: extractor inception2015 needs weights"):
+    with pytest.raises(CdmError, match="--params: evaluate: extractor inception2015 needs weights"):
         ask(both, evaluate={"extractor": "inception2015"})
-    with pytest.raises(ExternalRunError, match="evaluate is 3: Input should be a valid dictionary"):
+    with pytest.raises(CdmError, match="evaluate is 3: Input should be a valid dictionary"):
         ask(both, evaluate=3)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cdm_kedro.provenance.lockfile import LockfileError, mend
+from cdm_kedro.errors import CdmError
+from cdm_kedro.provenance.lockfile import mend
 from cdm_kedro.provenance.staleness import _valid
 
 OUTS = "    outs:\n    - path: x\n      hash: md5\n      md5: abc\n      size: 3\n"
@@ -24,7 +25,7 @@ def test_the_last_good_copy_comes_back(tmp_path: Path, broken: str) -> None:
     mend(lock, tmp_path, _valid)
     assert not lock.exists()
     lock.write_text(broken)
-    with pytest.raises(LockfileError, match=r"git checkout dvc/test/dvc.lock"):
+    with pytest.raises(CdmError, match=r"git checkout dvc/test/dvc.lock"):
         mend(lock, tmp_path, _valid)
     lock.write_text(GOOD)
     mend(lock, tmp_path, _valid)
@@ -38,7 +39,7 @@ def test_a_merge_is_for_people(tmp_path: Path) -> None:
     lock.write_text(GOOD)
     mend(lock, tmp_path, _valid)
     lock.write_text(GOOD + "<<<<<<< HEAD\n=======\n>>>>>>> other\n")
-    with pytest.raises(LockfileError, match=r"--ours dvc\.lock"):
+    with pytest.raises(CdmError, match=r"--ours dvc\.lock"):
         mend(lock, tmp_path, _valid)
 
 

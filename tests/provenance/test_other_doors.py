@@ -66,7 +66,7 @@ def test_a_server_of_kedro_refuses_to_run(project: Any) -> None:
     finally:
         server.terminate()
         server.wait(30)
-    assert answer["status"] == "failure" and answer["error"]["type"] == "OtherDoorError"
+    assert answer["status"] == "failure" and answer["error"]["type"] == "CdmError"
     assert "nothing was run; use `kedro run --pipelines=grids`" in answer["error"]["message"]
     assert records(project) == before
 

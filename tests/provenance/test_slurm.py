@@ -9,9 +9,10 @@ import pytest
 from kedro.pipeline import Node, Pipeline
 from pydantic import ValidationError
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.params.slurm import SlurmParams
 from cdm_kedro.provenance.plan import Job, stale_jobs
-from cdm_kedro.provenance.slurm import QueuedJob, Slurm, SlurmError, queue
+from cdm_kedro.provenance.slurm import QueuedJob, Slurm, queue
 
 ROOT = Path("/tmp/a user's $HOME")
 
@@ -157,5 +158,5 @@ def test_jobs_depend_on_the_jobs_of_the_stages_before_them(tmp_path: Path, slurm
 
 def test_without_slurm_a_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SlurmError, match="sbatch is not on this machine's path"):
+    with pytest.raises(CdmError, match="sbatch is not on this machine's path"):
         Slurm(tmp_path, None, SlurmParams()).submit([Job("base", [], [])], "cascade", None)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cdm_kedro.sampling.best import BestValuesError, resolve_best
+from cdm_kedro.errors import CdmError
+from cdm_kedro.sampling.best import resolve_best
 from tiny_cascade import sampling
 
 
@@ -19,9 +20,9 @@ def test_best_values_are_filled_in(models: dict[str, Path], caplog: pytest.LogCa
     assert filled.stages["top"] == asked.stages["top"] and caplog.text == ""
     resolve_best(asked, {"search_truncation": {**found, "models": {**digests, "sr": "0"}}}, models)
     assert "search_truncation was run with other weights of sr" in caplog.text
-    with pytest.raises(BestValuesError, match=r"kedro run --pipeline=search_truncation"):
+    with pytest.raises(CdmError, match=r"kedro run --pipeline=search_truncation"):
         resolve_best(asked, {}, models)
-    with pytest.raises(BestValuesError, match="which searched base"):
+    with pytest.raises(CdmError, match="which searched base"):
         resolve_best(asked, {"search_truncation": {**found, "stage": "base"}}, models)
     both = sampling(stages={"top": {"schedule": "best"}})
     values = {"stage": "top", "models": {}, "values": {"schedule": "log", "beta_end": 0.4, "steps": 7}}

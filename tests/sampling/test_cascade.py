@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.sampling.cascade import Cascade
-from cdm_kedro.sampling.checks import CascadeError
 from tiny_cascade import BASE, CLASSES, SR, run, sampling, write_model
 
 
@@ -56,7 +56,7 @@ def test_a_folder_of_models_samples_without_settings(models: dict[str, Path], tm
     with pytest.raises(ValueError, match=r"labels must lie in 0 \.\. 3"):
         cascade.sample([4])
     write_model(tmp_path / "sr.safetensors", SR)
-    with pytest.raises(CascadeError, match="trained on top of base"):
+    with pytest.raises(CdmError, match="trained on top of base"):
         Cascade.from_files(tmp_path)
 
 

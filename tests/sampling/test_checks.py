@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.sampling.cascade import Cascade
-from cdm_kedro.sampling.checks import CascadeError, check_cascade
+from cdm_kedro.sampling.checks import check_cascade
 from tiny_cascade import BASE, SR, TOP, run, sampling, write_model
 
 
@@ -36,22 +37,22 @@ from tiny_cascade import BASE, SR, TOP, run, sampling, write_model
 def test_impossible_sampling_is_refused_with_its_key(
     models: dict[str, Path], stages: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(CascadeError, match=message) as error:
+    with pytest.raises(CdmError, match=message) as error:
         run(models, sampling(stages=stages))
     assert f"sample.stages.{next(iter(stages))}" in str(error.value)
 
 
 def test_models_that_do_not_belong_together_are_refused(models: dict[str, Path], tmp_path: Path) -> None:
     other = {**models, "sr": write_model(tmp_path / "sr.safetensors", SR, data="2" * 64)}
-    with pytest.raises(CascadeError, match=r"sr\.safetensors was trained on other images.*222222222222, not 1111"):
+    with pytest.raises(CdmError, match=r"sr\.safetensors was trained on other images.*222222222222, not 1111"):
         Cascade.from_files(other, sampling(), torch.device("cpu"))
     fixed = {**SR, "augmentation": {**SR["augmentation"], "s": 7}}
     models_fixed = {**models, "sr": write_model(tmp_path / "sr.safetensors", fixed)}
     for s in (0, 8):
-        with pytest.raises(CascadeError, match=rf"sample.stages.sr.s is {s}; sr was trained for s: 7"):
+        with pytest.raises(CdmError, match=rf"sample.stages.sr.s is {s}; sr was trained for s: 7"):
             Cascade.from_files(models_fixed, sampling(stages={"sr": {"s": s}}), torch.device("cpu"))
     bigger = {**models, "base": write_model(tmp_path / "base.safetensors", {**BASE, "resolution": 4})}
-    with pytest.raises(CascadeError, match="sr was trained on 8-pixel inputs, but base makes 4 pixels"):
+    with pytest.raises(CdmError, match="sr was trained on 8-pixel inputs, but base makes 4 pixels"):
         Cascade.from_files(bigger, sampling(), torch.device("cpu"))
 
 

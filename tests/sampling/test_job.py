@@ -17,9 +17,9 @@ import torch
 
 from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.data.resample import downsample
-from cdm_kedro.processes.launch import ProcessError
+from cdm_kedro.errors import CdmError
 from cdm_kedro.sampling.cascade import Cascade
-from cdm_kedro.sampling.job import ForeignShardsError, SamplingJob, run_job
+from cdm_kedro.sampling.job import SamplingJob, run_job
 from tiny_cascade import CLASSES, sampling
 
 
@@ -65,7 +65,7 @@ def test_killed_and_resumed_is_bit_identical_and_redoes_nothing(
         run_job(job(models, tmp_path))
     resumed = run_job(job(models, tmp_path))
     assert calls == [0, 4, 4, 8] and same(whole, resumed)
-    with pytest.raises(ForeignShardsError, match="samples of a job with other params; delete it"):
+    with pytest.raises(CdmError, match="samples of a job with other params; delete it"):
         run_job(job(models, tmp_path, seed=1))
 
 
@@ -117,7 +117,7 @@ def _processes_of(folder: Path) -> list[Any]:
 
 def test_a_failing_process_is_heard(models: dict[str, Path], tmp_path: Path) -> None:
     broken = job(models, tmp_path, devices=2, stages={"sr": {"s": 41}})
-    with pytest.raises(ProcessError, match="trained for s: 0 to 40"):
+    with pytest.raises(CdmError, match="trained for s: 0 to 40"):
         run_job(broken)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.sampling.cascade import Cascade
-from cdm_kedro.sampling.checks import CascadeError
 from tiny_cascade import BASE, sampling, write_model
 
 CPU = torch.device("cpu")
@@ -41,13 +41,13 @@ def test_s_class_seed_and_number_decide_what_is_invented(models: dict[str, Path]
 def test_what_cannot_be_enlarged_is_refused(models: dict[str, Path]) -> None:
     cascade = Cascade.from_files(models, sampling(), CPU)
     image = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
-    with pytest.raises(CascadeError, match=r"h one of \[8, 16\]"):
+    with pytest.raises(CdmError, match=r"h one of \[8, 16\]"):
         cascade.upsample(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), [0])
-    with pytest.raises(CascadeError, match=r"torch.float32"):
+    with pytest.raises(CdmError, match=r"torch.float32"):
         cascade.upsample(image.float(), [0])
-    with pytest.raises(CascadeError, match=r"sr.s is 41; sr was trained for s: 0 to 40"):
+    with pytest.raises(CdmError, match=r"sr.s is 41; sr was trained for s: 0 to 40"):
         cascade.upsample(image, [0], s=41)
-    with pytest.raises(CascadeError, match="top were trained without Gaussian noise"):
+    with pytest.raises(CdmError, match="top were trained without Gaussian noise"):
         cascade.upsample(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), [0], s=3)
     with pytest.raises(ValueError, match="1 images and 2 labels"):
         cascade.upsample(image, [0, 1])

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.files.hashes import sha256
-from cdm_kedro.training.checkpoint import CheckpointMismatch, Checkpoints, host_memory
+from cdm_kedro.training.checkpoint import Checkpoints, host_memory
 
 
 def test_a_snapshot_holds_what_was_saved_not_what_came_after(tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ def test_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*2*")) and not list(tmp_path.glob("*.part"))
     found = checkpoints.load(torch.device("cpu"))
     assert found is not None and found[0] == 1 and torch.equal(found[1]["x"], torch.ones(3))
-    with pytest.raises(CheckpointMismatch, match="a: 1 -> 2"):
+    with pytest.raises(CdmError, match="a: 1 -> 2"):
         Checkpoints(tmp_path, {"a": 2}).load(torch.device("cpu"))
 
 

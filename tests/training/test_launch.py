@@ -18,8 +18,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.model.build import build_unet
-from cdm_kedro.processes.launch import ProcessError, ProcessInterrupted
+from cdm_kedro.processes.launch import ProcessInterrupted
 from cdm_kedro.training.checkpoint import Checkpoints
 from cdm_kedro.training.draws import mix_seed
 from cdm_kedro.training.launch import launch
@@ -59,7 +60,7 @@ def test_killed_at_random_steps_and_moments_ends_with_the_same_bits(
             resumed.append(event["step"])
 
     for step, moment in zip(steps, moments, strict=True):
-        with accident(f"0 {step} {moment} SIGKILL"), pytest.raises(ProcessError, match=f"code -{signal.SIGKILL:d}"):
+        with accident(f"0 {step} {moment} SIGKILL"), pytest.raises(CdmError, match=f"code -{signal.SIGKILL:d}"):
             launch(job, on_event)
     result = launch(job, on_event)
     assert resumed == steps  # the checkpoint of the step before the accident, each time
@@ -91,7 +92,7 @@ def test_another_jobs_checkpoint_is_refused_with_the_difference(
 ) -> None:
     folder = uninterrupted.weights.parent
     shutil.copytree(folder, tmp_path / "w")
-    with pytest.raises(ProcessError, match=r"params\.training\.lr: 0\.001 -> 0\.002"):
+    with pytest.raises(CdmError, match=r"params\.training\.lr: 0\.001 -> 0\.002"):
         launch(make_job(betons["train_64"], tmp_path / "w", lr=2e-3, steps=14), quiet)
     longer = launch(make_job(betons["train_64"], tmp_path / "w", steps=14), quiet)  # more steps go on from there
     assert [r["step"] for r in longer.curve] == list(range(1, 15))
@@ -165,15 +166,15 @@ def test_two_nodes_take_the_same_steps_as_one_process(
 def test_incomplete_rendezvous_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = make_job(tmp_path / "none", tmp_path / "w")
     monkeypatch.setenv("PET_NNODES", "2")
-    with pytest.raises(ProcessError, match="PET_RDZV_ENDPOINT is not set"):
+    with pytest.raises(CdmError, match="PET_RDZV_ENDPOINT is not set"):
         launch(job, quiet)
     monkeypatch.setenv("PET_NNODES", "1:4")
-    with pytest.raises(ProcessError, match="give the number of nodes"):
+    with pytest.raises(CdmError, match="give the number of nodes"):
         launch(job, quiet)
 
 
 def test_the_process_that_failed_first_is_heard(betons: dict[str, Path], tmp_path: Path) -> None:
-    with accident("1 2 begin raise"), pytest.raises(ProcessError) as failed:
+    with accident("1 2 begin raise"), pytest.raises(CdmError) as failed:
         launch(make_job(betons["train_64"], tmp_path / "w", devices=2), quiet)
     end = str(failed.value)[str(failed.value).index("Root Cause") :]
     assert "rank      : 1" in end and "step_with_accident" in end and "ArithmeticError: the accident" in end
@@ -209,12 +210,12 @@ def test_ctrl_c_reaches_all_processes_and_the_state_is_saved(betons: dict[str, P
 
 def test_divergence_stops_with_the_state_kept(betons: dict[str, Path], tmp_path: Path) -> None:
     job = make_job(betons["train_64"], tmp_path / "w", lr=1e30, max_nonfinite=3, steps=50)
-    with pytest.raises(ProcessError, match=r"3 steps in a row .* Lower training\.lr"):
+    with pytest.raises(CdmError, match=r"3 steps in a row .* Lower training\.lr"):
         launch(job, quiet)
     found = Checkpoints(tmp_path / "w/checkpoints", job.identity()).load(torch.device("cpu"))
     assert found is not None and found[0] < 50 and found[1]["count/nonfinite"].tolist() == [3, 3]
 
 
 def test_the_failing_process_is_heard(tmp_path: Path) -> None:
-    with pytest.raises(ProcessError, match=r"none\.beton: no such file; run the preprocess stage"):
+    with pytest.raises(CdmError, match=r"none\.beton: no such file; run the preprocess stage"):
         launch(make_job(tmp_path / "none.beton", tmp_path / "w"), quiet)

@@ -8,24 +8,66 @@ from typing import Any
 import click
 
 from cdm_kedro.errors import CdmError, CdmInterrupted
+from cdm_kedro.files.places import said_of
 
 
 class Command(click.Command):
-    """A command that says an error of this package in a sentence; a traceback would bury it."""
+    """A command that says in a sentence what a user can mend; a traceback would bury it."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options; see click.Command."""
+        with _in_a_sentence():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command.
 
-        Raises click.ClickException in place of a :class:`CdmError`. Raises SystemExit if work was
-        interrupted; the code says by which signal.
+        Raises CdmError in place of an error of the system about a path, of YAML, of the catalog or of DVC. Raises
+        SystemExit if work was interrupted; the code says by which signal.
         """
         try:
-            return super().invoke(ctx)
-        except CdmError as error:
-            raise click.ClickException(str(error)) from error
+            with _in_a_sentence():
+                return super().invoke(ctx)
         except CdmInterrupted as error:
             click.echo(str(error), err=True)
             raise SystemExit(error.code) from None
+
+
+@contextmanager
+def _in_a_sentence() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        from kedro.framework.cli.utils import KedroCliError  # which shows the error before it instead of its own
+
+        if isinstance(error, click.ClickException) and not isinstance(error, KedroCliError):
+            raise
+        said = error.message if isinstance(error, KedroCliError) else _sentence(error)
+        if said is None:
+            raise
+        raise CdmError(" ".join(said.split())) from error
+
+
+def _sentence(error: BaseException) -> str | None:
+    import yaml
+    from dvc.exceptions import DvcException
+    from dvc.scm import SCMError
+    from kedro.io import DatasetError
+
+    cause: BaseException | None = error
+    while cause is not None:  # of an error that Kedro or DVC wrapped
+        if isinstance(cause, CdmError):
+            return str(cause)
+        if isinstance(cause, OSError) and (said := said_of(cause)):
+            return said
+        cause = cause.__cause__
+    if isinstance(error, yaml.YAMLError):
+        return str(error)
+    if isinstance(error, DatasetError):
+        return f"catalog*.yml in conf: {error}"
+    if isinstance(error, DvcException | SCMError):
+        return f"DVC: {'; '.join(filter(None, (str(error), str(error.__cause__ or ''))))}"
+    return None
 
 
 def env_option(what: str) -> Any:
@@ -35,12 +77,8 @@ def env_option(what: str) -> Any:
 
 @contextmanager
 def open_catalog(root: Path, env: str | None) -> Iterator[Any]:
-    """The catalog of a project's environment. Raises CdmError if a dataset that the block loads is not there."""
+    """The catalog of a project's environment."""
     from kedro.framework.session import KedroSession
-    from kedro.io import DatasetError
 
     with KedroSession.create(root, env=env) as session:
-        try:
-            yield session.load_context().catalog  # type: ignore[attr-defined]
-        except DatasetError as error:
-            raise CdmError(str(error)) from None
+        yield session.load_context().catalog  # type: ignore[attr-defined]

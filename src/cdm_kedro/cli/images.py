@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from cdm_kedro.cli.command import Command, env_option, open_catalog
+from cdm_kedro.files.places import refuse_unwritable
 
 _TILE, _COLUMNS = 64, 8  # pixels of a picture on the sheet, pictures of a class
 
@@ -70,7 +71,8 @@ def sample_class(metadata: Any, name: str, env: str | None, number: int, seed: i
     from cdm_kedro.params.sampling import SampleParams
     from cdm_kedro.sampling.inputs import sort_inputs
 
-    conf = metadata.project_path / "conf"
+    conf, folder = metadata.project_path / "conf", out or Path("samples")
+    refuse_unwritable([folder])
     shape = read_cascade(conf, env)
     with open_catalog(metadata.project_path, env) as catalog:
         names = [*(f"{model}_model" for model in shape.names), *shape.sample_inputs]
@@ -83,7 +85,6 @@ def sample_class(metadata: Any, name: str, env: str | None, number: int, seed: i
     from cdm_kedro.sampling.best import resolve_best
     from cdm_kedro.sampling.cascade import Cascade
 
-    folder = out or Path("samples")
     folder.mkdir(parents=True, exist_ok=True)
     params = read_parameters(conf, env).read("sample", SampleParams)
     cascade = Cascade.from_files(models, resolve_best(params, best, models), real=real)

@@ -1,6 +1,7 @@
 """Commands about stages: what dvc.yaml and dvc.lock say of them, and how others than `kedro run` run them."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,9 +90,8 @@ def dvc_yaml(metadata: Any, env: str | None, pipeline: str | None, check: bool) 
     with open_catalog(root, env) as catalog:
         if check:
             path = dvc_file(root, env)
-            found = path.read_text(encoding="utf-8") if path.exists() else None
-            if found != render(catalog, root, env):
-                option = f" --env={env}" if env else ""
+            if not path.is_file() or path.read_bytes() != render(catalog, root, env).encode():
+                option = f" {shlex.quote(f'--env={env}')}" if env else ""
                 raise click.ClickException(f"{path} is out of date; run `kedro dvc-yaml{option}`")
             return
         extras = sorted(set(extra_of_stages().values()))
@@ -129,7 +129,7 @@ def slurm(metadata: Any, pipeline: str, env: str | None, dry_run: bool, status: 
     saves, returns to the queue and resumes; a job whose node fails returns to the queue too.
     """
     from cdm_kedro.provenance.plan import close_run, open_run, plan
-    from cdm_kedro.provenance.slurm import Slurm, SlurmError, queue
+    from cdm_kedro.provenance.slurm import CdmError, Slurm, queue
 
     root = metadata.project_path
     queued = {} if dry_run else queue(root, env)
@@ -146,7 +146,7 @@ def slurm(metadata: Any, pipeline: str, env: str | None, dry_run: bool, status: 
         run = open_run(root, f"slurm {pipeline}", env)
         try:
             numbers = cluster.submit(jobs, pipeline, run)
-        except SlurmError:
+        except CdmError:
             if run:
                 close_run(root, run, "FAILED")
             raise

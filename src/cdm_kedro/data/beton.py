@@ -27,10 +27,6 @@ TABLE = HEADER.itemsize + 2 * FIELD.itemsize
 """Where the table of samples begins."""
 
 
-class BetonError(CdmError, ValueError):
-    """Not a finished file of raw square images; the message names the file."""
-
-
 class BetonInfo(NamedTuple):
     """What a file holds."""
 
@@ -42,30 +38,30 @@ def _read_table(path: Path) -> tuple[BetonInfo, NDArray[Any]]:
     """Check a file and return its table of samples."""
     size = path.stat().st_size if path.is_file() else -1
     if size < 0:
-        raise BetonError(f"{path}: no such file; run the preprocess stage")
+        raise CdmError(f"{path}: no such file; run the preprocess stage")
     if size < TABLE:
-        raise BetonError(f"{path}: {size} bytes are too few for an FFCV file; delete it and run preprocess again")
+        raise CdmError(f"{path}: {size} bytes are too few for an FFCV file; delete it and run preprocess again")
     header = np.fromfile(path, HEADER, count=1)[0]
     if header["version"] != VERSION or header["num_fields"] != 2:
-        raise BetonError(f"{path}: not an FFCV file of image and label")
+        raise CdmError(f"{path}: not an FFCV file of image and label")
     if header["alloc_table_ptr"] == 0 or header["alloc_table_ptr"] > size:
-        raise BetonError(f"{path}: unfinished or truncated FFCV file; delete it and run preprocess again")
+        raise CdmError(f"{path}: unfinished or truncated FFCV file; delete it and run preprocess again")
     samples = np.fromfile(path, SAMPLE, count=int(header["num_samples"]), offset=TABLE)
     if len(samples) != header["num_samples"] or len(samples) == 0:
-        raise BetonError(f"{path}: holds {len(samples)} samples, its header says {header['num_samples']}")
+        raise CdmError(f"{path}: holds {len(samples)} samples, its header says {header['num_samples']}")
     images = samples["image"]
     side = int(images["width"][0])
     if (images["mode"] != RAW).any() or (images["width"] != side).any() or (images["height"] != side).any():
-        raise BetonError(f"{path}: images are not all raw and {side} pixels square")
+        raise CdmError(f"{path}: images are not all raw and {side} pixels square")
     if int(images["data_ptr"].max()) + side * side * 3 > size:
-        raise BetonError(f"{path}: truncated; delete it and run preprocess again")
+        raise CdmError(f"{path}: truncated; delete it and run preprocess again")
     return BetonInfo(len(samples), side), samples
 
 
 def check_beton(path: Path) -> BetonInfo:
     """Read the header and the table of samples, not the pixels.
 
-    Raises BetonError: missing, unfinished, truncated, empty, or not raw square images of one size.
+    Raises CdmError: missing, unfinished, truncated, empty, or not raw square images of one size.
     """
     return _read_table(path)[0]
 
@@ -78,7 +74,7 @@ def read_labels(path: Path) -> NDArray[np.int64]:
 def read_beton(path: Path, indices: Sequence[int] | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read the images of these numbers, or all of them, into memory.
 
-    Returns (N, H, W, 3) uint8 and (N,) int64 labels. Raises BetonError if the file is not sound. Raises IndexError if
+    Returns (N, H, W, 3) uint8 and (N,) int64 labels. Raises CdmError if the file is not sound. Raises IndexError if
     an index is out of range.
     """
     (count, side), samples = _read_table(path)

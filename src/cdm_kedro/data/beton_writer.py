@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cdm_kedro.data.beton import FIELD, HEADER, PAGE, PLACE, RAW, SAMPLE, TABLE, VERSION, check_beton, read_labels
 from cdm_kedro.files.atomic import written_whole
-from cdm_kedro.files.space import disk_full_explained
+from cdm_kedro.files.places import disk_full_explained
 
 _INT, _RGB_IMAGE = 1, 2
 
@@ -104,7 +104,7 @@ def new_beton(path: Path, labels: NDArray[np.int64], side: int) -> Iterator[tupl
 def write_beton(path: Path, labels: NDArray[np.int64], side: int, images: Iterable[NDArray[np.uint8]]) -> None:
     """Write (side, side, 3) images one after another, as many as there are labels.
 
-    Raises DiskFullError if there is no room for the file.
+    Raises CdmError if there is no room for the file.
     """
     from tqdm import tqdm
 

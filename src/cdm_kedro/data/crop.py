@@ -16,7 +16,7 @@ from cdm_kedro.params.data import CROP_SIDE
 _KINDS = {"1": "greyscale", "L": "greyscale", "CMYK": "cmyk", "P": "palette"}
 
 
-class BadImage(CdmError, ValueError):
+class BadImage(CdmError):
     """A file that cannot be read as an image; the message is the reason, without the path."""
 
 

@@ -12,10 +12,6 @@ from cdm_kedro.errors import CdmError
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 
 
-class FolderError(CdmError, ValueError):
-    """The folder does not have the layout that is needed."""
-
-
 class Sample(NamedTuple):
     """One file; ``path`` is relative to the image folder."""
 
@@ -56,7 +52,7 @@ class ImageFolder:
 def scan(root: Path, val_files: Path | str | None = None) -> ImageFolder:
     """List the images.
 
-    Raises FolderError if a split or class is missing or empty, validation has a class that training lacks, a link leads
+    Raises CdmError if a split or class is missing or empty, validation has a class that training lacks, a link leads
     to a folder or nowhere, or the list does not fit the folder. ``val_files``: text file with the path of one
     validation image a line, relative to ``root``, for a folder that holds ``train/<class>/*`` or ``<class>/*`` alone.
     """
@@ -65,7 +61,7 @@ def scan(root: Path, val_files: Path | str | None = None) -> ImageFolder:
     folder, source = scan_undivided(root), Path(val_files)
     remedy = f"`kedro inspect-images {shlex.quote(str(root))} --split 0.1` writes it"
     if not source.is_file():
-        raise FolderError(f"{source}: preprocess.val_files names it, but there is no such file; {remedy}")
+        raise CdmError(f"{source}: preprocess.val_files names it, but there is no such file; {remedy}")
     (samples,) = folder.splits.values()
     listed = {*source.read_text(encoding="utf-8", errors="surrogateescape").split("\n")} - {""}
     train, val = ([sample for sample in samples if (sample.path in listed) == held] for held in (False, True))
@@ -75,14 +71,14 @@ def scan(root: Path, val_files: Path | str | None = None) -> ImageFolder:
     if unknown or bare or not val:
         said = f"leaves no training images to {bare[:5]}" if bare else "is empty"
         said = f"lists {unknown[:5]}, which {root} does not hold" if unknown else said
-        raise FolderError(f"{source}: {said}; {remedy} anew")
+        raise CdmError(f"{source}: {said}; {remedy} anew")
     return replace(folder, splits={"train": train, "val": val})
 
 
 def scan_undivided(root: Path) -> ImageFolder:
     """List the images of a folder without ``val``, as one split: "train", or "." if classes lie in the folder."""
     if (root / "val").exists():
-        raise FolderError(f"{root / 'val'}: exists, so no list says what is held out; unset preprocess.val_files")
+        raise CdmError(f"{root / 'val'}: exists, so no list says what is held out; unset preprocess.val_files")
     return _scan(root, "train" if (root / "train").exists() else ".")
 
 
@@ -91,7 +87,7 @@ def _scan(root: Path, *splits: str) -> ImageFolder:
         found = "a file, not a folder" if root.exists() else "no such folder"
         if root.is_symlink():
             found = f"a link that leads nowhere (to {os.readlink(root)})"
-        raise FolderError(
+        raise CdmError(
             f"{root}: {found}; `images` in conf/<env>/globals.yml must point to one with "
             "train/<class>/ and val/<class>/"
         )
@@ -106,19 +102,19 @@ def _scan_split(folder: ImageFolder, split: str) -> None:
     if split != "." and path.is_symlink():
         _refuse_link(path)
     if not path.is_dir():
-        raise FolderError(
+        raise CdmError(
             f"{path}: no such folder; images must lie in {folder.root}/train/<class>/ and {folder.root}/val/<class>/. "
             f"Without val/: kedro inspect-images {shlex.quote(str(folder.root))} --split 0.1"
         )
     names, loose = _entries(path)
     if not names:
-        raise FolderError(f"{path}: holds no class folders; images must lie in {path}/<class>/")
+        raise CdmError(f"{path}: holds no class folders; images must lie in {path}/<class>/")
     if not folder.splits:
         folder.classes.extend(names)
     index = {name: i for i, name in enumerate(folder.classes)}
     unknown = [name for name in names if name not in index]
     if unknown:
-        raise FolderError(
+        raise CdmError(
             f"{path}: classes {unknown[:5]} do not occur in {folder.root / 'train'}; labels would be undefined"
         )
     folder.leave_out(split, Counter({"beside the class folders": len(loose)}))
@@ -127,9 +123,7 @@ def _scan_split(folder: ImageFolder, split: str) -> None:
         below, files = _entries(path / name)
         images = [file for file in files if file.lower().endswith(EXTENSIONS)]
         if not images:
-            raise FolderError(
-                f"{path / name}: holds no images ({', '.join(EXTENSIONS)}); add some or remove the folder"
-            )
+            raise CdmError(f"{path / name}: holds no images ({', '.join(EXTENSIONS)}); add some or remove the folder")
         samples += [Sample(os.path.normpath(f"{split}/{name}/{file}"), index[name]) for file in images]
         unread = sorted(set(files).difference(images))
         others = Counter(f"of kind {Path(file).suffix.lower() or 'unknown'}" for file in unread)
@@ -144,6 +138,8 @@ def _entries(path: Path) -> tuple[list[str], list[str]]:
     for entry in seen:
         if entry.is_symlink() and not os.path.isfile(entry.path):
             _refuse_link(path / entry.name)
+        if not (entry.is_file() or entry.is_dir()):
+            raise CdmError(f"{entry.path}: neither a file nor a folder; remove it")
     return [entry.name for entry in seen if entry.is_dir()], [entry.name for entry in seen if not entry.is_dir()]
 
 
@@ -155,9 +151,9 @@ def _count_files(path: Path) -> int:
 def _refuse_link(path: Path) -> None:
     target = os.readlink(path)
     if not path.is_dir():
-        raise FolderError(f"{path}: a link that leads nowhere (to {target}); repair or remove it")
+        raise CdmError(f"{path}: a link that leads nowhere (to {target}); repair or remove it")
     source, here = shlex.quote(str(path.resolve())), shlex.quote(str(path))
-    raise FolderError(
+    raise CdmError(
         f"{path}: a link to a folder ({target}). DVC does not look behind links to folders, so a changed image there "
         "would not be seen. Links to files are fine, and so is `images` itself as a link. "
         f"To link every file instead: rm {here} && cp -rs {source} {here}"

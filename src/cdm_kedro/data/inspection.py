@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cdm_kedro.data.crop import BadImage, decode
-from cdm_kedro.data.image_folder import FolderError, ImageFolder, Sample
+from cdm_kedro.data.image_folder import ImageFolder, Sample
+from cdm_kedro.errors import CdmError
 from cdm_kedro.params.data import CROP_SIDE
 from cdm_kedro.processes.pool import shared_out
 
@@ -58,7 +59,7 @@ def hold_out(samples: Sequence[Sample], seen: dict[str, Seen], share: float, see
     """Choose a share of every class for validation, at least one image; seed and pixels alone decide.
 
     Images with the same pixels stay together, also where they are in two classes. Broken files stay in training, and so
-    do names that a list with one path a line cannot hold. Returns paths, sorted. Raises FolderError if a class has no
+    do names that a list with one path a line cannot hold. Returns paths, sorted. Raises CdmError if a class has no
     image to spare.
     """
     held: set[str] = set()
@@ -66,7 +67,7 @@ def hold_out(samples: Sequence[Sample], seen: dict[str, Seen], share: float, see
         mine = [path for path, _ in group]
         count = Counter(seen[path].content for path in mine if not seen[path].bad and "\n" not in path)
         if len(count) < 2:
-            raise FolderError(f"{Path(mine[0]).parent}: has no image to spare for validation; add some or remove it")
+            raise CdmError(f"{Path(mine[0]).parent}: has no image to spare for validation; add some or remove it")
         order = sorted(count, key=lambda content: hashlib.sha256(f"{seed} {content}".encode()).digest())
         for content in order[:-1]:
             if sum(count[one] for one in held & count.keys()) < max(1, round(share * count.total())):

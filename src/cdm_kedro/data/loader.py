@@ -90,7 +90,7 @@ class BetonLoader:
     GPU a batch stays as it is.
 
     ``batch_size`` counts the images of all ranks, ``start_step`` is the first step to deliver, and ``workers`` are
-    FFCV's reading threads. Raises BetonError if the file is not sound. Raises ValueError if there are fewer images
+    FFCV's reading threads. Raises CdmError if the file is not sound. Raises ValueError if there are fewer images
     than a batch, or ranks that do not divide it.
     """
 

@@ -20,7 +20,7 @@ from cdm_kedro.data.image_folder import ImageFolder, Sample, scan
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.files.hashes import sha256
-from cdm_kedro.files.space import disk_full_explained
+from cdm_kedro.files.places import disk_full_explained
 from cdm_kedro.params.data import CROP_SIDE, PreprocessParams
 from cdm_kedro.processes.pool import shared_out
 
@@ -31,10 +31,6 @@ _RESIZE = {
     "bilinear": "Pillow's bilinear from the square to each size, as BigGAN-PyTorch",
     "guided_diffusion": "as guided-diffusion, each size from the image",
 }
-
-
-class BadImagesError(CdmError, RuntimeError):
-    """Broken images under ``on_bad_image: fail``; the message lists every path."""
 
 
 class _Job(NamedTuple):
@@ -143,7 +139,7 @@ class _Split:
         if self.found.bad and self.params.on_bad_image == "fail":
             return  # the other split may have broken images too, and the message lists all
         if len(self.good) == 0:
-            raise BadImagesError(f"{self.root}: every image is broken")
+            raise CdmError(f"{self.root}: every image is broken")
         self.open_files.close()
         if self.found.bad:
             log.warning("%s: leaving out %d broken image(s)", self.name, len(self.found.bad))
@@ -169,9 +165,9 @@ def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[s
 
     The files' bytes depend on the images, in ImageNet layout, and the parameters alone, not on the number of processes.
     ``out`` exists, and a split there that the same call, interrupted, had finished is kept. Returns ``files`` (name to
-    path), ``classes`` and ``data_card``. Raises FolderError if the layout is wrong, BadImagesError if images are
-    broken under ``on_bad_image: fail`` or a class is left without images, DiskFullError if there is no room for the
-    files (nothing was decoded then, unless something else filled the disk), WorkerDied if a process was killed.
+    path), ``classes`` and ``data_card``. Raises CdmError if the layout is wrong, CdmError if images are
+    broken under ``on_bad_image: fail`` or a class is left without images, CdmError if there is no room for the
+    files (nothing was decoded then, unless something else filled the disk), CdmError if a process was killed.
     """
     folder = scan(root, params.val_files)
     for line in folder.left_out_lines():
@@ -203,7 +199,7 @@ def _refuse_bad(root: Path, splits: list[_Split]) -> None:
     for split in splits:
         for path in (split.record, *split.files.values()):
             path.unlink(missing_ok=True)
-    raise BadImagesError(
+    raise CdmError(
         f"{len(failures)} broken image(s) in {root}:\n"
         + "\n".join(f"  {path}: {reason}" for path, reason in sorted(failures.items()))
         + "\nRepair or remove them, or set preprocess.on_bad_image: skip."
@@ -241,5 +237,5 @@ def _data_card(folder: ImageFolder, source_hash: str, splits: list[_Split], para
         card["per_class"][split.name] = {name: int(n) for name, n in zip(folder.classes, counts, strict=True)}
         missing = [name for name, n in card["per_class"][split.name].items() if n == 0]
         if split.name == "train" and missing:
-            raise BadImagesError(f"{split.root}: classes {missing[:5]} are left without a readable image")
+            raise CdmError(f"{split.root}: classes {missing[:5]} are left without a readable image")
     return card

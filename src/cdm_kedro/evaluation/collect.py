@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cdm_kedro.errors import SourceError
+from cdm_kedro.errors import CdmError
 from cdm_kedro.evaluation.extractors.extractor import Extractor
 from cdm_kedro.evaluation.features import features_of
 from cdm_kedro.evaluation.metrics import InceptionScore, split_numbers
@@ -76,7 +76,7 @@ class Collector:
     def add(self, first: int, features: NDArray[np.float32], logits: NDArray[np.float32] | None) -> None:
         """Add the images ``first`` .. ``first + len(features) - 1``.
 
-        Raises FeaturesError if the features hold NaN or infinity.
+        Raises CdmError if the features hold NaN or infinity.
         """
         span = slice(first, first + len(features))
         for number, accumulator in enumerate(self.moments):
@@ -90,7 +90,7 @@ class Collector:
             self.rows.append((first + chosen, features[chosen]))
 
     def summary(self) -> Summary:
-        """The result. Raises FeaturesError if there are fewer than two images."""
+        """The result. Raises CdmError if there are fewer than two images."""
         whole = MomentsAccumulator()
         for part in self.moments:
             whole.merge(part)
@@ -115,13 +115,13 @@ def collect(
 ) -> Summary:
     """Compute the features of a source's images once, with a progress bar.
 
-    Raises SourceError if there are fewer than ``MINIMUM`` images, or some cannot be read. Raises FeaturesError if
+    Raises CdmError if there are fewer than ``MINIMUM`` images, or some cannot be read. Raises CdmError if
     features are not finite. ``params``: limits, splits, seed and devices. Several devices and nodes give the same
     result as one. ``all_features``: npy (N, D) float16 to write with the features of all images.
     """
     count = min(source.count, params.max_images or source.count)
     if count < MINIMUM:
-        raise SourceError(f"{source.path}: {count} image(s) are too few to score; at least {MINIMUM} are needed")
+        raise CdmError(f"{source.path}: {count} image(s) are too few to score; at least {MINIMUM} are needed")
     spans = [range(start, min(count, start + params.batch_size)) for start in range(0, count, params.batch_size)]
     collector = Collector(count, params)
     rows = np.lib.format.open_memmap(all_features, "w+", np.float16, (count, extractor.dim)) if all_features else None

@@ -35,7 +35,7 @@ def evaluate_cascade(
     Returns metrics, and the arrays of :func:`inspect_single_images`. The metrics
     are, under ``<resolution>px``, those of :func:`~cdm_kedro.evaluation.scoring.score` against ``train`` and ``val``;
     under ``extractor`` what made the features; and under ``memorization`` how near the largest samples come to training
-    images. Raises StatisticsError if another extractor or other weights made the reference. ``train_features``: npy (N,
+    images. Raises CdmError if another extractor or other weights made the reference. ``train_features``: npy (N,
     D), the features of all training images at the largest size.
     """
     metrics: dict[str, Any] = {"extractor": extractor.describe()}

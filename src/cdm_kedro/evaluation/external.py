@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.errors import CdmError, SourceError
+from cdm_kedro.errors import CdmError
 from cdm_kedro.evaluation.collect import Reference, collect
 from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.reference import identity, is_statistics, load_statistics, summary_arrays
@@ -23,7 +23,7 @@ def score_samples(params: EvaluateParams, samples: Path, reference: Path, size: 
     them as they are.
     """
     if size is not None and not samples.is_dir() and not reference.is_dir():
-        raise SourceError(f"size {size} is for folders of images; neither {samples} nor {reference} is one")
+        raise CdmError(f"size {size} is for folders of images; neither {samples} nor {reference} is one")
     opened = _open("samples", samples, size)
     real = None if is_statistics(reference) else _open("reference", reference, size)
     extractor = make_extractor(params)
@@ -54,7 +54,7 @@ def _open(key: str, path: Path, size: int | None) -> Source:
     try:
         return open_source(path, size if path.is_dir() else None)
     except CdmError as error:
-        raise SourceError(f"{key}: {error}") from None
+        raise CdmError(f"{key}: {error}") from None
 
 
 def write_statistics(params: EvaluateParams, source: Path, output: Path, size: int | None = None) -> str:

@@ -16,10 +16,6 @@ from cdm_kedro.files.npz import write_arrays
 from cdm_kedro.params.evaluation import EvaluateParams
 
 
-class StatisticsError(CdmError, ValueError):
-    """A file does not hold the statistics that are needed; the message names it."""
-
-
 def write_reference(
     path: Path,
     extractor: Extractor,
@@ -45,7 +41,7 @@ def write_reference(
 def read_references(path: Path, resolution: int | str, extractor: Extractor | None = None) -> dict[str, Reference]:
     """Statistics of the training and the validation images of one resolution that :func:`write_reference` wrote.
 
-    Returns ``train`` and ``val``. Raises StatisticsError if another extractor or other weights made the file.
+    Returns ``train`` and ``val``. Raises CdmError if another extractor or other weights made the file.
     ``resolution``: side of the images in pixels. ``extractor``: the network with which they will be compared; None
     skips the check.
     """
@@ -108,13 +104,13 @@ def check_identity(arrays: Mapping[str, Any], extractor: Extractor, path: Path) 
     """Compare the extractor of a file with ours.
 
     Returns remarks to print beside the numbers: files of other evaluators do not name their extractor. Raises
-    StatisticsError if another extractor or other weights made the file.
+    CdmError if another extractor or other weights made the file.
     """
     if "extractor" not in arrays:
         return [f"{path.name} does not say which network made it; it is taken to be {extractor.name}"]
     theirs = str(arrays["extractor"]), str(arrays["weights_sha256"])
     if theirs != (extractor.name, extractor.weights_sha256):
-        raise StatisticsError(
+        raise CdmError(
             f"{path} was made with {theirs[0]} (weights {theirs[1][:8]}…), not {extractor.name} "
             f"({extractor.weights_sha256[:8]}…); make it again with the same evaluate.extractor, weights and input_side"
         )
@@ -132,19 +128,19 @@ def is_statistics(path: Path) -> bool:
 def load_statistics(path: Path, extractor: Extractor) -> tuple[Reference, list[str]]:
     """Statistics of one set of images from a file of ours, of pytorch-fid or of ADM.
 
-    Returns the statistics and remarks to print beside the numbers. Raises StatisticsError if the file is unreadable, or
+    Returns the statistics and remarks to print beside the numbers. Raises CdmError if the file is unreadable, or
     of another extractor or number of dimensions.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
             remarks = check_identity(arrays, extractor, path)
             reference = read_reference(arrays)
-    except StatisticsError:
+    except CdmError:
         raise
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise StatisticsError(f"{path}: not usable statistics: {error}") from None
+        raise CdmError(f"{path}: not usable statistics: {error}") from None
     if len(reference.moments.mu) != extractor.dim:
-        raise StatisticsError(
+        raise CdmError(
             f"{path}: statistics of {len(reference.moments.mu)} dimensions; {extractor.name} has {extractor.dim}"
         )
     return reference, remarks

@@ -81,7 +81,7 @@ def make_scorer(
 ) -> Callable[[Path], dict[str, Any]]:
     """A function from an npz of samples to their metrics, without a note and with the extractor.
 
-    Raises StatisticsError if another extractor or other weights made the reference. ``resolution``: side of the samples
+    Raises CdmError if another extractor or other weights made the reference. ``resolution``: side of the samples
     in pixels.
     """
     references = read_references(reference, resolution, extractor)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdm_kedro.data.beton import check_beton, read_beton, read_labels
-from cdm_kedro.errors import SourceError
+from cdm_kedro.errors import CdmError
 from cdm_kedro.files.npz import map_npz_array
 
 Images = NDArray[np.uint8]
@@ -43,17 +43,17 @@ def _describe_floats(images: NDArray[Any]) -> str:
 class NpzSource:
     """``arr_0`` (N, H, W, 3) uint8 and, optionally, ``arr_1`` (N,) labels.
 
-    Raises SourceError if the file or an array is missing, or an array has another shape or type.
+    Raises CdmError if the file or an array is missing, or an array has another shape or type.
     """
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise SourceError(f"{path}: no such file")
+            raise CdmError(f"{path}: no such file")
         images = map_npz_array(path, "arr_0")
         if images.ndim != 4 or images.shape[3] != 3 or len(images) == 0:
-            raise SourceError(f"{path}: arr_0 has shape {images.shape}; expected (N, H, W, 3) with N > 0")
+            raise CdmError(f"{path}: arr_0 has shape {images.shape}; expected (N, H, W, 3) with N > 0")
         if images.dtype != np.uint8:
-            raise SourceError(
+            raise CdmError(
                 f"{path}: arr_0 is {images.dtype}{_describe_floats(images)}; convert it to uint8 0 .. 255 first"
             )
         self.path, self.count, self._images = path, len(images), images
@@ -63,7 +63,7 @@ class NpzSource:
         if labelled:
             labels = np.asarray(map_npz_array(path, "arr_1"))
             if labels.shape != (self.count,) or not np.issubdtype(labels.dtype, np.integer):
-                raise SourceError(
+                raise CdmError(
                     f"{path}: arr_1 is {labels.dtype} {labels.shape}; expected ({self.count},) integer class labels"
                 )
             self.labels = labels.astype(np.int64)
@@ -77,7 +77,7 @@ class NpzSource:
 
 
 class BetonSource:
-    """An FFCV file of the preprocess stage. Raises BetonError if the file is damaged or incomplete."""
+    """An FFCV file of the preprocess stage. Raises CdmError if the file is damaged or incomplete."""
 
     def __init__(self, path: Path) -> None:
         info = check_beton(path)
@@ -100,7 +100,7 @@ class FolderSource:
             as they are, and they must then all have one size.
 
     Raises:
-        SourceError: There is no folder, or it holds no images; when read, an image is unreadable or of another size.
+        CdmError: There is no folder, or it holds no images; when read, an image is unreadable or of another size.
     """
 
     def __init__(self, path: Path, size: int | None = None) -> None:
@@ -108,12 +108,12 @@ class FolderSource:
         from cdm_kedro.params.data import CROP_SIDE
 
         if not path.is_dir():
-            raise SourceError(f"{path}: no such folder")
+            raise CdmError(f"{path}: no such folder")
         if size is not None and (size < 1 or CROP_SIDE % size):
-            raise SourceError(f"size {size} does not divide {CROP_SIDE}, the side of the crops; use 32, 64, 128, 256")
+            raise CdmError(f"size {size} does not divide {CROP_SIDE}, the side of the crops; use 32, 64, 128, 256")
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS and not p.name.startswith("."))
         if not files:
-            raise SourceError(f"{path}: holds no images ({', '.join(EXTENSIONS)})")
+            raise CdmError(f"{path}: holds no images ({', '.join(EXTENSIONS)})")
         order = np.random.Generator(np.random.Philox(key=0)).permutation(len(files))
         self.path, self.size, self.count = path, size, len(files)
         self.files = [files[i] for i in order]
@@ -130,7 +130,7 @@ class FolderSource:
         try:
             image = decode(path, True)
         except BadImage as error:
-            raise SourceError(f"{path}: {error}") from None
+            raise CdmError(f"{path}: {error}") from None
         if self.size is None:
             return image.pixels
         return crops(image, "area", [self.size])[self.size]
@@ -142,7 +142,7 @@ class FolderSource:
         self._shape = self._shape or images[0].shape
         for index, image in zip(indices, images, strict=True):
             if image.shape != self._shape:
-                raise SourceError(
+                raise CdmError(
                     f"{self.files[index]}: is {image.shape[1]} x {image.shape[0]}, another image in {self.path} is "
                     f"{self._shape[1]} x {self._shape[0]}; give a size to crop and resize all of them to"
                 )
@@ -152,15 +152,15 @@ class FolderSource:
 def open_source(path: Path, size: int | None = None) -> Source:
     """Open an npz of images, an FFCV file or a folder.
 
-    Raises SourceError if the path is none of these, or there is a size for a file. ``size``: of :class:`FolderSource`;
+    Raises CdmError if the path is none of these, or there is a size for a file. ``size``: of :class:`FolderSource`;
     files take None.
     """
     if path.is_dir():
         return FolderSource(path, size)
     if size is not None:
-        raise SourceError(f"{path}: a size is for folders; images in npz and beton files are taken as they are")
+        raise CdmError(f"{path}: a size is for folders; images in npz and beton files are taken as they are")
     if path.suffix == ".beton":
         return BetonSource(path)
     if path.suffix == ".npz":
         return NpzSource(path)
-    raise SourceError(f"{path}: expected an .npz or .beton file, or a folder of images")
+    raise CdmError(f"{path}: expected an .npz or .beton file, or a folder of images")

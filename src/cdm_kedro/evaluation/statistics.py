@@ -11,10 +11,6 @@ from cdm_kedro.errors import CdmError
 Float = NDArray[np.float64]
 
 
-class FeaturesError(CdmError, ValueError):
-    """Features or statistics cannot be used; the message says why."""
-
-
 @dataclass(frozen=True)
 class Moments:
     """Mean and unbiased covariance of a set of features, float64.
@@ -75,16 +71,16 @@ class MomentsAccumulator:
     def add(self, features: NDArray[np.floating]) -> None:
         """Add (B, D) features.
 
-        Raises FeaturesError if the features are not two-dimensional, have another D than before, or are not finite.
+        Raises CdmError if the features are not two-dimensional, have another D than before, or are not finite.
         """
         x = np.array(features)
         if x.ndim != 2:
-            raise FeaturesError(f"features must be (N, D); got {x.shape}")
+            raise CdmError(f"features must be (N, D); got {x.shape}")
         dim = self._dim()
         if dim is not None and x.shape[1] != dim:
-            raise FeaturesError(f"features have {x.shape[1]} dimensions, those before have {dim}")
+            raise CdmError(f"features have {x.shape[1]} dimensions, those before have {dim}")
         if not np.isfinite(x).all():
-            raise FeaturesError("features hold NaN or infinity; the images or the extractor's weights are damaged")
+            raise CdmError("features hold NaN or infinity; the images or the extractor's weights are damaged")
         if len(x) == 0:
             return
         self._rows.append(x)
@@ -124,9 +120,9 @@ class MomentsAccumulator:
         self._outer += x.T @ x
 
     def moments(self) -> Moments:
-        """Mean and unbiased covariance. Raises FeaturesError if there are fewer than two samples."""
+        """Mean and unbiased covariance. Raises CdmError if there are fewer than two samples."""
         if self.n < 2:
-            raise FeaturesError(f"{self.n} image(s) have no covariance; at least 2 are needed")
+            raise CdmError(f"{self.n} image(s) have no covariance; at least 2 are needed")
         if self._shift is None:
             x = np.concatenate(self._rows).astype(np.float64)
             mu = x.mean(0)
@@ -165,10 +161,10 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
     With A = F.T F, the trace of (A B)^(1/2) is the sum of the square roots of the eigenvalues of the symmetric F B F.T.
     With B = G.T G too, it is the nuclear norm of F G.T. Both are stable if A or B is singular; a root of A B is not.
-    Raises FeaturesError if the dimensions differ, or values are not finite.
+    Raises CdmError if the dimensions differ, or values are not finite.
     """
     if a.mu.shape != b.mu.shape:
-        raise FeaturesError(
+        raise CdmError(
             f"the statistics have {len(a.mu)} and {len(b.mu)} dimensions; they come from different extractors"
         )
     if b.factor is None and a.factor is not None:
@@ -184,5 +180,5 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     difference = a.mu - b.mu
     value = float(difference @ difference + a.trace + b.trace - 2 * cross)
     if not np.isfinite(value):
-        raise FeaturesError("the statistics hold NaN or infinity")
+        raise CdmError("the statistics hold NaN or infinity")
     return max(value, 0.0)

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from cdm_kedro.errors import SourceError
+from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import written_whole
 
 _LOCAL_HEADER = 30  # bytes of a zip entry's local header before its name
@@ -50,23 +50,23 @@ def is_whole(path: Path) -> bool:
 def map_npz_array(path: Path, name: str) -> NDArray[Any]:
     """Map one array of an npz file into memory instead of loading it.
 
-    A compressed array is unpacked into a temporary file first, which goes with the array. Raises SourceError: not an
+    A compressed array is unpacked into a temporary file first, which goes with the array. Raises CdmError: not an
     npz file, no such array, or an array of Python objects.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             if f"{name}.npy" not in archive.namelist():
                 found = [entry.removesuffix(".npy") for entry in archive.namelist()]
-                raise SourceError(f"{path}: has no array {name}; it holds {found}")
+                raise CdmError(f"{path}: has no array {name}; it holds {found}")
             info = archive.getinfo(f"{name}.npy")
             with archive.open(info) as member:
                 version = np.lib.format.read_magic(member)
                 reader = getattr(np.lib.format, "read_array_header_{}_{}".format(*version), None)
                 if reader is None:
-                    raise SourceError(f"{path}: {name} has npy version {version}; save it again with NumPy's savez")
+                    raise CdmError(f"{path}: {name} has npy version {version}; save it again with NumPy's savez")
                 shape, fortran, dtype = reader(member)
                 if dtype.hasobject:
-                    raise SourceError(f"{path}: {name} holds Python objects, which are never loaded")
+                    raise CdmError(f"{path}: {name} holds Python objects, which are never loaded")
                 header = member.tell()
                 order: Literal["C", "F"] = "F" if fortran else "C"
                 if int(np.prod(shape)) == 0:
@@ -81,7 +81,7 @@ def map_npz_array(path: Path, name: str) -> NDArray[Any]:
             local = file.read(_LOCAL_HEADER)
         lengths = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
         return np.memmap(path, dtype, "r", info.header_offset + _LOCAL_HEADER + lengths + header, shape, order)
-    except SourceError:
+    except CdmError:
         raise
     except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise SourceError(f"{path}: not a readable npz file: {error}") from None
+        raise CdmError(f"{path}: not a readable npz file: {error}") from None

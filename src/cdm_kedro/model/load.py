@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from cdm_kedro.errors import CdmError
@@ -12,25 +12,24 @@ from cdm_kedro.model.build import build_unet
 from cdm_kedro.params.model import ModelParams, parse_model
 
 
-class WeightsError(CdmError, ValueError):
-    """A file or folder that does not hold the weights of models; the message names it."""
-
-
 def _metadata(weights: Path) -> dict[str, str]:
-    with safe_open(weights, "pt") as file:
-        return file.metadata() or {}
+    try:
+        with safe_open(weights, "pt") as file:
+            return file.metadata() or {}
+    except SafetensorError as error:
+        raise CdmError(f"{weights}: no whole safetensors file ({error}); `kedro run` brings it back") from None
 
 
 def read_description(weights: Path) -> tuple[ModelParams, int]:
     """Read the parameters of a model and the number of classes that it knows from its weights file.
 
-    Raises WeightsError if the file was not written by training or conversion.
+    Raises CdmError if the file was not written by training or conversion.
     """
     metadata = _metadata(weights)
     try:
         return parse_model(json.loads(metadata["params"])), int(metadata["num_classes"])
     except KeyError as error:
-        raise WeightsError(f"{weights}: its metadata lacks {error}; it was not written by a training stage") from None
+        raise CdmError(f"{weights}: its metadata lacks {error}; it was not written by a training stage") from None
 
 
 def read_data_hash(weights: Path) -> str | None:
@@ -45,11 +44,11 @@ def find_models(folder: Path) -> dict[str, Path]:
     """Find every ``*.safetensors`` of a folder.
 
     Returns each file's name without its suffix, which is the model's name, and the file; the lowest resolution first.
-    Raises WeightsError if the folder holds none.
+    Raises CdmError if the folder holds none.
     """
     found = {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
     if not found:
-        raise WeightsError(f"{folder}: holds no *.safetensors; train the cascade, or give the folder of its models")
+        raise CdmError(f"{folder}: holds no *.safetensors; train the cascade, or give the folder of its models")
     return dict(sorted(found.items(), key=lambda item: read_description(item[1])[0].resolution))
 
 

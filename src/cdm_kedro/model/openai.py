@@ -34,21 +34,17 @@ _ENDS = {
 }
 
 
-class ConversionError(CdmError, ValueError):
-    """A file is no state dict of the network that the parameters describe; the message names tensors and shapes."""
-
-
 def openai_name(name: str) -> str:
     """Translate the name of a tensor of ours, such as ``down.3.0.conv1.weight``, to OpenAI's.
 
-    Raises ConversionError if their networks have no such tensor.
+    Raises CdmError if their networks have no such tensor.
     """
     module, _, kind = name.rpartition(".")
     if module in _ENDS:
         return f"{_ENDS[module]}.{kind}"
     group, *places, layer = module.split(".")
     if group not in _GROUPS:
-        raise ConversionError(f"published networks have no {module}; take settings that need none")
+        raise CdmError(f"published networks have no {module}; take settings that need none")
     blocks, first, resampling = _GROUPS[group]
     number = int(places[0]) + first
     return ".".join([blocks, str(number), *places[1:], resampling if layer == "conv" else _LAYERS[layer], kind])
@@ -70,7 +66,7 @@ def openai_shapes(net: UNet) -> dict[str, tuple[int, ...]]:
 def convert_openai(state: Mapping[str, Tensor], net: UNet, new_attention_order: bool = False) -> dict[str, Tensor]:
     """Rename and reorder the tensors of OpenAI's network.
 
-    Returns a state dict for ``net``, float32. Raises ConversionError if tensors are missing, left over, or of another
+    Returns a state dict for ``net``, float32. Raises CdmError if tensors are missing, left over, or of another
     shape; the message lists them.
 
     Args:
@@ -89,7 +85,7 @@ def convert_openai(state: Mapping[str, Tensor], net: UNet, new_attention_order: 
         ),
     ]
     if differences:
-        raise ConversionError("its network has another structure than the parameters:\n  " + "\n  ".join(differences))
+        raise CdmError("its network has another structure than the parameters:\n  " + "\n  ".join(differences))
     out: dict[str, Tensor] = {}
     for ours, parameter in net.named_parameters():
         tensor = state[openai_name(ours)].float()
@@ -108,19 +104,19 @@ def _listed(what: str, names: list[str]) -> list[str]:
 def load_openai(path: Path, net: UNet, new_attention_order: bool = False) -> dict[str, Tensor]:
     """Read a published file and convert it, see :func:`convert_openai`; nothing but tensors is unpickled.
 
-    Raises ConversionError if the file holds no tensors, or another network; the message names it.
+    Raises CdmError if the file holds no tensors, or another network; the message names it.
     """
     try:
         # Files of before PyTorch 1.6 are no zip archives and cannot be mapped into memory.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except FileNotFoundError:
-        raise ConversionError(f"{path} does not exist; download the published file there") from None
+        raise CdmError(f"{path} does not exist; download the published file there") from None
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError) as error:
         reason = str(error).partition("\n")[0]
-        raise ConversionError(f"{path} is not a state dict saved by PyTorch ({reason}); is it complete?") from None
+        raise CdmError(f"{path} is not a state dict saved by PyTorch ({reason}); is it complete?") from None
     if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
-        raise ConversionError(f"{path} holds something else than a state dict; use the published .pt file")
+        raise CdmError(f"{path} holds something else than a state dict; use the published .pt file")
     try:
         return convert_openai(state, net, new_attention_order)
-    except ConversionError as error:
-        raise ConversionError(f"{path}: {error}") from None
+    except CdmError as error:
+        raise CdmError(f"{path}: {error}") from None

@@ -15,7 +15,7 @@ from cdm_kedro.params.model import PretrainedModelParams
 def convert_file(source: Path, name: str, params: PretrainedModelParams, out: Path) -> dict[str, Any]:
     """Write the weights that sampling reads. Equal files become equal bytes.
 
-    Returns what the model card says of it. Raises ConversionError if the file holds another network.
+    Returns what the model card says of it. Raises CdmError if the file holds another network.
 
     Args:
         source: published file.

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, ValidationError
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.params.base import Different, Params
 from cdm_kedro.params.cas import ClassifierParams
-from cdm_kedro.params.claim import BaselineParams, ClaimError, ClaimSweepParams, trained_models
+from cdm_kedro.params.claim import BaselineParams, ClaimSweepParams, trained_models
 from cdm_kedro.params.data import RESOLUTIONS
 from cdm_kedro.params.explain import not_a_key
 from cdm_kedro.params.files import Parameters, read_globals, read_parameters
@@ -122,7 +123,7 @@ class CascadeShape:
 def read_cascade(conf: Path, env: str | None) -> CascadeShape:
     """Read the shape of an environment's cascade.
 
-    Raises ParametersError if the files do not fit together; the message names file and key. ``env``: environment, or
+    Raises CdmError if the files do not fit together; the message names file and key. ``env``: environment, or
     None for ``base`` alone.
     """
     given = read_parameters(conf, env)
@@ -207,8 +208,13 @@ def _preprocess_resolutions(given: Parameters, shape: CascadeShape) -> tuple[int
 
 def _sample_inputs(given: Parameters, models: dict[str, ModelShape]) -> tuple[str, ...]:
     names: dict[str, None] = {}
-    for name, settings in (given.read("sample.stages", dict[str, dict[str, Any]] | None) or {}).items():
-        model = models.get(name)
+    asked = given.read("sample.stages", dict[str, dict[str, Any]] | None) or {}
+    if asked and asked.keys() != models.keys() and not _inherited(given, "sample"):
+        raise given.error(f"sample.stages holds {list(asked)}, but the cascade's models are {list(models)}")
+    for name, settings in asked.items():
+        model, steps, trained = models.get(name), settings.get("steps"), given.get(f"{name}.diffusion.timesteps")
+        if isinstance(steps, int) and isinstance(trained, int) and steps > trained:
+            raise given.error(f"sample.stages.{name}.steps is {steps}; {name} is trained with {trained}, so take fewer")
         if model is not None and model.low is not None and settings.get("conditioning") in ("train", "val"):
             names[f"{settings['conditioning']}_{model.low_resolution}"] = None
         names |= {f"{search}_best": None for search in asked_searches(settings) if model is not None}
@@ -253,7 +259,7 @@ def _claim(given: Parameters, shape: CascadeShape) -> ClaimParams | None:
     try:
         with suppress(ValidationError):  # the type of the model's own key says that
             trained_models(claim.sweep, {name: given.get(name) for name in names})
-    except ClaimError as error:
+    except CdmError as error:
         raise given.error(str(error)) from None
     return claim
 

@@ -14,10 +14,6 @@ SINGLE = "single"
 """What tables say of the model without a cascade where others say what conditions them."""
 
 
-class ClaimError(CdmError, ValueError):
-    """Parameters with which the claim cannot be tested; the message names key, value and fix."""
-
-
 class BaselineTrainingParams(TrainingParams):
     """How the single model is trained; the compute of the cascade decides for how many steps."""
 
@@ -69,7 +65,7 @@ class ClaimSweepParams(SearchTruncationParams):
 def trained_models(sweep: ClaimSweepParams, models: Mapping[str, dict[str, Any]]) -> dict[str, TrainedModelParams]:
     """Parameters of the cascade's models, if the claim can be tested with them.
 
-    Raises ClaimError if a model has published weights, so that its training compute is unknown; or its training selects
+    Raises CdmError if a model has published weights, so that its training compute is unknown; or its training selects
     weights, so that its steps do not say its compute and more than s is chosen by the score; or it is not trained for
     the values of s. Raises pydantic.ValidationError if a value is of the wrong type.
     """
@@ -77,17 +73,15 @@ def trained_models(sweep: ClaimSweepParams, models: Mapping[str, dict[str, Any]]
     for name, raw in models.items():
         params = parse_model(raw)
         if not isinstance(params, TrainedModelParams):
-            raise ClaimError(f"{name} has published weights; the claim compares training compute, so train it")
+            raise CdmError(f"{name} has published weights; the claim compares training compute, so train it")
         if params.training.selection is not None:
-            raise ClaimError(f"{name}.training.selection must be null: in the claim only s is chosen by the score")
+            raise CdmError(f"{name}.training.selection must be null: in the claim only s is chosen by the score")
         trained[name] = params
     augmentation = trained[sweep.stage].augmentation
     if not isinstance(augmentation, GaussianAugmentation) or augmentation.s is not None:
-        raise ClaimError(
-            f"{sweep.stage}.augmentation must be gaussian without a fixed s: one model is asked for every s"
-        )
+        raise CdmError(f"{sweep.stage}.augmentation must be gaussian without a fixed s: one model is asked for every s")
     if max(sweep.s) > augmentation.s_max:
-        raise ClaimError(
+        raise CdmError(
             f"claim.sweep.s holds {max(sweep.s)}; {sweep.stage} is trained for s up to {augmentation.s_max} "
             f"({sweep.stage}.augmentation.max_s)"
         )

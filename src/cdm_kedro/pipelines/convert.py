@@ -13,7 +13,7 @@ def make_convert(stage: str) -> Callable[..., dict[str, Any]]:
     def convert(pretrained: Path, params: PretrainedModelParams) -> dict[str, Any]:
         """Convert published weights instead of training.
 
-        Returns ``model`` (safetensors, float32) and ``card``. Raises ConversionError if the file holds another network;
+        Returns ``model`` (safetensors, float32) and ``card``. Raises CdmError if the file holds another network;
         the message lists names and shapes. ``params``: of the model; the network that they describe must be the file's.
         """
         from cdm_kedro.model.pretrained import convert_file

@@ -23,10 +23,6 @@ RUNS_MODULES = ("cdm_kedro.processes.torchrun", "cdm_kedro.processes.srun")
 """Modules that this one starts as processes."""
 
 
-class ProcessError(CdmError, RuntimeError):
-    """Worker processes failed. The message ends with the traceback of the one that did."""
-
-
 class ProcessInterrupted(CdmInterrupted):
     """A signal stopped worker processes. What they had finished or saved is kept."""
 
@@ -39,7 +35,7 @@ class Ending(NamedTuple):
     stderr: deque[str]
 
     def check(self, work: str, kept: str, done: bool) -> None:
-        """Raise ProcessError where a process failed, ProcessInterrupted where a signal stopped them.
+        """Raise CdmError where a process failed, ProcessInterrupted where a signal stopped them.
 
         ``done`` is whether they said that they are done with the ``work``; ``kept`` says what an interruption leaves.
         """
@@ -48,7 +44,7 @@ class Ending(NamedTuple):
         if code in interrupted:
             raise ProcessInterrupted(f"{work} was interrupted (exit code {code}); {kept}", code)
         if code != 0 or not done:
-            raise ProcessError(f"{work} ended with exit code {code}:\n" + "".join(self.stderr))
+            raise CdmError(f"{work} ended with exit code {code}:\n" + "".join(self.stderr))
 
 
 def processes_wanted(devices: int | str) -> int:

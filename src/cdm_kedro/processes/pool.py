@@ -15,10 +15,6 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-class WorkerDied(CdmError, RuntimeError):
-    """A process of a pool was killed from outside."""
-
-
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -37,14 +33,14 @@ def shared_out(
 
     The function must be a module's, for it is sent by name; an exception of it is raised here. None or 0 processes are
     one for each usable core. The message of an error names the ``work``, and ``chunksize`` jobs are sent at once.
-    Raises WorkerDied if a process was killed, for example when memory ran out.
+    Raises CdmError if a process was killed, for example when memory ran out.
     """
     processes = processes or usable_cores()
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin_worker, (os.getpid(),))
     try:
         yield from pool.map(function, jobs, chunksize=chunksize)
     except BrokenProcessPool:
-        raise WorkerDied(
+        raise CdmError(
             f"{work}: one of {processes} worker processes was killed, perhaps because memory ran out. "
             "Nothing unfinished was kept; make room and run again."
         ) from None

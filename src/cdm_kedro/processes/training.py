@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from cdm_kedro.processes.launch import ProcessError, processes_wanted, run_module, slurm_nodes, visible_gpus
+from cdm_kedro.errors import CdmError
+from cdm_kedro.processes.launch import processes_wanted, run_module, slurm_nodes, visible_gpus
 
 log = logging.getLogger(__name__)
 
@@ -15,15 +16,15 @@ log = logging.getLogger(__name__)
 def nodes_wanted() -> int:
     """Number of machines that train together: what torchrun's PET_NNODES says, else the nodes of the Slurm job.
 
-    Raises ProcessError where they say a range of nodes, or no meeting point.
+    Raises CdmError where they say a range of nodes, or no meeting point.
     """
     nodes = os.environ.get("PET_NNODES")
     if nodes is None:
         return slurm_nodes()
     if not nodes.isdecimal() or nodes == "0":
-        raise ProcessError(f"PET_NNODES is {nodes!r}; give the number of nodes, for all of them share the batch")
+        raise CdmError(f"PET_NNODES is {nodes!r}; give the number of nodes, for all of them share the batch")
     if nodes != "1" and not os.environ.get("PET_RDZV_ENDPOINT"):
-        raise ProcessError(f"PET_NNODES is {nodes} but PET_RDZV_ENDPOINT is not set; give this node's host:port")
+        raise CdmError(f"PET_NNODES is {nodes} but PET_RDZV_ENDPOINT is not set; give this node's host:port")
     return int(nodes)
 
 
@@ -52,7 +53,7 @@ def run_worker(
     """Run ``python -m module job.json``, alone or under torchrun, showing a progress bar.
 
     The worker's events are ``log`` and ``resumed`` with the step, ``warning`` with a message, and ``done`` at the end.
-    Returns the ``done`` event. Raises ProcessError if the process failed, ProcessInterrupted if a signal stopped it
+    Returns the ``done`` event. Raises CdmError if the process failed, ProcessInterrupted if a signal stopped it
     after it saved its state.
 
     Args:

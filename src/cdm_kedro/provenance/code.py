@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.provenance.digests import NODES, PACKAGE, digest, write_digests
 from cdm_kedro.provenance.dvcfile import is_code, sources
-from cdm_kedro.provenance.staleness import ProvenanceError, Staleness
+from cdm_kedro.provenance.staleness import Staleness
 from cdm_kedro.tracking.scratch import process_dir
 
 
@@ -44,7 +45,7 @@ class Code:
     def record(self, staleness: Staleness, stages: Iterable[str], source: Path | None = None) -> None:
         """Bring digest files up to date from ``source`` (by default the copy), as `dvc repro` does by these stages.
 
-        Raises ProvenanceError if the code is being edited at this very moment.
+        Raises CdmError if the code is being edited at this very moment.
         """
         for name in stages:
             run = staleness.begin(name)
@@ -53,7 +54,7 @@ class Code:
                     folder, *modules = run.stage.cmd.split()[2:]
                     write_digests(Path(folder), [NODES + module for module in modules], source or self.copy)
                     if self.edited():
-                        raise ProvenanceError("the code was edited while this run began; run again")
+                        raise CdmError("the code was edited while this run began; run again")
                 if run.state != "fresh":
                     staleness.record(run)
             finally:
@@ -62,15 +63,13 @@ class Code:
     def refuse_other(self, stage: Any) -> None:
         """Refuse to run a stage for `dvc repro` with code that is not the code that DVC will record.
 
-        Raises ProvenanceError if the code was edited since DVC's stage ``code`` wrote the digest files.
+        Raises CdmError if the code was edited since DVC's stage ``code`` wrote the digest files.
         """
         for dependency in stage.deps:
             if is_code(dependency.def_path):
                 path = Path(dependency.fs_path)
                 if path.read_text(encoding="utf-8") != digest(NODES + path.stem, self.copy):
-                    raise ProvenanceError(
-                        "the code was edited after this `dvc repro` began, so nothing was run; run it again"
-                    )
+                    raise CdmError("the code was edited after this `dvc repro` began, so nothing was run; run it again")
 
     def discard(self) -> None:
         """Remove the copy; processes that start from here on import the code of the project again."""

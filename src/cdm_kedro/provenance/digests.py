@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
 
 PACKAGE = "cdm_kedro"
@@ -23,10 +22,6 @@ NO_EFFECT = tuple(
 BESIDE = (".j2", ".csv")
 """Kinds of files that count as code where they lie beside a module under its name: templates and tables."""
 _TYPING = ("typing", "collections.abc", "__future__")
-
-
-class CodeError(CdmError, ValueError):
-    """A source file that is no Python; the message names the line."""
 
 
 def digest_name(module: str) -> str:
@@ -45,6 +40,10 @@ def write_digests(folder: Path, modules: Iterable[str], source: Path) -> None:
 
 def digest(module: str, source: Path) -> str:
     """The text of a module's digest file: a hash and a path for every source file that counts."""
+    if _module_file(module, source) is None:
+        from cdm_kedro.errors import CdmError
+
+        raise CdmError(f"{module.removeprefix(NODES)} is no module of {PACKAGE}/pipelines")
     return "".join(f"{_hash(path)}  {path.relative_to(source).as_posix()}\n" for path in source_files(module, source))
 
 
@@ -94,7 +93,9 @@ def _parse(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
-        raise CodeError(f"{path}, line {error.lineno}: {error.msg}; correct it and run again") from None
+        from cdm_kedro.errors import CdmError  # here, so that a bare Python can read the rest
+
+        raise CdmError(f"{path}, line {error.lineno}: {error.msg}; correct it and run again") from None
 
 
 def _walk_running(tree: ast.AST) -> Iterator[ast.AST]:

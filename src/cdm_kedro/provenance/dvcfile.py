@@ -1,6 +1,8 @@
 """dvc.yaml as a function of the pipelines, the catalog and the parameter files; and why a stage of it is stale."""
 
+import shlex
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +46,9 @@ def _path(dataset: Any, root: Path, name: str) -> str:
 
 
 def out_of_date(root: Path, env: str | None, extras: Iterable[str]) -> bool:
-    """Whether the dvc.yaml of the cascade or of an extra pipeline is missing, or older than a file it follows from."""
+    """Whether the dvc.yaml of the cascade or of an extra pipeline is missing, damaged or older than what it is from."""
     files = [dvc_file(root, env), *(dvc_file(root, env, extra) for extra in extras)]
-    if not all(file.exists() for file in files):
+    if not all(map(_stages, files)):
         return True
     oldest = min(file.stat().st_mtime_ns for file in files)
     return any(path.stat().st_mtime_ns > oldest for path in sources(root))
@@ -71,7 +73,7 @@ def refresh(catalog: CatalogProtocol, root: Path, env: str | None, extras: Itera
         if not (extra is None or extra in extras or path.exists()):
             continue
         text = render(catalog, root, env, extra)
-        if path.exists() and path.read_text(encoding="utf-8") == text:
+        if path.is_file() and path.read_bytes() == text.encode():
             path.touch()  # newer than its sources again, see out_of_date
             continue
         if path.exists():
@@ -88,7 +90,7 @@ def _forget_stages_with_fewer_inputs(path: Path, text: str) -> None:
     lock = path.with_name("dvc.lock")
     if not lock.exists():
         return
-    before, after = (yaml.safe_load(t)["stages"] for t in (path.read_text(encoding="utf-8"), text))
+    before, after = _stages(path), yaml.safe_load(text)["stages"]
     locked = yaml.safe_load(lock.read_text(encoding="utf-8"))
     both = before.keys() & after.keys() & locked["stages"].keys()
     lost = [name for name in both if _data(before[name]) - _data(after[name])]
@@ -96,6 +98,15 @@ def _forget_stages_with_fewer_inputs(path: Path, text: str) -> None:
         del locked["stages"][name]
     if lost:
         write_text(lock, yaml.safe_dump(locked, sort_keys=False))
+
+
+def _stages(path: Path) -> dict[str, Any]:
+    """The stages of a dvc.yaml; none where there is no such file, or where it is damaged."""
+    import yaml
+
+    with suppress(OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return dict(yaml.safe_load(path.read_bytes())["stages"])
+    return {}
 
 
 def _data(stage: dict[str, Any]) -> set[str]:
@@ -116,7 +127,7 @@ def render(catalog: CatalogProtocol, root: Path, env: str | None, extra: str | N
     else:
         stages = [name for name, home in extra_of_stages().items() if home == extra]
     other = dvc_file(root, env) != dvc_file(root, None)
-    option = f" --env={env}" if other else ""
+    option = f" {shlex.quote(f'--env={env}')}" if other else ""
     files = read_parameters(root / "conf", env if other else None)
     globals_env = env if other and (root / "conf" / str(env) / "globals.yml").exists() else "base"
     up = "../" * len(dvc_file(root, env, extra).parent.relative_to(root).parts)

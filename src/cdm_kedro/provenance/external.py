@@ -14,10 +14,6 @@ FOLDER = Path("08_reporting/external")
 """Below an environment's ``root``: where results go unless another place is named."""
 
 
-class ExternalRunError(CdmError, ValueError):
-    """The parameters ask for something that cannot be done; the message says what to write instead."""
-
-
 class ExternalRun(NamedTuple):
     """One checked run on external files: its pipeline, its parameters and the file that it will write."""
 
@@ -31,7 +27,7 @@ def resolve(
 ) -> ExternalRun:
     """Check everything that was asked for before any work begins.
 
-    Raises ExternalRunError: wrong keys, values or paths; the message names each of them.
+    Raises CdmError: wrong keys, values or paths; the message names each of them.
 
     Args:
         runtime: values of --params, which have ``KEY``. Relative paths start at the working directory.
@@ -43,12 +39,12 @@ def resolve(
     from cdm_kedro.params.external import ExternalParams
 
     if list(names) != [_PIPELINE]:
-        raise ExternalRunError(
+        raise CdmError(
             f"--params=external… is for --pipelines={_PIPELINE} alone; this run is of {', '.join(names) or 'cascade'}"
         )
     others = sorted(set(runtime) - {KEY, "evaluate"})
     if others:
-        raise ExternalRunError(f"--params: {others[0]} has no part in this run; only external.… and evaluate.… have")
+        raise CdmError(f"--params: {others[0]} has no part in this run; only external.… and evaluate.… have")
     given = runtime.get("evaluate", {})
     overrides = {"max_images": None, **given} if isinstance(given, Mapping) else given
     if isinstance(overrides, dict) and overrides.get("weights") is not None:
@@ -58,25 +54,17 @@ def resolve(
         *mistakes("evaluate", EvaluateParams, {**evaluate, **overrides} if isinstance(overrides, dict) else overrides),
     ]
     if found:
-        raise ExternalRunError("\n".join(f"--params: {line}" for line in found))
+        raise CdmError("\n".join(f"--params: {line}" for line in found))
     asked = ExternalParams.model_validate(runtime[KEY])
     pipeline = "evaluate_external" if asked.statistics_of is None else "reference_external"
     inputs = {key: _absolute(path) for key, path in asked.inputs().items()}
     for key, path in inputs.items():
         if not path.exists():
-            raise ExternalRunError(f"--params: external.{key} is {path}, which does not exist; name a file or folder")
+            raise CdmError(f"--params: external.{key} is {path}, which does not exist; name a file or folder")
     output = _absolute(asked.output) if asked.output is not None else root / FOLDER / _name(inputs)
     _check_output(output, inputs, roots)
     values = asked.model_dump(mode="json") | {key: str(path) for key, path in inputs.items()} | {"output": str(output)}
     return ExternalRun(pipeline, {KEY: values, "evaluate": overrides}, output)
-
-
-def roots(project: Path) -> list[Path]:
-    """Data folders of all environments of a project."""
-    import yaml
-
-    found = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(project.glob("conf/*/globals.yml")))
-    return [project / values["root"] for values in found if isinstance(values, dict) and "root" in values]
 
 
 def _absolute(path: Path) -> Path:
@@ -90,15 +78,15 @@ def _name(inputs: Mapping[str, Path]) -> str:
 
 def _check_output(output: Path, inputs: Mapping[str, Path], roots: Sequence[Path]) -> None:
     if output.is_dir():
-        raise ExternalRunError(f"--params: external.output is {output}, which is a folder; name a file in it")
+        raise CdmError(f"--params: external.output is {output}, which is a folder; name a file in it")
     parent = next(folder for folder in output.parents if folder.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise ExternalRunError(f"--params: external.output is {output}, but {parent} is not a folder one may write to")
+        raise CdmError(f"--params: external.output is {output}, but {parent} is not a folder one may write to")
     if output in inputs.values():
-        raise ExternalRunError(f"--params: external.output is {output}, which this run reads; name another file")
+        raise CdmError(f"--params: external.output is {output}, which this run reads; name another file")
     inside = [root for root in map(_absolute, roots) if output.is_relative_to(root)]
     if inside and not any(output.is_relative_to(root / FOLDER) for root in inside):
-        raise ExternalRunError(
+        raise CdmError(
             f"--params: external.output is {output}, where only recorded stages write; name a file in "
             f"{max(inside, key=lambda root: len(root.parts)) / FOLDER} or outside {min(inside)}"
         )

@@ -12,10 +12,6 @@ from cdm_kedro.tracking.delivery import default_tracking_uri
 from cdm_kedro.tracking.registry import EXPERIMENT
 
 
-class LineageError(CdmError, ValueError):
-    """No recorded stage made the file. The message says what to do."""
-
-
 @dataclass(frozen=True)
 class Origin:
     """One file (or folder) and the stage that made it."""
@@ -59,17 +55,17 @@ class Lineage:
     def trace(self, path: Path) -> list[Origin]:
         """Find the origin of a file, then the origins of its inputs, and so on, each once.
 
-        Raises LineageError if no stage made it.
+        Raises CdmError if no stage made it.
         """
         from cdm_kedro.tracking.live import flatten
 
         absolute = path.absolute()
         if not absolute.is_relative_to(self.root):
-            raise LineageError(f"{path} lies outside the project {self.root}")
+            raise CdmError(f"{path} lies outside the project {self.root}")
         start = absolute.relative_to(self.root)
         known = next((p.as_posix() for p in (start, *start.parents) if p.as_posix() in self._made), None)
         if known is None:
-            raise LineageError(
+            raise CdmError(
                 f"{start} is recorded in no dvc.lock: no finished stage made it, or `kedro run` has not recorded it yet"
             )
         found: dict[str, Origin] = {}

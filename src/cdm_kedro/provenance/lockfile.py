@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -13,10 +14,6 @@ from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import written_whole
 
 log = logging.getLogger(__name__)
-
-
-class LockfileError(CdmError, RuntimeError):
-    """A dvc.lock that cannot be read; the message gives the command that mends it."""
 
 
 def whole_in_dvc() -> dict[str, str]:
@@ -54,18 +51,18 @@ def mend(lock: Path, root: Path, valid: Callable[[object], bool]) -> None:
     A DVC outside this package's environment writes the file in place and leaves a part of it when it is killed then.
     The stages that the copy does not know yet come back from DVC's run cache. ``valid`` says whether DVC can work with
     a file's content.
-    Raises LockfileError if there is no copy, or the file holds the marks of a merge.
+    Raises CdmError if there is no copy, or the file holds the marks of a merge.
     """
     import yaml
 
-    name = lock.relative_to(root)
-    copy = root / ".dvc/tmp/cdm" / name
+    name = shlex.quote(str(lock.relative_to(root)))
+    copy = root / ".dvc/tmp/cdm" / lock.relative_to(root)
     here, kept = (path.stat() if path.exists() else None for path in (lock, copy))
     if here is None or (kept and (here.st_mtime_ns, here.st_size) == (kept.st_mtime_ns, kept.st_size)):
         return
     text = lock.read_text(encoding="utf-8", errors="replace")
     if "\n<<<<<<< " in f"\n{text}":
-        raise LockfileError(
+        raise CdmError(
             f"{name} holds the marks of an unfinished merge. Take one side with `git checkout --ours {name}` (or "
             "--theirs) and run again: stages of the other side come back from DVC's run cache"
         )
@@ -78,7 +75,7 @@ def mend(lock: Path, root: Path, valid: Callable[[object], bool]) -> None:
             shutil.copy2(lock, part)
         return
     if kept is None:
-        raise LockfileError(
+        raise CdmError(
             f"{name} cannot be read. `git checkout {name}` brings back the committed one, or delete it; then run "
             "again: stages come back from DVC's run cache"
         )

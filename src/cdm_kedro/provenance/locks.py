@@ -18,14 +18,10 @@ WAIT = "CDM_WAIT"
 T = TypeVar("T")
 
 
-class StillLockedError(CdmError, RuntimeError):
-    """Another process held a lock for longer than ``--wait`` allows; the message names it."""
-
-
 def patiently(attempt: Callable[[], T], busy: type[Exception], pids: Callable[[Exception], list[int]], what: str) -> T:
     """Try until it works, as long as other processes are in the way: ``busy`` says so, ``pids`` which ones they are.
 
-    Raises StillLockedError if the time of ``CDM_WAIT`` is over.
+    Raises CdmError if the time of ``CDM_WAIT`` is over.
     """
     started, limit, said = time.monotonic(), os.environ.get(WAIT), ""
     while True:
@@ -35,7 +31,7 @@ def patiently(attempt: Callable[[], T], busy: type[Exception], pids: Callable[[E
         except busy as error:
             holders = " and ".join(map(describe, pids(error))) or "another process"
             if limit is not None and time.monotonic() - started >= float(limit):
-                raise StillLockedError(
+                raise CdmError(
                     f"gave up waiting for {what} after {float(limit):g} s: {holders} holds it. Nothing is lost; "
                     "run again when it ends, or wait longer with --wait"
                 ) from None

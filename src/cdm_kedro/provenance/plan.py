@@ -15,16 +15,11 @@ from cdm_kedro.tracking.delivery import Deliverer, default_tracking_uri
 log = logging.getLogger(__name__)
 
 
-class UnknownPipelineError(CdmError, ValueError):
-    """A pipeline that the environment does not have; the message says which environment has it."""
-
-
 def refuse_unknown(name: str) -> None:
-    """Raise UnknownPipelineError for a pipeline that the environment does not have."""
+    """Raise CdmError for a pipeline that the environment does not have."""
     from kedro.framework.project import pipelines
 
     from cdm_kedro.params.cascade import read_cascade
-    from cdm_kedro.params.files import ParametersError
     from cdm_kedro.pipeline_registry import configuration
     from cdm_kedro.pipelines.extras import FIGURES, extra_stages
 
@@ -34,13 +29,13 @@ def refuse_unknown(name: str) -> None:
     for other in sorted(path.name for path in conf.iterdir() if any(path.glob("parameters*.yml"))):
         try:
             extras = extra_stages(read_cascade(conf, other))
-        except ParametersError:  # a mistake in another environment does not matter here
+        except CdmError:  # a mistake in another environment does not matter here
             continue
         if FIGURES.get(name, name) in extras or any(name in stages for stages in extras.values()):
             elsewhere.append(f"--env={other}")
     known = ", ".join(sorted(pipelines))
     where = f"; it exists with {' or '.join(elsewhere)}" if elsewhere else f". There are: {known}"
-    raise UnknownPipelineError(f"there is no pipeline {name!r} in environment {env or 'base'}{where}")
+    raise CdmError(f"there is no pipeline {name!r} in environment {env or 'base'}{where}")
 
 
 class Job(NamedTuple):
@@ -61,7 +56,7 @@ def plan(root: Path, env: str | None, name: str, queued: Iterable[str] = ()) -> 
     """Look at a pipeline, after bringing dvc.yaml and the digests of the code up to date.
 
     Stages that are ``queued`` have a job already; they are not planned again, but others wait for them. Returns what is
-    to be run, dependencies first, and the names of all stages. Raises UnknownPipelineError if the environment has no
+    to be run, dependencies first, and the names of all stages. Raises CdmError if the environment has no
     such pipeline.
     """
     from kedro.framework.project import pipelines

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +15,14 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
+from cdm_kedro.errors import CdmError
+from cdm_kedro.files.places import refuse_unwritable
 from cdm_kedro.pipeline_registry import by_stage
 from cdm_kedro.provenance.code import Code
 from cdm_kedro.provenance.lineage import Lineage
 from cdm_kedro.provenance.locks import only_process
 from cdm_kedro.provenance.plan import stale_jobs
-from cdm_kedro.provenance.staleness import ProvenanceError, StageRun, Staleness, stage_of_dvc
+from cdm_kedro.provenance.staleness import StageRun, Staleness, stage_of_dvc
 from cdm_kedro.tracking import durations, scratch
 from cdm_kedro.tracking.live import live
 from cdm_kedro.tracking.runs import Tracking
@@ -29,7 +32,7 @@ OUTSIDE = {"cdm.outside_dag": "true"}
 """Tag of the MLflow runs of pipelines that are no stages."""
 
 
-class EditedError(ProvenanceError):
+class EditedError(CdmError):
     """Code or parameters were edited between two stages of a run; the rest wants a process that has read them anew."""
 
 
@@ -132,6 +135,7 @@ class FreshRunner(_TrackedRunner):
             if len(stages) > 1 and not stage_of_dvc():
                 stale = [job.stage for job in stale_jobs(self.staleness, pipeline)]
                 todo = [name for name, _ in stages if self.force or name in stale]
+                refuse_unwritable(Path(out.fs_path) for name in todo for out in self.staleness.stage(name).outs)
                 own = {name: catalog.load(f"params:{name}") for name in todo if f"params:{name}" in pipeline.inputs()}
                 self._ahead = {name: self._durations.expected(name, own.get(name)) for name in todo}
             for name, nodes in stages:
@@ -220,8 +224,8 @@ class FreshRunner(_TrackedRunner):
         hidden = self.staleness.invisible(stage, self.effective)
         if hidden:
             lines = [f"  {key}: this run uses {value!r}, {file} says {seen!r}" for file, key, value, seen in hidden]
-            options = " ".join(f"-S {file}:{key}={value}" for file, key, value, _ in hidden)
-            raise ProvenanceError(
+            options = " ".join(f"-S {shlex.quote(f'{file}:{key}={value}')}" for file, key, value, _ in hidden)
+            raise CdmError(
                 f"{name} would run with parameters that DVC does not see "
                 "(--params or conf/local):\n" + "\n".join(lines) + f"\nEdit the file, or run: dvc exp run {options}"
             )

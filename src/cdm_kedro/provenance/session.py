@@ -42,10 +42,6 @@ def _clean_up_after_killed(root: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class OtherDoorError(CdmError, RuntimeError):
-    """A session that would run pipelines without DVC; the message says which command to use."""
-
-
 class OtherDoors:
     """Kedro hooks that refuse runs through sessions that record nothing, such as `kedro server`'s POST /run."""
 
@@ -56,14 +52,10 @@ class OtherDoors:
         """Refuse a run that :class:`CascadeSession` does not lead."""
         if self.closed:
             names = ",".join(run_params.get("pipeline_names") or ["cascade"])
-            raise OtherDoorError(
+            raise CdmError(
                 "this session would run everything and record nothing, so nothing was run; use "
                 f"`kedro run --pipelines={names}`, or cdm_kedro.provenance.session.CascadeSession in Python"
             )
-
-
-class NoConfigurationError(CdmError, ValueError):
-    """There is no configuration where the run looks for it; the message says how to name it."""
 
 
 class CascadeSession(KedroSession):
@@ -73,7 +65,7 @@ class CascadeSession(KedroSession):
         """Run pipelines; see KedroSession.run."""
         OtherDoors.closed = False
         if not Path(self._conf_source).is_dir():
-            raise NoConfigurationError(
+            raise CdmError(
                 f"{self._conf_source} is no folder with configuration; name one with --conf-source. "
                 "An archive of `kedro package` has to be unpacked first: tar xzf conf-cdm_kedro.tar.gz"
             )
@@ -170,10 +162,11 @@ class CascadeSession(KedroSession):
         selected = [key for key in (*_SELECTORS, "only_missing_outputs") if kwargs.get(key)]
         if selected:
             option = "--" + selected[0].replace("node_names", "nodes").replace("_", "-")
-            raise external.ExternalRunError(f"--params=external… runs one node; leave out {option}")
+            raise external.CdmError(f"--params=external… runs one node; leave out {option}")
         signal.signal(signal.SIGTERM, _terminated)
         from kedro.framework.project import pipelines
 
+        from cdm_kedro.params.files import read_roots
         from cdm_kedro.pipelines.external import external_pipelines
 
         root, loader = Path(self._project_path), self._get_config_loader()
@@ -182,7 +175,7 @@ class CascadeSession(KedroSession):
             self.store["runtime_params"],
             loader["parameters"].get("evaluate") or {},
             root / loader["globals"]["root"],
-            external.roots(root),
+            [*read_roots(root / "conf").values()],
         )
         self._store["runtime_params"] = asked.runtime_params
         # It is not in the registry, because `kedro viz` cannot draw it without parameters that only --params gives.

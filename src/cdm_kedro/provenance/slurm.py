@@ -25,10 +25,6 @@ _ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "DEADL
 _CLOSE = "close"  # the job that ends the MLflow run
 
 
-class SlurmError(CdmError, RuntimeError):
-    """Slurm is not there or refuses; the message holds what it said."""
-
-
 class QueuedJob(NamedTuple):
     """What Slurm says of a job: its state, the reason for which it waits, its nodes and the time that it has run."""
 
@@ -89,7 +85,7 @@ class Slurm(NamedTuple):
         """Submit jobs of a pipeline in order, each to start when those it needs have succeeded.
 
         Their MLflow runs will be below ``run``, if there is one, and a last job ends it. Returns the number of each
-        stage's last job. Raises SlurmError if sbatch is not there or refuses; jobs submitted before stay in the queue.
+        stage's last job. Raises CdmError if sbatch is not there or refuses; jobs submitted before stay in the queue.
         """
         numbers = _numbers(self.root, self.env)
         variables = {PARENT: run} if run else {}
@@ -122,14 +118,11 @@ class Slurm(NamedTuple):
 def queue(root: Path, env: str | None) -> dict[str, QueuedJob]:
     """What Slurm says of each stage's last job; those that it has forgotten are left out.
 
-    Raises SlurmError if squeue is not there or gets no answer.
+    Raises CdmError if squeue is not there or gets no answer.
     """
-    numbers = _numbers(root, env)
-    if not numbers:
-        return {}
     listed = _slurm("squeue", "--noheader", "--states=all", "--format=%i|%T|%r|%N|%M").splitlines()
     found = {job.id: job for job in (QueuedJob(*line.split("|")) for line in listed)}
-    return {stage: found[number] for stage, number in numbers.items() if number in found}
+    return {stage: found[number] for stage, number in _numbers(root, env).items() if number in found}
 
 
 def _numbers_file(root: Path, env: str | None) -> Path:
@@ -145,7 +138,7 @@ def _slurm(*command: str, **variables: str) -> str:
     try:
         done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise SlurmError(f"{command[0]} is not on this machine's path; run `kedro slurm` where Slurm is") from None
+        raise CdmError(f"{command[0]} is not on this machine's path; run `kedro slurm` where Slurm is") from None
     if done.returncode != 0:
-        raise SlurmError(f"{command[0]} refused: {done.stderr.strip()}")
+        raise CdmError(f"{command[0]} refused: {done.stderr.strip()}")
     return done.stdout

@@ -15,7 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files import links
-from cdm_kedro.files.space import disk_full_explained
+from cdm_kedro.files.places import disk_full_explained, refuse_unwritable
 from cdm_kedro.params.differences import differences
 from cdm_kedro.params.files import Parameters
 from cdm_kedro.provenance import lockfile
@@ -25,10 +25,6 @@ from cdm_kedro.provenance.locks import patiently, pids_in
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class ProvenanceError(CdmError, RuntimeError):
-    """A run that could not be recorded truthfully, or a project without DVC; the message says what to do."""
 
 
 @dataclass
@@ -82,7 +78,7 @@ class Staleness:
     """Staleness of the stages of one environment.
 
     The project folder becomes the working directory, because DVC resolves paths against that. ``extra_of`` maps a stage
-    to the extra pipeline that it belongs to; stages of the cascade are not in it. Raises ProvenanceError if the folder
+    to the extra pipeline that it belongs to; stages of the cascade are not in it. Raises CdmError if the folder
     is not a DVC repository.
     """
 
@@ -100,7 +96,7 @@ class Staleness:
         try:
             self.repo = Repo(str(root))
         except (DvcException, SCMError) as error:
-            raise ProvenanceError(
+            raise CdmError(
                 f"{root} is not a DVC repository ({error}). In a clone it is; in a plain copy run "
                 "`git init && dvc init -f`, or `dvc init -f --no-scm` without git."
             ) from None
@@ -108,7 +104,7 @@ class Staleness:
         try:
             os.makedirs(cache, exist_ok=True)
         except OSError as error:
-            raise ProvenanceError(
+            raise CdmError(
                 f"DVC's cache {cache} cannot be opened ({error.strerror}). Attach its disk, or choose another place "
                 "with `dvc cache dir --local FOLDER` and run again: outputs on disk go there, and nothing reruns"
             ) from None
@@ -155,7 +151,7 @@ class Staleness:
         """Begin a stage's turn: wait until nobody else runs it, and find out what is to be done.
 
         Unless it is fresh, its outputs are locked until :meth:`end`, and so are its inputs against changes by DVC. A
-        forced one runs even if it is fresh. Raises ProvenanceError if an input does not exist.
+        forced one runs even if it is fresh. Raises CdmError if an input does not exist.
         """
         if name == stage_of_dvc():  # `dvc repro` has decided and has removed the outputs
             stage = self.stage(name)
@@ -181,10 +177,11 @@ class Staleness:
         read, written = [d.fs_path for d in stage.deps], [o.fs_path for o in stage.outs]
         missing = [os.path.relpath(path, self.root) for path in dict.fromkeys(read) if not os.path.lexists(path)]
         if missing:
-            raise ProvenanceError(
+            raise CdmError(
                 f"stage {name} reads {', '.join(missing)}, which does not exist; put it there, run the stage that "
                 "makes it, or `dvc pull` (paths of files from outside are set in conf/*/globals.yml)"
             )
+        refuse_unwritable(map(Path, written))
         lock = rwlock(self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), read, written, False)
         lock.__enter__()
         try:
@@ -241,7 +238,7 @@ class Staleness:
     def keep(self, run: StageRun) -> None:
         """Note that a stage's outputs are complete, so that a kill from now on costs no work.
 
-        Raises ProvenanceError if its data changed while it ran, so that nobody knows what the outputs were made from.
+        Raises CdmError if its data changed while it ran, so that nobody knows what the outputs were made from.
         """
         now = self.stage(run.name)
         before = {str(d): d.hash_info for d in run.stage.deps}
@@ -251,7 +248,7 @@ class Staleness:
                 dependency.save()
         changed = [str(d) for d in data if not d.exists or before[str(d)] != d.hash_info]
         if changed:
-            raise ProvenanceError(
+            raise CdmError(
                 f"changed while stage {run.name} ran: {', '.join(changed)}. Nobody knows which version its outputs "
                 "are made from, so they are not recorded. Its unfinished work stays for the case that you change the "
                 "data back; run again."
@@ -264,7 +261,7 @@ class Staleness:
 
         Under `dvc repro` DVC writes dvc.lock itself, from what the files say at that time. Where they no longer say
         what the stage began with, it is recorded here, and an error keeps DVC from recording it falsely. Raises
-        ProvenanceError then.
+        CdmError then.
         """
         stage = run.stage
         with disk_full_explained(self.root, kept=f"The outputs of stage {run.name} are complete and kept"):
@@ -283,7 +280,7 @@ class Staleness:
                 return
         self._write_lock(stage)
         if run.name == stage_of_dvc():
-            raise ProvenanceError(
+            raise CdmError(
                 f"{', '.join(edited) or 'dvc.yaml'} changed while stage {run.name} ran. Its result is complete and is "
                 "recorded with what it began with, and it comes back at once if you undo the change. `dvc repro` stops "
                 "here, because DVC would record the new values; run it again."
@@ -294,20 +291,20 @@ class Staleness:
         """Record that a stage's outputs are also what its present code and parameters would make.
 
         Returns the stage with its new key, its old key, and what changed; nothing changed where the stage is fresh.
-        Raises ProvenanceError if more than code and parameters changed.
+        Raises CdmError if more than code and parameters changed.
         """
         stage = self.stage(name)
         self.back_to_cache(stage)
         allowed = {d.def_path for d in stage.params} | {str(d) for d in stage.deps if is_code(d.def_path)}
         changes = reasons(stage)
         if not all(o.hash_info for o in stage.outs):
-            raise ProvenanceError(f"stage {name} was never recorded, so that there is nothing to accept; run it")
+            raise CdmError(f"stage {name} was never recorded, so that there is nothing to accept; run it")
         for entry in next(iter(stage.status().values()), []):
             kinds = entry if isinstance(entry, dict) else {str(entry): {str(entry): ""}}
             for kind, items in kinds.items():
                 other = [item for item in items if kind != "changed deps" or item not in allowed]
                 if other:
-                    raise ProvenanceError(
+                    raise CdmError(
                         f"stage {name} cannot be accepted: {kind}: {', '.join(other)}. Only a change of code or "
                         "parameters can be; run the stage, or bring back what is recorded with `dvc checkout`"
                     )

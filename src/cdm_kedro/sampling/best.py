@@ -13,14 +13,10 @@ log = logging.getLogger(__name__)
 P = TypeVar("P", bound=SamplingParams)
 
 
-class BestValuesError(CdmError, ValueError):
-    """Best values are asked for that no search found; the message says how to get them."""
-
-
 def resolve_best(params: P, found: Mapping[str, Mapping[str, Any]], models: Mapping[str, Path]) -> P:
     """Replace every ``best`` in the settings of the models.
 
-    Raises BestValuesError if a model asks for a search that did not run, or that searched another model.
+    Raises CdmError if a model asks for a search that did not run, or that searched another model.
 
     Args:
         found: search to what it wrote: ``stage`` (the searched model), ``values`` (its sampling settings) and
@@ -32,12 +28,12 @@ def resolve_best(params: P, found: Mapping[str, Mapping[str, Any]], models: Mapp
         values: dict[str, Any] = {}
         for search in settings.searched:
             if search not in found:
-                raise BestValuesError(
+                raise CdmError(
                     f"sample.stages.{name} asks for what {search} found; run `kedro run --pipeline={search}`"
                 )
             best = found[search]
             if best["stage"] != name:
-                raise BestValuesError(f"sample.stages.{name} asks for {search}, which searched {best['stage']}")
+                raise CdmError(f"sample.stages.{name} asks for {search}, which searched {best['stage']}")
             changed = [m for m, digest in best["models"].items() if m in models and sha256(models[m]) != digest]
             if changed:
                 log.warning(

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from cdm_kedro.diffusion.pixels import to_uint8
+from cdm_kedro.errors import CdmError
 from cdm_kedro.model.execution import usable_precision
 from cdm_kedro.model.load import find_models, load_net, read_description
 from cdm_kedro.params.model import GaussianAugmentation, ModelParams
 from cdm_kedro.params.sampling import ModelSamplingParams, SamplingParams
 from cdm_kedro.sampling.batch import fitting_batch
-from cdm_kedro.sampling.checks import CascadeError, CheckedModel, check_augmentation, check_cascade
+from cdm_kedro.sampling.checks import CheckedModel, check_augmentation, check_cascade
 from cdm_kedro.sampling.conditioning import RealImages, StoredSamples
 from cdm_kedro.sampling.model import LoadedModel, Progress
 from cdm_kedro.sampling.stream import Estimate, Watch, iterate, visited, watched
@@ -99,8 +100,8 @@ class Cascade:
             target: the model whose samples are wanted; those that it does not need are left out. Default: all models.
 
         Raises:
-            CascadeError: models and parameters do not fit together.
-            WeightsError: a file does not hold a model.
+            CdmError: models and parameters do not fit together.
+            CdmError: a file does not hold a model.
         """
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         models = find_models(Path(models)) if isinstance(models, (str, Path)) else models
@@ -188,7 +189,7 @@ class Cascade:
 
         Raises:
             ValueError: a label is not one of the classes, or there is not one for each image.
-            CascadeError: no model takes images of this shape and type, or none that runs was trained for s.
+            CdmError: no model takes images of this shape and type, or none that runs was trained for s.
         """
         labels, indices = self._numbered(labels, indices)
         above = self._above(images, labels, s)
@@ -226,7 +227,7 @@ class Cascade:
         sides = sorted({m.params.low_resolution for m in self.models if m.params.low_resolution is not None})
         side = images.shape[-1]
         if images.dtype != torch.uint8 or tuple(images.shape[1:]) != (3, side, side) or side not in sides:
-            raise CascadeError(
+            raise CdmError(
                 f"images are {images.dtype} of shape {tuple(images.shape)}; these models enlarge uint8 (B, 3, h, h) "
                 f"with h one of {sides}"
             )
@@ -245,7 +246,7 @@ class Cascade:
             model.sampling, model.states_at = model.sampling.model_copy(update=changes), frozenset()
             check_augmentation(f"upsample {model.name}", model.name, model.params, model.sampling)
         if s is not None and not noised:
-            raise CascadeError(f"s is {s}, but {', '.join(models)} were trained without Gaussian noise; leave s out")
+            raise CdmError(f"s is {s}, but {', '.join(models)} were trained without Gaussian noise; leave s out")
         above = Cascade(list(models.values()), self.num_classes, self.params, self.device, self._lowest, low_images)
         above.batch_size = self.batch_size
         return above

@@ -18,10 +18,6 @@ log = logging.getLogger(__name__)
 _MOST_SIGNAL = 0.1  # sqrt(alphas_cumprod) of the noisiest level, up to which it passes for N(0, I)
 
 
-class CascadeError(CdmError, ValueError):
-    """Models and sampling parameters do not fit together; the message names the parameter or the file."""
-
-
 @dataclass(frozen=True)
 class CheckedModel:
     """One model of a cascade whose models and settings fit together.
@@ -43,18 +39,18 @@ def check_cascade(
 ) -> tuple[dict[str, CheckedModel], int]:
     """Refuse models and settings that do not fit together. Descriptions are read, weights are not.
 
-    Returns each model, lowest first, and the number of classes that all know. Raises CascadeError where something does
+    Returns each model, lowest first, and the number of classes that all know. Raises CdmError where something does
     not fit. ``models``: names and weights, lowest first. ``states_at``: model to the values of s whose z_s the caller
     wants.
     """
     described = {name: read_description(path) for name, path in models.items()}
     if set(described) != set(params.stages):
-        raise CascadeError(
+        raise CdmError(
             f"sample.stages has {sorted(params.stages)}, the cascade has {sorted(described)}; give one entry a stage"
         )
     counts = {num_classes for _, num_classes in described.values()}
     if len(counts) != 1:
-        raise CascadeError(f"the models were trained on different numbers of classes: {sorted(counts)}")
+        raise CdmError(f"the models were trained on different numbers of classes: {sorted(counts)}")
     known = {name: model for name, (model, _) in described.items()}
     states = {name: {s for s in (states_at or {}).get(name, ()) if s > 0} for name in known}
     for name, model in known.items():
@@ -62,14 +58,14 @@ def check_cascade(
         _check_alone(key, model, sampling)
         if model.low is None:
             if sampling.s or sampling.truncated or sampling.blur or sampling.conditioning != "generated":
-                raise CascadeError(
+                raise CdmError(
                     f"{key}.s, .truncated, .blur and .conditioning are about a low-resolution input; {name} has none"
                 )
             continue
         _check_low(name, model.low, models, known)
         image_file = f"{sampling.conditioning}_{model.low_resolution}"
         if sampling.conditioning != "generated" and image_file not in (real or {}):
-            raise CascadeError(
+            raise CdmError(
                 f"{key}.conditioning is {sampling.conditioning}; it needs the images {image_file}, "
                 f"got {sorted(real or {})}"
             )
@@ -89,33 +85,33 @@ def check_cascade(
 
 def _check_alone(key: str, model: ModelParams, sampling: ModelSamplingParams) -> None:
     if sampling.searched:
-        raise CascadeError(f"{key} asks for best values of {', '.join(sampling.searched)}; they are not filled in")
+        raise CdmError(f"{key} asks for best values of {', '.join(sampling.searched)}; they are not filled in")
     if sampling.guidance_scale != 1 and model.class_dropout == 0:
-        raise CascadeError(f"{key}.guidance_scale is {sampling.guidance_scale}; train with class_dropout > 0 for that")
+        raise CdmError(f"{key}.guidance_scale is {sampling.guidance_scale}; train with class_dropout > 0 for that")
     if sampling.variance == "large" and model.diffusion.learned_variances:
-        raise CascadeError(f"{key}.variance is large, but the model learned its variances; leave it out")
+        raise CdmError(f"{key}.variance is large, but the model learned its variances; leave it out")
     again, trained = sampling.resample_from, model.diffusion.timesteps
     if again is not None and again > trained:
-        raise CascadeError(f"{key}.resample_from is {again}; the model was trained on {trained} steps")
+        raise CdmError(f"{key}.resample_from is {again}; the model was trained on {trained} steps")
 
 
 def _check_low(name: str, low: str, models: Mapping[str, Path], known: Mapping[str, ModelParams]) -> None:
     """Refuse a model whose low model is missing, makes another size, or was trained on other images."""
     if low not in known:
-        raise CascadeError(
+        raise CdmError(
             f"{models[name]}: {name} was trained on top of {low}, which is not in the cascade {sorted(known)}; "
             f"give the weights of {low} too"
         )
     wanted, made = known[name].low_resolution, known[low].resolution
     if made != wanted:
-        raise CascadeError(f"{name} was trained on {wanted}-pixel inputs, but {low} makes {made} pixels")
+        raise CdmError(f"{name} was trained on {wanted}-pixel inputs, but {low} makes {made} pixels")
     if isinstance(known[name], PretrainedModelParams):  # published weights carry no hash of their data
         return
     own, below = (read_data_hash(models[n]) for n in (name, low))
     if own is None or below is None:
         log.warning("%s or %s does not say what data it was trained on; their fit is not checked", name, low)
     elif own != below:
-        raise CascadeError(
+        raise CdmError(
             f"{models[name]} was trained on other images than {models[low]}, whose samples it continues "
             f"(hash of the 256-pixel file {own[:12]}, not {below[:12]}); train both on one data set"
         )
@@ -127,20 +123,20 @@ def check_augmentation(
     """Refuse a blur or s that the model was not trained for, or that a truncated ``low`` counts on another process."""
     augmentation, s = model.augmentation, sampling.s
     if sampling.blur > 0 and augmentation.kind != "blur":
-        raise CascadeError(f"{key}.blur is {sampling.blur}; {name} was trained without blur, so use blur: 0")
+        raise CdmError(f"{key}.blur is {sampling.blur}; {name} was trained without blur, so use blur: 0")
     assert isinstance(s, int)
     if not isinstance(augmentation, GaussianAugmentation):
         if s > 0:
-            raise CascadeError(
+            raise CdmError(
                 f"{key}.s is {s}; {name} was trained with augmentation {augmentation.kind}, which knows only s: 0"
             )
         return
     fixed, largest = augmentation.s, augmentation.s_max
     if s > largest or (fixed is not None and s != fixed):
         allowed = f"s: {fixed}" if fixed is not None else f"s: 0 to {largest}"
-        raise CascadeError(f"{key}.s is {s}; {name} was trained for {allowed}")
+        raise CdmError(f"{key}.s is {s}; {name} was trained for {allowed}")
     if low is not None and sampling.truncated and s > 0 and _process(low) != _process(augmentation):
-        raise CascadeError(
+        raise CdmError(
             f"{key}.truncated needs {name}'s augmentation to count s on {model.low}'s own process "
             f"({low.schedule}, {low.timesteps} steps); "
             f"it was trained on {augmentation.schedule}, {augmentation.timesteps}"
@@ -162,16 +158,16 @@ def _schedule(key: str, model: ModelParams, sampling: ModelSamplingParams, state
         try:
             schedule = ReverseSchedule.respaced(process, sampling.steps, visit, continuous)
         except ValueError as error:
-            raise CascadeError(f"{key}: {error}") from None
+            raise CdmError(f"{key}: {error}") from None
         _warn_of_beginning(f"{key}.schedule", schedule, process, "train with a larger diffusion.beta_end")
         return schedule
     if not continuous:
-        raise CascadeError(
+        raise CdmError(
             f"{key}.schedule is {sampling.schedule}, but the model is conditioned on timesteps and "
             "knows only its training schedule; use schedule: train, or train it with noise_conditioning: continuous"
         )
     if states:
-        raise CascadeError(
+        raise CdmError(
             f"{key}.schedule is {sampling.schedule}, but a higher model is truncated at a step of the "
             "training schedule; use schedule: train there, or truncated: false above"
         )

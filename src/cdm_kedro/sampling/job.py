@@ -72,10 +72,6 @@ class SamplingResult(NamedTuple):
     """Seconds, throughput, and each super-resolution model's consistency with its input."""
 
 
-class ForeignShardsError(CdmError, RuntimeError):
-    """The folder holds shards of another job."""
-
-
 def balanced_labels(num_samples: int, num_classes: int) -> NDArray[np.int64]:
     """Give sample i the class i modulo the number of classes, so that every prefix is balanced."""
     return np.arange(num_samples, dtype=np.int64) % num_classes
@@ -92,7 +88,7 @@ def open_cascade(job: SamplingJob, device: torch.device | None = None) -> Cascad
 def prepare(job: SamplingJob) -> Path:
     """Make the job's folder, or recognize the one of an interrupted call.
 
-    Returns the job as a file, for the sampling processes. Raises ForeignShardsError if the folder belongs to a job with
+    Returns the job as a file, for the sampling processes. Raises CdmError if the folder belongs to a job with
     other models or parameters.
     """
     path, shards = job.folder / "job.json", job.folder / "shards"
@@ -101,7 +97,7 @@ def prepare(job: SamplingJob) -> Path:
         known = SamplingJob.model_validate_json(path.read_text(encoding="utf-8")).identity()
         if known != job.identity():
             changed = [key for key, value in job.identity().items() if known[key] != value]
-            raise ForeignShardsError(f"{job.folder} holds samples of a job with other {', '.join(changed)}; delete it")
+            raise CdmError(f"{job.folder} holds samples of a job with other {', '.join(changed)}; delete it")
     write_text(path, job.model_dump_json())
     return path
 
@@ -168,8 +164,8 @@ def _arrays(job: SamplingJob, batch: Samples) -> dict[str, Any]:
 def run_job(job: SamplingJob, description: str = "sample") -> SamplingResult:
     """Sample in this process or in several, with a progress bar over the whole job.
 
-    Returns files ``samples_<resolution>.npz`` in the job's folder. Raises CascadeError if models and parameters do not
-    fit together. Raises ForeignShardsError as :func:`prepare` does. Raises ProcessError if a sampling process failed.
+    Returns files ``samples_<resolution>.npz`` in the job's folder. Raises CdmError if models and parameters do not
+    fit together. Raises CdmError as :func:`prepare` does. Raises CdmError if a sampling process failed.
     Raises ProcessInterrupted if a signal stopped the processes. ``job``: what to sample; finished shards of an
     interrupted call in its folder are kept.
     """

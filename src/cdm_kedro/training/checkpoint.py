@@ -21,10 +21,6 @@ from cdm_kedro.params.differences import differences
 log = logging.getLogger(__name__)
 
 
-class CheckpointMismatch(CdmError, RuntimeError):
-    """The newest checkpoint was made by another job; the message shows the differences."""
-
-
 def host_memory(tensors: Mapping[str, Tensor], pinned: bool, piece: int = 1 << 30) -> dict[str, Tensor]:
     """Make room on the host for tensors, in their memory formats.
 
@@ -133,7 +129,7 @@ class Checkpoints:
     def load(self, device: torch.device) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
         """Return the newest sound checkpoint, or None.
 
-        Raises CheckpointMismatch if the checkpoint belongs to another job.
+        Raises CdmError if the checkpoint belongs to another job.
         """
         for meta in sorted(self.folder.glob("step_*.json"), reverse=True):
             data = meta.with_suffix(".safetensors")
@@ -148,7 +144,7 @@ class Checkpoints:
             changed = list(differences(record["identity"], json.loads(json.dumps(self.identity))))
             if changed:
                 shown = "\n  ".join(f"{key}: {old!r} -> {new!r}" for key, old, new in changed)
-                raise CheckpointMismatch(
+                raise CdmError(
                     f"{data} was made by another job and is not resumed:\n  {shown}\n"
                     f"Restore those values, or delete {self.folder} to start anew."
                 )

@@ -26,7 +26,7 @@ class TrainingResult:
 def launch(job: TrainingJob, on_event: Callable[[dict[str, Any]], None]) -> TrainingResult:
     """Train, showing a progress bar.
 
-    Raises ProcessError if the process failed, ProcessInterrupted if a signal stopped it after it saved its state.
+    Raises CdmError if the process failed, ProcessInterrupted if a signal stopped it after it saved its state.
     """
     done = run_worker(RUNS_MODULES[0], job, on_event, nodes_wanted(), progress)
     facts, curve = done["facts"], done["curve"]

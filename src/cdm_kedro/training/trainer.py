@@ -33,10 +33,6 @@ from cdm_kedro.training.speed import achieved, memory_gib, peak_tflops
 from cdm_kedro.training.state import moments, named
 
 
-class NonFiniteError(CdmError, RuntimeError):
-    """Too many steps in a row had a loss or gradient that is not finite."""
-
-
 class Trainer(Loop):
     """Trains one model of the cascade.
 
@@ -194,11 +190,11 @@ class Trainer(Loop):
     def after_step(self) -> None:
         """Give up after too many skipped steps, and score the average when that is due.
 
-        Raises NonFiniteError if too many steps in a row were skipped; the state is saved.
+        Raises CdmError if too many steps in a row were skipped; the state is saved.
         """
         if self.skipped[0] >= self.training.max_nonfinite:
             self.save(wait=True)
-            raise NonFiniteError(
+            raise CdmError(
                 f"{self.skipped[0]:.0f} steps in a row had a loss or gradient that is not finite "
                 f"(training.max_nonfinite {self.training.max_nonfinite}); the state is kept. Lower training.lr or set "
                 "training.grad_clip."

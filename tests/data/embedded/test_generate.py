@@ -10,9 +10,8 @@ import torch
 
 from cdm_kedro.data.embedded.drawings import CLASSES
 from cdm_kedro.data.embedded.generate import generate, render
-from cdm_kedro.files.space import DiskFullError
+from cdm_kedro.errors import CdmError
 from cdm_kedro.params.data import EmbeddedParams
-from cdm_kedro.processes.pool import WorkerDied
 
 
 def small_set(train: int, val: int, size: int, jpeg_quality: int, seed: int) -> EmbeddedParams:
@@ -68,13 +67,13 @@ def test_pixels_never_change(name: str, sha256: str) -> None:
 
 
 def test_a_full_disk_is_said_and_nothing_left(small_disk: Path) -> None:
-    with pytest.raises(DiskFullError, match="small: no space left on its file system"):
+    with pytest.raises(CdmError, match="small: no space left on its file system"):
         generate(small_disk / "images", small_set(40, 1, 256, 100, 0))
     assert list(small_disk.iterdir()) == []
 
 
 @pytest.mark.usefixtures("worker_killed")
 def test_a_killed_process_is_said_and_nothing_left(tmp_path: Path) -> None:
-    with pytest.raises(WorkerDied, match=r"drawing the embedded data set: one of .* worker processes was killed"):
+    with pytest.raises(CdmError, match=r"drawing the embedded data set: one of .* worker processes was killed"):
         generate(tmp_path / "images", small_set(100, 1, 256, 90, 0))
     assert list(tmp_path.iterdir()) == []

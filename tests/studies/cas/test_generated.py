@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cdm_kedro.data.beton import read_beton
-from cdm_kedro.errors import SourceError
+from cdm_kedro.errors import CdmError
 from cdm_kedro.studies.cas.generated import samples_to_beton
 
 CLASSES = ["class0", "class1", "class2"]
@@ -29,5 +29,5 @@ def test_samples_become_an_ffcv_file_or_an_error(tmp_path: Path, caplog: pytest.
         ((images, labels % 2), r"1 of 3 classes have no sample \(class2…\).*raise sample\.num_samples"),
     ):
         np.savez(tmp_path / "bad.npz", *arrays)
-        with pytest.raises(SourceError, match=message):
+        with pytest.raises(CdmError, match=message):
             samples_to_beton(tmp_path / "bad.npz", tmp_path / "bad.beton", CLASSES)

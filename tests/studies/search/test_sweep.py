@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.files.tensors import write_weights
 from cdm_kedro.params.search import SearchParams, SearchScheduleParams
 from cdm_kedro.sampling.cascade import Cascade
-from cdm_kedro.sampling.checks import CascadeError
 from cdm_kedro.sampling.inputs import SamplingInputs
 from cdm_kedro.sampling.job import SamplingJob, run_job
 from cdm_kedro.studies.search import sweep as search_module
@@ -130,7 +130,7 @@ def test_impossible_points_are_refused_before_anything_is_sampled(
         ({"modes": ["train", "truncated"]}, "train_8"),
     ):
         params = truncation(**changes)
-        with pytest.raises(CascadeError, match=message):
+        with pytest.raises(CdmError, match=message):
             run(params, truncation_points(params), models, tmp_path)
 
 

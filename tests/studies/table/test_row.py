@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.reference import write_reference
 from cdm_kedro.params.evaluation import EvaluateParams
 from cdm_kedro.params.sampling import JobParams
 from cdm_kedro.params.table import RowParams
 from cdm_kedro.pipelines.table.nodes import make_states
-from cdm_kedro.sampling.checks import CascadeError
 from cdm_kedro.sampling.inputs import SamplingInputs
 from cdm_kedro.sampling.job import SamplingJob, run_job
 from cdm_kedro.studies.table.row import score_row
@@ -69,8 +69,8 @@ def test_rows_continue_stored_samples_and_states(
 
     more = job.model_copy(update={"num_samples": 7})
     row = RowParams.model_validate({"model": "sr"})
-    with pytest.raises(CascadeError, match=r"job\.num_samples is 7, but there are 6 samples of base"):
+    with pytest.raises(CdmError, match=r"job\.num_samples is 7, but there are 6 samples of base"):
         score_row(row, more, SCORING, reference, finished, SamplingInputs(pair, {}, {}), tmp_path / "more")
     impossible = RowParams.model_validate({"model": "sr", "s": 41})
-    with pytest.raises(CascadeError, match="sr was trained for s: 0 to 40"):
+    with pytest.raises(CdmError, match="sr was trained for s: 0 to 40"):
         score_row(impossible, job, SCORING, reference, finished, SamplingInputs(pair, {}, {}), tmp_path)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cdm_kedro.data.embedded.drawings import CLASSES
 from cdm_kedro.data.embedded.scene import Scene
-from cdm_kedro.files.space import disk_full_explained
+from cdm_kedro.files.places import disk_full_explained
 from cdm_kedro.params.data import EmbeddedParams
 from cdm_kedro.processes.pool import shared_out
 
@@ -65,8 +65,8 @@ def _write(folder: Path, params: EmbeddedParams, image: tuple[str, str, int]) ->
 def generate(folder: Path, params: EmbeddedParams) -> Path:
     """Write the whole data set; an older folder of the name is replaced once the new one is complete.
 
-    Returns ``folder``, holding ``train/<class>/*.jpg`` and ``val/<class>/*.jpg``. Raises DiskFullError: no room for the
-    images. Raises WorkerDied if a process was killed.
+    Returns ``folder``, holding ``train/<class>/*.jpg`` and ``val/<class>/*.jpg``. Raises CdmError: no room for the
+    images. Raises CdmError if a process was killed.
     """
     from tqdm import tqdm
 

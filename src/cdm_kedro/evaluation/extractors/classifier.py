@@ -12,7 +12,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from cdm_kedro.diffusion.pixels import to_range
-from cdm_kedro.evaluation.extractors.extractor import Extractor, WeightsError, best_device
+from cdm_kedro.errors import CdmError
+from cdm_kedro.evaluation.extractors.extractor import Extractor, best_device
 from cdm_kedro.files.hashes import sha256
 from cdm_kedro.model.resnet import ResNet
 
@@ -20,7 +21,7 @@ from cdm_kedro.model.resnet import ResNet
 def classifier_extractor(path: Path, device: torch.device | None = None) -> Extractor:
     """The last features of a trained ResNet. It takes images of its own resolution alone, which its name says.
 
-    Raises WeightsError if the file does not say the network's sizes. ``device``: where the network runs; by default the
+    Raises CdmError if the file does not say the network's sizes. ``device``: where the network runs; by default the
     GPU if there is one.
     """
     device = device or best_device()
@@ -29,7 +30,7 @@ def classifier_extractor(path: Path, device: torch.device | None = None) -> Extr
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
     keys = ("depth", "num_classes", "resolution", "width")
     if any(key not in metadata for key in keys):
-        raise WeightsError(f"{path} does not say the sizes of a classifier ({', '.join(keys)}); train it again")
+        raise CdmError(f"{path} does not say the sizes of a classifier ({', '.join(keys)}); train it again")
     depth, num_classes, resolution, width = (int(metadata[key]) for key in keys)
     net = ResNet(depth, num_classes, resolution, width)
     net.load_state_dict({key: value.to(dict(net.state_dict())[key].dtype) for key, value in state.items()})

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cdm_kedro.evaluation.extractors.extractor import Extractor, WeightsError, load_state, resize_bicubic
+from cdm_kedro.errors import CdmError
+from cdm_kedro.evaluation.extractors.extractor import Extractor, load_state, resize_bicubic
 from cdm_kedro.files.hashes import sha256
 
 PATCH = 14
@@ -107,19 +108,19 @@ class DinoV2(nn.Module):
 def dinov2(name: str, path: Path, side: int, device: torch.device) -> Extractor:
     """The class token of a DINOv2 backbone without registers.
 
-    Raises WeightsError if the file does not exist or holds other weights. ``side``: side in pixels that images are
+    Raises CdmError if the file does not exist or holds other weights. ``side``: side in pixels that images are
     resized to; divisible by 14.
     """
     source = SOURCE.format(name=name)
     if not path.is_file():
-        raise WeightsError(f"evaluate.weights: {path} does not exist; get it from {source}")
+        raise CdmError(f"evaluate.weights: {path} does not exist; get it from {source}")
     size = SIZES[name]
     net = DinoV2(*size, side)
     try:
         net.load_state_dict(load_state(path))
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise WeightsError(
+        raise CdmError(
             f"evaluate.weights: {path} does not hold {name} ({reason[:200]}); get it from {source}"
         ) from None
     net = net.to(device).eval().requires_grad_(False)

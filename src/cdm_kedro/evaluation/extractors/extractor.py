@@ -16,10 +16,6 @@ from cdm_kedro.errors import CdmError
 Float32 = NDArray[np.float32]
 
 
-class WeightsError(CdmError, ValueError):
-    """A file does not hold the weights of a network; the message names the file and where to get it."""
-
-
 @dataclass(frozen=True)
 class Extractor:
     """A network that maps images to features and, if it is a classifier, to class logits.
@@ -67,16 +63,16 @@ def best_device() -> torch.device:
 def load_state(path: Path) -> dict[str, Tensor]:
     """Read a PyTorch state dict without running any code that the file may hold.
 
-    Raises WeightsError if the file is not readable or holds something else.
+    Raises CdmError if the file is not readable or holds something else.
     """
     import pickle
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"evaluate.weights: {path} is not a readable PyTorch weights file: {error}") from None
+        raise CdmError(f"evaluate.weights: {path} is not a readable PyTorch weights file: {error}") from None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsError(f"evaluate.weights: {path} holds no state dict of tensors")
+        raise CdmError(f"evaluate.weights: {path} holds no state dict of tensors")
     return state
 
 

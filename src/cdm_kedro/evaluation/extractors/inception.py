@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cdm_kedro.evaluation.extractors.extractor import Extractor, WeightsError, load_state
+from cdm_kedro.errors import CdmError
+from cdm_kedro.evaluation.extractors.extractor import Extractor, load_state
 from cdm_kedro.files.hashes import sha256
 
 SHA256_PREFIX = "6726825d"
@@ -174,13 +175,13 @@ def resize_like_tensorflow1(x: Tensor, side: int) -> Tensor:
 def inception2015(path: Path, device: torch.device) -> Extractor:
     """The canonical extractor: only the Fréchet distance of its features may be called FID.
 
-    Raises WeightsError if the file does not exist or is not the published one.
+    Raises CdmError if the file does not exist or is not the published one.
     """
     if not path.is_file():
-        raise WeightsError(f"evaluate.weights: {path} does not exist; get it from {SOURCE}")
+        raise CdmError(f"evaluate.weights: {path} does not exist; get it from {SOURCE}")
     digest = sha256(path)
     if not digest.startswith(SHA256_PREFIX):
-        raise WeightsError(
+        raise CdmError(
             f"evaluate.weights: {path} has SHA-256 {digest}, not {SHA256_PREFIX}…; get the published file from {SOURCE}"
         )
     net = Inception2015()

@@ -20,7 +20,7 @@ from cdm_kedro.params.evaluation import EvaluateParams
 def make_extractor(params: EvaluateParams, device: torch.device | None = None) -> Extractor:
     """Make the extractor that the parameters name.
 
-    Raises WeightsError if the weights cannot be used. ``device``: where the network runs; by default the GPU if there
+    Raises CdmError if the weights cannot be used. ``device``: where the network runs; by default the GPU if there
     is one.
     """
     device = device or best_device()

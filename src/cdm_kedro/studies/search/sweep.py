@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.files.hashes import sha256
 from cdm_kedro.files.table import Row
@@ -14,7 +15,7 @@ from cdm_kedro.model.load import read_description
 from cdm_kedro.params.model import ModelParams
 from cdm_kedro.params.sampling import SamplingParams
 from cdm_kedro.params.search import SearchParams
-from cdm_kedro.sampling.checks import CascadeError, check_cascade
+from cdm_kedro.sampling.checks import check_cascade
 from cdm_kedro.sampling.inputs import SamplingInputs
 from cdm_kedro.sampling.job import SamplingJob, run_job
 from cdm_kedro.studies.search.points import Point, truncated_at
@@ -40,7 +41,7 @@ def sweep(
     """Sample and score every point. A point once scored with the same models and settings is not done again.
 
     Generated low-resolution samples, and their states z_s at every truncated s, are made once and shared by all points.
-    All points use the same noise, so that differences between them are not differences of luck. Raises CascadeError if
+    All points use the same noise, so that differences between them are not differences of luck. Raises CdmError if
     the models do not allow the settings; nothing has been sampled then. Returns for each point in order its axes, its
     scores, and how consistent its samples are with their input. Shared samples are ``<folder>/*/low/samples_*.npz``.
 
@@ -91,9 +92,9 @@ def _identity(params: SearchParams, inputs: SamplingInputs) -> str:
 def _refuse_impossible(point: Point, params: SearchParams, inputs: SamplingInputs) -> None:
     try:
         check_cascade(inputs.models, point_job(params, point, inputs.models, Path()).params, inputs.real)
-    except CascadeError as error:
+    except CdmError as error:
         reason = str(error).replace("sample.stages", "stages")
-        raise CascadeError(f"{point.name} cannot be sampled: {reason}") from None
+        raise CdmError(f"{point.name} cannot be sampled: {reason}") from None
 
 
 def _sample_low(

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.evaluation.extractors.make import make_extractor
 from cdm_kedro.evaluation.scoring import make_scorer
 from cdm_kedro.evaluation.sources import NpzSource
@@ -13,7 +14,6 @@ from cdm_kedro.params.evaluation import EvaluateParams
 from cdm_kedro.params.sampling import JobParams, ModelSamplingParams
 from cdm_kedro.params.search import SearchParams
 from cdm_kedro.params.table import RowParams
-from cdm_kedro.sampling.checks import CascadeError
 from cdm_kedro.sampling.inputs import SamplingInputs
 from cdm_kedro.studies.search.points import Point
 from cdm_kedro.studies.search.sweep import sweep
@@ -41,7 +41,7 @@ def score_row(
     scorer = make_scorer(make_extractor(evaluate), evaluate, reference, model.resolution)
     finished = None if low is None else next(low.glob("samples_*.npz"), low)
     if finished is not None and (count := NpzSource(finished).count) < job.num_samples:
-        raise CascadeError(
+        raise CdmError(
             f"job.num_samples is {job.num_samples}, but there are {count} samples of {model.low} to condition on; "
             "raise sample.num_samples, or lower the table's"
         )

@@ -23,10 +23,6 @@ from cdm_kedro.training.state import named
 _TEST_BATCH = 128
 
 
-class DivergedError(CdmError, RuntimeError):
-    """The loss is not finite."""
-
-
 def augment(images: Tensor, min_crop: float, flip: bool, generator: torch.Generator) -> Tensor:
     """Crop the images at random, resize the crops to the whole, and mirror half of them.
 
@@ -109,14 +105,14 @@ class ClassifierTrainer(Loop):
         self.step += 1
 
     def measure(self) -> dict[str, float]:
-        """Return the mean loss since the last call. Raises DivergedError if the loss is not finite."""
+        """Return the mean loss since the last call. Raises CdmError if the loss is not finite."""
         if self.world.size > 1:
             dist.all_reduce(self.total)
         total, steps = self.total.tolist()
         self.total.zero_()
         loss = total / steps
         if not math.isfinite(loss):
-            raise DivergedError(f"{self.job.name}: the loss is {loss} at step {self.step}; lower cas.lr")
+            raise CdmError(f"{self.job.name}: the loss is {loss} at step {self.step}; lower cas.lr")
         return {"loss": loss}
 
     def finish(self) -> dict[str, Any]:
