@@ -17,6 +17,7 @@ recorded with its error, and the suite goes on. Every part is in benchmarks/resu
 import argparse
 import gc
 import importlib.util
+import logging
 import os
 import statistics
 import tempfile
@@ -34,6 +35,7 @@ import training
 from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.diffusion.samplers import ReverseSchedule
 from cdm_kedro.model.build import build_process, build_unet
+from cdm_kedro.model.execution import compiled
 from cdm_kedro.model.sizes import model_size
 from cdm_kedro.params.model import TrainedModelParams
 from cdm_kedro.params.sampling import ModelSamplingParams
@@ -173,7 +175,7 @@ def sampling_part(
         if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
             module.to(torch.bfloat16)
     settings = ModelSamplingParams.model_validate({"steps": steps})
-    model = LoadedModel("benchmark", 0, params, settings, schedule, net, "bf16")
+    model = LoadedModel("benchmark", 0, params, settings, schedule, net, "bf16", compile)
     labels, indices = torch.arange(count, device=device) % CLASSES, torch.arange(count, device=device)
     low = level = None
     if params.low_resolution is not None:
@@ -183,10 +185,13 @@ def sampling_part(
     x = torch.randn(count, 3, params.resolution, params.resolution, device=device)
     x = x.contiguous(memory_format=torch.channels_last)
     cond = schedule.noise_cond.to(device)[:1].expand(count)
-    ways: dict[str, Figures | None] = {"plain": None}
+    ways = {"plain": model.forward}
     if compile:
-        ways = {"graphs": {"dynamic": False, "mode": "reduce-overhead"}, "compiled": {"dynamic": False}}
-    found: Figures = {"batch": count}
+        ways = {"graphs": model.forward, "compiled": compiled(net, "the network", [{"dynamic": False}])}
+    found: Figures = {"batch": count, "warnings": []}
+    handler = logging.Handler(logging.WARNING)  # hears when graphs or compilation fail
+    handler.emit = lambda record: found["warnings"].append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("cdm_kedro").addHandler(handler)
 
     def trajectory() -> None:
         model.sample(labels, indices, 0, low, level)
@@ -196,9 +201,8 @@ def sampling_part(
         for _ in range(steps):
             model.evaluate(x, cond, labels if params.unet.class_cond else None, low, level)
 
-    for name, way in ways.items():
-        network_of = net if way is None else torch.compile(net, **way)
-        model.forward = lambda *inputs, call=network_of: call(*inputs).clone()  # graphs write over what they returned
+    for name, forward in ways.items():
+        model.forward = forward
         begun = time.perf_counter()
         trajectory(), bare()
         seconds_of(lambda: None, 1, device)
@@ -206,6 +210,7 @@ def sampling_part(
         times = [(seconds_of(trajectory, 1, device), seconds_of(bare, 1, device)) for _ in range(rounds)]
         whole, network = (statistics.median(column) / steps for column in zip(*times, strict=True))
         found |= {f"{name}, ms a step": 1e3 * whole, f"{name}, step over network": whole / network}
+    logging.getLogger("cdm_kedro").removeHandler(handler)
     return found
 
 

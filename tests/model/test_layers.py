@@ -58,6 +58,21 @@ def test_attention_is_the_same_with_and_without_gradients_and_in_both_layouts() 
     torch.testing.assert_close(layer(x.contiguous(memory_format=torch.channels_last), emb), wanted)
 
 
+def test_flash_kernels_get_the_strides_that_they_want(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise PyTorch falls back to products that hold the whole attention matrix. Nothing is copied needlessly."""
+    strides, attend = [], F.scaled_dot_product_attention
+    monkeypatch.setattr(
+        F, "scaled_dot_product_attention", lambda *qkv: strides.append([x.stride() for x in qkv]) or attend(*qkv)
+    )
+    x = torch.randn(2, 16, 5, 7)
+    with torch.no_grad():
+        for layout in (torch.contiguous_format, torch.channels_last):
+            layer = layers.Attention(16, 4).to(memory_format=layout)
+            layer(x.contiguous(memory_format=layout), torch.zeros(2, 1))
+    assert all(stride[-1] == 1 for each in strides for stride in each)
+    assert {stride[-2] for stride in strides[1]} == {3 * 16}  # views of what one convolution made
+
+
 def test_attention_against_an_einsum_in_float64() -> None:
     torch.manual_seed(0)
     layer = layers.Attention(12, 3).double()

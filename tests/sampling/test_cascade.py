@@ -11,6 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cdm_kedro.errors import CdmError
+from cdm_kedro.params.sampling import SampleParams
 from cdm_kedro.sampling.cascade import Cascade
 from tiny_cascade import BASE, CLASSES, SR, run, sampling, write_model
 
@@ -89,7 +90,7 @@ def test_compiled_networks_meet_one_batch_size(models: dict[str, Path], monkeypa
     """A last, smaller batch would cost a compilation of minutes; it is filled up, and its images are the same."""
     met: list[int] = []
 
-    def watch(function: Any) -> Any:
+    def watch(function: Any, **_: Any) -> Any:
         return lambda x, *rest: (met.append(len(x)), function(x, *rest))[1]
 
     plain = Cascade.from_files(models, sampling(batch_size=4), torch.device("cpu"))
@@ -104,6 +105,32 @@ def test_compiled_networks_meet_one_batch_size(models: dict[str, Path], monkeypa
         for name, images in a.images.items():
             assert images.shape == b.images[name].shape and a.states["base", 10].shape == b.states["base", 10].shape
             assert int((images.int() - b.images[name].int()).abs().max()) <= 4
+
+
+def test_what_a_cuda_graph_returns_is_copied_before_it_runs_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph writes over its last output; guidance has two outputs at once."""
+
+    def record(function: Any, **_: Any) -> Any:
+        memory: list[torch.Tensor] = []
+
+        def replay(*inputs: Any) -> torch.Tensor:
+            out = function(*inputs)
+            memory[:] = memory or [torch.empty_like(out)]
+            return memory[0].copy_(out)
+
+        return replay
+
+    raw = {**BASE, "training": {**BASE["training"], "class_dropout": 0.1}}
+    path, samples = write_model(tmp_path / "base.safetensors", raw), []
+    for compile in (False, True):
+        stages = {"base": {"steps": 4, "guidance_scale": 2.0}}
+        settings = {"num_samples": 4, "batch_size": 4, "precision": "fp32", "compile": compile, "stages": stages}
+        cascade = Cascade.from_files({"base": path}, SampleParams(**settings), torch.device("cpu"))
+        samples.append(cascade.sample([0, 1, 2, 0])[8])
+        monkeypatch.setattr(torch, "compile", record)
+    assert torch.equal(*samples)
 
 
 def test_class_conditioning_can_be_ablated(tmp_path: Path) -> None:

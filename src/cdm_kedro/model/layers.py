@@ -227,7 +227,10 @@ class Attention(nn.Module):
         if x.device.type == "cpu" and torch.is_grad_enabled():  # the CPU's flash attention has a slow backward pass
             h = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), dim=-1) @ v
         else:
-            h = F.scaled_dot_product_attention(q, k, v)  # (B, heads, H * W, channels of a head)
+            # Flash kernels take (B, heads, H * W, channels of a head) whose last stride is 1, as in channels_last.
+            h = F.scaled_dot_product_attention(
+                *(part if part.stride(-1) == 1 else part.contiguous() for part in (q, k, v))
+            )
         h = h.transpose(1, 2).reshape(b, height, width, c).permute(0, 3, 1, 2)
         return residual(x, self.proj(h), self.skip_scaling)
 
