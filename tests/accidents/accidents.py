@@ -73,6 +73,7 @@ class Playground:
     def __init__(self, root: Path) -> None:
         self.made, self.work = root / "made", root / "work"
         self.project = Project(self.work)
+        self.project.seconds = 1200  # a busy machine is slow
         self.project.env["PYTHONPATH"] = os.pathsep.join([str(HERE / "inject"), str(self.work / "src")])
         if not (self.made / "ready").exists():
             shutil.rmtree(self.work, ignore_errors=True)
