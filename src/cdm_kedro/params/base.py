@@ -1,14 +1,26 @@
 """What the parameter models share: unknown keys are errors, and values never change after validation."""
 
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
 
 class Params(BaseModel):
     """Frozen pydantic model that rejects unknown keys, so that a misspelt YAML key stops before any work."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_values(cls, given: Any) -> Any:
+        for key, value in given.items() if isinstance(given, dict) else ():
+            if isinstance(value, bool) and (known := cls.model_fields.get(key)) and not _may_be_bool(known.annotation):
+                raise ValueError(f"{key} is {value}; write a number, or a text in quotes (yes is true, no is false)")
+        return given
+
+
+def _may_be_bool(annotation: Any) -> bool:
+    return annotation in (bool, Any) or isinstance(annotation, bool) or any(map(_may_be_bool, get_args(annotation)))
 
 
 def _without_repetition(values: tuple[Any, ...]) -> tuple[Any, ...]:

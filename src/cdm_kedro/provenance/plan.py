@@ -1,14 +1,15 @@
 """What a scheduler has to start: the stale stages and those after them, below one MLflow run."""
 
+import difflib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kedro.pipeline import Pipeline
 
 from cdm_kedro.errors import CdmError
-from cdm_kedro.pipeline_registry import by_stage
+from cdm_kedro.pipeline_registry import by_stage, configuration
 from cdm_kedro.provenance.staleness import Staleness
 from cdm_kedro.tracking.delivery import Deliverer, default_tracking_uri
 
@@ -20,7 +21,6 @@ def refuse_unknown(name: str) -> None:
     from kedro.framework.project import pipelines
 
     from cdm_kedro.params.cascade import read_cascade
-    from cdm_kedro.pipeline_registry import configuration
     from cdm_kedro.pipelines.extras import FIGURES, extra_stages
 
     if name in pipelines:
@@ -36,6 +36,29 @@ def refuse_unknown(name: str) -> None:
     known = ", ".join(sorted(pipelines))
     where = f"; it exists with {' or '.join(elsewhere)}" if elsewhere else f". There are: {known}"
     raise CdmError(f"there is no pipeline {name!r} in environment {env or 'base'}{where}")
+
+
+def refuse_unselectable(names: Iterable[str], asked: Mapping[str, Any], params: Iterable[str]) -> None:
+    """Raise CdmError if selectors of `kedro run` or top-level keys of ``--params`` name what these pipelines lack."""
+    from kedro.framework.project import pipelines
+
+    from cdm_kedro.params.explain import not_a_key
+    from cdm_kedro.params.files import read_parameters
+
+    for key in sorted({*params} - (keys := read_parameters(*configuration()).values.keys())):
+        raise CdmError(f"--params: {not_a_key(key, keys)}")
+    pipeline = sum((pipelines[name] for name in names), Pipeline([]))
+    known = {
+        **dict.fromkeys(("from_nodes", "to_nodes", "node_names"), tuple(node.name for node in pipeline.nodes)),
+        **dict.fromkeys(("from_inputs", "to_outputs"), pipeline.datasets()),
+        "tags": {tag for node in pipeline.nodes for tag in node.tags},
+        "namespaces": {node.namespace for node in pipeline.nodes if node.namespace},
+    }
+    for option, allowed in known.items():
+        for name in set(asked.get(option) or ()).difference(allowed):
+            option = option.replace("node_names", "nodes").replace("_", "-")
+            near = difflib.get_close_matches(name, allowed, max(1, len(allowed)), 0.0)
+            raise CdmError(f"--{option}: {not_a_key(name, near, 'in this pipeline')}")
 
 
 class Job(NamedTuple):

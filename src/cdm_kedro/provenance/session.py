@@ -75,10 +75,11 @@ class CascadeSession(KedroSession):
         names = list(kwargs.get("pipeline_names") or ([kwargs["pipeline_name"]] if kwargs.get("pipeline_name") else []))
         if external.KEY in (self.store.get("runtime_params") or {}):
             return self._run_external(names, *args, runner=runner, **kwargs)
-        from cdm_kedro.provenance.plan import refuse_unknown
+        from cdm_kedro.provenance.plan import refuse_unknown, refuse_unselectable
 
         for name in names:
             refuse_unknown(name)
+        refuse_unselectable(names or ["__default__"], kwargs, self.store.get("runtime_params") or {})
         signal.signal(signal.SIGTERM, _terminated)
         if runner is not None and type(runner) is not SequentialRunner:
             try:
