@@ -86,14 +86,10 @@ def crops(image: Decoded, resize: str, sides: Sequence[int]) -> dict[int, NDArra
     """Centre square of the short side, resampled to several sizes.
 
     An image with a short side below 256 gains the note "upsampled". Returns each size to (side, side, 3) uint8.
-
-    Args:
-        image: to crop.
-        resize: "area" is the exact area mean, at sizes below 256 the rounded mean over blocks of the 256-pixel square;
-            images below 256 pixels are reduced to lower sizes directly, and enlarged by bicubic interpolation.
-            "bilinear" is Pillow's filter from the square to each size, as in BigGAN-PyTorch. "guided_diffusion" is
-            ADM's way to each size: halvings, bicubic, then the crop.
-        sides: 256 divided by powers of two.
+    ``image``: to crop. ``resize``: "area" is the exact area mean, at sizes below 256 the rounded mean over blocks of
+    the 256-pixel square; images below 256 pixels are reduced to lower sizes directly, and enlarged by bicubic
+    interpolation. "bilinear" is Pillow's filter from the square to each size, as in BigGAN-PyTorch. "guided_diffusion"
+    is ADM's way to each size: halvings, bicubic, then the crop. ``sides``: 256 divided by powers of two.
     """
     height, width = image.pixels.shape[:2]
     short = min(height, width)

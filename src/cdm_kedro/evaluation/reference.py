@@ -25,10 +25,9 @@ def write_reference(
 ) -> None:
     """Write the statistics of several sets of real images to one npz file.
 
-    Args:
-        path: npz to write; see :func:`summary_arrays` for what it holds of each set, under the prefix ``<name>/``.
-        betons: FFCV file of each set by name, such as ``train_64``.
-        all_features: npy (N, D) float16 to write with the features of all images, for some of the sets.
+    ``path``: npz to write; see :func:`summary_arrays` for what it holds of each set, under the prefix ``<name>/``.
+    ``betons``: FFCV file of each set by name, such as ``train_64``. ``all_features``: npy (N, D) float16 to write with
+    the features of all images, for some of the sets.
     """
     arrays = identity(extractor)
     for name, beton in betons.items():

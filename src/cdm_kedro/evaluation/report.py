@@ -70,13 +70,9 @@ def render(
 ) -> str:
     """Make the page.
 
-    Returns the HTML.
-
-    Args:
-        sampling: the card of sampling, with ``seconds`` and ``num_samples``.
-        figures: further PNG files by name, each shown with the caption that it holds.
-        tables: what the pipelines ``cas`` and ``likelihood`` made, by these names, and the stage ``register`` as
-            ``registered``, if it is to be shown.
+    Returns the HTML. ``sampling``: the card of sampling, with ``seconds`` and ``num_samples``. ``figures``: further
+    PNG files by name, each shown with the caption that it holds. ``tables``: what the pipelines ``cas`` and
+    ``likelihood`` made, by these names, and the stage ``register`` as ``registered``, if it is to be shown.
     """
     extractor = metrics["extractor"]["name"]
     scores = {side: metrics[f"{side}px"] for side in sorted(int(key[:-2]) for key in metrics if key.endswith("px"))}

@@ -112,13 +112,8 @@ class _FusedNorm(torch.autograd.Function):
 def norm_act(norm: nn.GroupNorm, x: Tensor, film: Tensor | None = None, silu: bool = True) -> Tensor:
     """Compute silu(norm(x) * (1 + scale) + shift).
 
-    Returns (B, C, H, W) in the type of ``x``.
-
-    Args:
-        norm: affine GroupNorm.
-        x: (B, C, H, W).
-        film: (B, 2C), the scale and then the shift; None for neither.
-        silu: whether SiLU follows.
+    Returns (B, C, H, W) in the type of ``x``. ``norm``: affine GroupNorm. ``x``: (B, C, H, W). ``film``: (B, 2C), the
+    scale and then the shift; None for neither. ``silu``: whether SiLU follows.
     """
     if x.device.type == "cpu" and x.dtype == torch.bfloat16 and x.is_contiguous(memory_format=torch.channels_last):
         return _FusedNorm.apply(x, norm.weight, norm.bias, film, norm.num_groups, norm.eps, silu)
@@ -150,15 +145,11 @@ def residual(x: Tensor, h: Tensor, scaled: bool) -> Tensor:
 class ResBlock(nn.Module):
     """Residual block that takes an embedding in before its second convolution.
 
-    Args:
-        channels: input channels.
-        out: output channels.
-        emb_dim: size of the embedding.
-        dropout_rate: before the second convolution.
-        scale_shift: take the embedding as scale and shift after GroupNorm (Improved DDPM) instead of adding it (DDPM).
-        resample: "up" or "down" makes the block resample both branches twofold (ADM; BigGAN).
-        shortcut: have a 1x1 convolution beside the branch even where the channels stay (BigGAN's resampling blocks).
-        skip_scaling: see :func:`residual`.
+    ``channels``: input channels. ``out``: output channels. ``emb_dim``: size of the embedding. ``dropout_rate``:
+    before the second convolution. ``scale_shift``: take the embedding as scale and shift after GroupNorm (Improved
+    DDPM) instead of adding it (DDPM). ``resample``: "up" or "down" makes the block resample both branches twofold
+    (ADM; BigGAN). ``shortcut``: have a 1x1 convolution beside the branch even where the channels stay (BigGAN's
+    resampling blocks). ``skip_scaling``: see :func:`residual`.
     """
 
     def __init__(
@@ -238,12 +229,8 @@ class Attention(nn.Module):
 def sinusoidal_embedding(values: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:
     """Compute cosines and sines of ``values`` at geometrically spaced frequencies (DDPM; Vaswani et al. 2017).
 
-    Returns (B, dim) float32: ``dim / 2`` cosines, then as many sines.
-
-    Args:
-        values: (B,) float.
-        dim: even size of the embedding.
-        max_period: longest period, in units of ``values``.
+    Returns (B, dim) float32: ``dim / 2`` cosines, then as many sines. ``values``: (B,) float. ``dim``: even size of
+    the embedding. ``max_period``: longest period, in units of ``values``.
     """
     half = dim // 2
     index = torch.arange(half, device=values.device, dtype=torch.float32)
@@ -286,12 +273,8 @@ def dropout(x: Tensor, rate: float, keys: Tensor, layer: int) -> Tensor:
 
     The mask is a function of the example's key, the layer and the place in the feature map, so that it does not depend
     on microbatches or devices: a few integer operations a value, which a compiler fuses with what is around them.
-
-    Args:
-        x: (B, C, H, W).
-        rate: share of zeros.
-        keys: (B,) int32, of :func:`dropout_keys`.
-        layer: number of the layer that asks.
+    ``x``: (B, C, H, W). ``rate``: share of zeros. ``keys``: (B,) int32, of :func:`dropout_keys`. ``layer``: number of
+    the layer that asks.
     """
     _, channels, height, width = x.shape
     places = torch.arange(channels * height * width, dtype=torch.int32, device=x.device)

@@ -66,13 +66,10 @@ def openai_shapes(net: UNet) -> dict[str, tuple[int, ...]]:
 def convert_openai(state: Mapping[str, Tensor], net: UNet, new_attention_order: bool = False) -> dict[str, Tensor]:
     """Rename and reorder the tensors of OpenAI's network.
 
-    Returns a state dict for ``net``, float32. Raises CdmError if tensors are missing, left over, or of another
-    shape; the message lists them.
-
-    Args:
-        state: its ``state_dict``.
-        net: ours of the same structure, which may be on the meta device.
-        new_attention_order: ADM's flag ``use_new_attention_order``; without it heads come before q, k and v.
+    Returns a state dict for ``net``, float32. Raises CdmError if tensors are missing, left over, or of another shape;
+    the message lists them. ``state``: its ``state_dict``. ``net``: ours of the same structure, which may be on the
+    meta device. ``new_attention_order``: ADM's flag ``use_new_attention_order``; without it heads come before q, k and
+    v.
     """
     wanted = openai_shapes(net)
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}

@@ -15,13 +15,8 @@ from cdm_kedro.params.model import PretrainedModelParams
 def convert_file(source: Path, name: str, params: PretrainedModelParams, out: Path) -> dict[str, Any]:
     """Write the weights that sampling reads. Equal files become equal bytes.
 
-    Returns what the model card says of it. Raises CdmError if the file holds another network.
-
-    Args:
-        source: published file.
-        name: of the model.
-        params: of the model.
-        out: safetensors file to write, float32.
+    Returns what the model card says of it. Raises CdmError if the file holds another network. ``source``: published
+    file. ``name``: of the model. ``params``: of the model. ``out``: safetensors file to write, float32.
     """
     published = params.pretrained
     with torch.device("meta"):

@@ -36,12 +36,9 @@ class _Block(nn.Module):
 class ResNet(nn.Module):
     """Classifier of (B, 3, H, W) float images; gives (B, num_classes) logits.
 
-    Args:
-        depth: 18, 34, 50 or 101.
-        num_classes: of the data.
-        resolution: H and W. From 128 pixels the stem is the published one, a 7 x 7 convolution and a max pooling, which
-            leave a quarter of the size. Smaller images have a 3 x 3 convolution, which halves 64 pixels and keeps less.
-        width: channels of the first blocks.
+    ``depth``: 18, 34, 50 or 101. ``num_classes``: of the data. ``resolution``: H and W. From 128 pixels the stem is
+    the published one, a 7 x 7 convolution and a max pooling, which leave a quarter of the size. Smaller images have a
+    3 x 3 convolution, which halves 64 pixels and keeps less. ``width``: channels of the first blocks.
     """
 
     def __init__(self, depth: int, num_classes: int, resolution: int, width: int = 64) -> None:

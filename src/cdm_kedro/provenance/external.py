@@ -27,12 +27,10 @@ def resolve(
 ) -> ExternalRun:
     """Check everything that was asked for before any work begins.
 
-    Raises CdmError: wrong keys, values or paths; the message names each of them.
-
-    Args:
-        runtime: values of --params, which have ``KEY``. Relative paths start at the working directory.
-        evaluate: parameters of the environment. Their ``max_images`` does not apply here.
-        roots: data folders of all environments. There, results may go to ``FOLDER`` only, because DVC owns the rest.
+    Raises CdmError: wrong keys, values or paths; the message names each of them. ``runtime``: values of --params,
+    which have ``KEY``. Relative paths start at the working directory. ``evaluate``: parameters of the environment.
+    Their ``max_images`` does not apply here. ``roots``: data folders of all environments. There, results may go to
+    ``FOLDER`` only, because DVC owns the rest.
     """
     from cdm_kedro.params.evaluation import EvaluateParams
     from cdm_kedro.params.explain import mistakes

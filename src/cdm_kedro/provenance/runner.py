@@ -92,10 +92,8 @@ class OneOffRunner(_TrackedRunner):
 class FreshRunner(_TrackedRunner):
     """Asks dvc.lock before each stage; with ``force`` it runs fresh stages too.
 
-    Args:
-        effective: parameters as this session loaded them.
-        whole: names of all nodes of each stage; a stage of which only some are asked for is run but not recorded.
-        title: name of the MLflow parent run.
+    ``effective``: parameters as this session loaded them. ``whole``: names of all nodes of each stage; a stage of
+    which only some are asked for is run but not recorded. ``title``: name of the MLflow parent run.
     """
 
     def __init__(

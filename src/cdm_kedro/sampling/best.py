@@ -16,12 +16,9 @@ P = TypeVar("P", bound=SamplingParams)
 def resolve_best(params: P, found: Mapping[str, Mapping[str, Any]], models: Mapping[str, Path]) -> P:
     """Replace every ``best`` in the settings of the models.
 
-    Raises CdmError if a model asks for a search that did not run, or that searched another model.
-
-    Args:
-        found: search to what it wrote: ``stage`` (the searched model), ``values`` (its sampling settings) and
-            ``models`` (model to SHA-256 of the weights that were searched).
-        models: model to weights. A search of other weights is warned of.
+    Raises CdmError if a model asks for a search that did not run, or that searched another model. ``found``: search to
+    what it wrote: ``stage`` (the searched model), ``values`` (its sampling settings) and ``models`` (model to SHA-256
+    of the weights that were searched). ``models``: model to weights. A search of other weights is warned of.
     """
     filled = dict(params.stages)
     for name, settings in params.stages.items():

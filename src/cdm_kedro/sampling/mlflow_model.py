@@ -19,10 +19,8 @@ _NEEDS = ("torch", "numpy", "pandas", "pillow", "pydantic", "safetensors", "tqdm
 def write_model(folder: Path, models: Sequence[str], sampling: SamplingParams, classes: list[str]) -> None:
     """Write the model: code of this package, signature, example of a request, and the packages that it needs.
 
-    Args:
-        folder: where; what is left of an earlier call is replaced.
-        models: names of the networks, lowest first.
-        sampling: how each is sampled; every stage must be conditioned on generated images.
+    ``folder``: where; what is left of an earlier call is replaced. ``models``: names of the networks, lowest first.
+    ``sampling``: how each is sampled; every stage must be conditioned on generated images.
     """
     import mlflow
     import pandas as pd

@@ -28,13 +28,11 @@ _WAYS = ({"dynamic": False, "mode": "reduce-overhead"}, {"dynamic": False})  # t
 class LoadedModel:
     """A model of the cascade in memory, with the settings that it is sampled by.
 
-    Args:
-        number: its position among all models of the cascade, on which its noise depends.
-        sampling: how it is sampled. All values are numbers; none is ``best``.
-        net: the network in eval mode, on the device where it is to run.
-        precision: "bf16" evaluates the network under autocast, "fp32" does not.
-        compile: whether to compile the network; on a GPU with CUDA graphs, where they work.
-        states_at: values of s at which :meth:`sample` keeps the state z_s.
+    ``number``: its position among all models of the cascade, on which its noise depends. ``sampling``: how it is
+    sampled. All values are numbers; none is ``best``. ``net``: the network in eval mode, on the device where it is to
+    run. ``precision``: "bf16" evaluates the network under autocast, "fp32" does not. ``compile``: whether to compile
+    the network; on a GPU with CUDA graphs, where they work. ``states_at``: values of s at which :meth:`sample` keeps
+    the state z_s.
     """
 
     def __init__(
@@ -96,13 +94,9 @@ class LoadedModel:
 
         Truncated conditioning augmentation (section 3.2) takes z_s as it is. The non-truncated one (section 3.3) draws
         z_s ~ q(z_s | z_0) of finished images. Returns (B, 3, h, w) float32 input, in [-1, 1] where it is clean; (B,)
-        float32 s, or None for a network without it.
-
-        Args:
-            low: (B, 3, h, w) uint8 finished images.
-            z_s: (B, 3, h, w) float32 state of the model below, for a truncated model.
-            indices: (B,) int64 sample numbers.
-            seed: of the run; with the sample numbers it decides the noise.
+        float32 s, or None for a network without it. ``low``: (B, 3, h, w) uint8 finished images. ``z_s``: (B, 3, h, w)
+        float32 state of the model below, for a truncated model. ``indices``: (B,) int64 sample numbers. ``seed``: of
+        the run; with the sample numbers it decides the noise.
         """
         if z_s is not None:
             return z_s, torch.full((len(z_s),), float(self.s), device=z_s.device)
@@ -124,14 +118,10 @@ class LoadedModel:
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Run the reverse process.
 
-        Returns (B, 3, H, W) float32 samples, about [-1, 1]; each s of ``states_at`` with its z_s, (B, 3, H, W) float32.
-
-        Args:
-            labels: (B,) int64 classes.
-            indices: (B,) int64 sample numbers.
-            seed: of the run; with the sample numbers it decides the noise.
-            low: (B, 3, h, w) input that :meth:`condition` made, for a super-resolution model.
-            level: (B,) s that it returned.
+        Returns (B, 3, H, W) float32 samples, about [-1, 1]; each s of ``states_at`` with its z_s, (B, 3, H, W)
+        float32. ``labels``: (B,) int64 classes. ``indices``: (B,) int64 sample numbers. ``seed``: of the run; with the
+        sample numbers it decides the noise. ``low``: (B, 3, h, w) input that :meth:`condition` made, for a
+        super-resolution model. ``level``: (B,) s that it returned.
         """
 
         def evaluate(y: Tensor | None, x: Tensor, cond: Tensor) -> Tensor:

@@ -31,11 +31,9 @@ def philox4x32(
 ) -> tuple[Tensor, ...]:
     """Run ten rounds of Philox4x32.
 
-    Returns four int64 tensors of random unsigned 32-bit words, of the common shape.
-
-    Args:
-        counter: four int64 tensors holding unsigned 32-bit words, of one shape or broadcastable to it.
-        key: two unsigned 32-bit words, as numbers or as int64 tensors without dimensions.
+    Returns four int64 tensors of random unsigned 32-bit words, of the common shape. ``counter``: four int64 tensors
+    holding unsigned 32-bit words, of one shape or broadcastable to it. ``key``: two unsigned 32-bit words, as numbers
+    or as int64 tensors without dimensions.
     """
     c0, c1, c2, c3 = counter
     k0: Tensor | int
@@ -52,13 +50,9 @@ def philox4x32(
 def normal(seed: int, model: int, indices: Tensor, step: int, shape: tuple[int, ...]) -> Tensor:
     """Draw standard normal noise for several samples.
 
-    Returns (B, *shape) float32 on the device of ``indices``.
-
-    Args:
-        seed: of the run, 0 .. 2^64 - 1.
-        model: position of the model in the cascade, 0 .. 2^16 - 1.
-        indices: (B,) int64 sample numbers, 0 .. 2^48 - 1.
-        step: number of the draw within the model, 0 .. 2^32 - 1.
+    Returns (B, *shape) float32 on the device of ``indices``. ``seed``: of the run, 0 .. 2^64 - 1. ``model``: position
+    of the model in the cascade, 0 .. 2^16 - 1. ``indices``: (B,) int64 sample numbers, 0 .. 2^48 - 1. ``step``: number
+    of the draw within the model, 0 .. 2^32 - 1.
     """
     size = math.prod(shape)
     block = torch.arange((size + 3) // 4, device=indices.device, dtype=torch.int64)[None, :]

@@ -30,14 +30,12 @@ class CascadeModel(mlflow.pyfunc.PythonModel):
         """Sample pictures.
 
         Returns ``row`` of the input, ``class``, ``seed``, ``resolution`` and ``image``, the base64 text of a PNG file.
-        Raises MlflowException if there is no such class or size, or the models cannot be sampled so.
-
-        Args:
-            model_input: a row a picture: ``class``, a name or an index, and optionally ``seed`` (0). Rows of the same
-                class and seed are different pictures, namely those of `kedro sample-class CLASS --seed SEED`.
-            params: ``s``, the conditioning augmentation of every model that has Gaussian augmentation, and ``steps``,
-                the reverse steps of every model (both as in the evaluated cascade where not given); ``resolution`` in
-                pixels; ``every_resolution``, to have the sizes below it too.
+        Raises MlflowException if there is no such class or size, or the models cannot be sampled so. ``model_input``:
+        a row a picture: ``class``, a name or an index, and optionally ``seed`` (0). Rows of the same class and seed
+        are different pictures, namely those of `kedro sample-class CLASS --seed SEED`. ``params``: ``s``, the
+        conditioning augmentation of every model that has Gaussian augmentation, and ``steps``, the reverse steps of
+        every model (both as in the evaluated cascade where not given); ``resolution`` in pixels; ``every_resolution``,
+        to have the sizes below it too.
         """
         import pandas as pd
 

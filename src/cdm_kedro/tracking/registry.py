@@ -37,13 +37,11 @@ def network_tag(name: str) -> str:
 def register(client: Any, experiment: str, run: str, op: Operation) -> dict[str, Any]:
     """Add a version of a registered model, unless one with the same content exists, and decide about the champion.
 
-    Returns ``version``, ``model`` (MLflow's id) and, with a score, what :func:`_compete` says.
-
-    Args:
-        op: ``name`` of the registered model; ``content``, a hash of everything that makes the version what it is;
-            ``folder`` with the model's small files, or None; ``files``, path in the model to large file; ``tags`` and
-            ``description`` of the version; ``metrics`` of the model; ``score``, or None where the version does not
-            compete: its ``value``, whether ``higher`` is better, and ``protocol``, a hash of how it was measured.
+    Returns ``version``, ``model`` (MLflow's id) and, with a score, what :func:`_compete` says. ``op``: ``name`` of the
+    registered model; ``content``, a hash of everything that makes the version what it is; ``folder`` with the model's
+    small files, or None; ``files``, path in the model to large file; ``tags`` and ``description`` of the version;
+    ``metrics`` of the model; ``score``, or None where the version does not compete: its ``value``, whether ``higher``
+    is better, and ``protocol``, a hash of how it was measured.
     """
     from mlflow.entities import LoggedModelOutput, Metric
     from mlflow.exceptions import MlflowException

@@ -10,14 +10,10 @@ from cdm_kedro.model.unet import GEOMETRY
 def crop_and_flip(images: Tensor, side: int, corner: Tensor | None, grid: int, flip: Tensor | None) -> Tensor:
     """Cut one square out of each image, and mirror some.
 
-    Squares begin at multiples of ``grid``, so that downsampling before cropping gives the same as after it. Returns (B,
-    C, side, side) in channels_last memory.
-
-    Args:
-        images: (B, C, H, H), best in channels_last memory.
-        side: side of the squares in pixels.
-        corner: (B, 2) in [0, 1), place of the square from top to bottom and from left to right; None is the top left.
-        flip: (B,) bool, which images are mirrored left to right; None mirrors none.
+    Squares begin at multiples of ``grid``, so that downsampling before cropping gives the same as after it. Returns
+    (B, C, side, side) in channels_last memory. ``images``: (B, C, H, H), best in channels_last memory. ``side``: side
+    of the squares in pixels. ``corner``: (B, 2) in [0, 1), place of the square from top to bottom and from left to
+    right; None is the top left. ``flip``: (B,) bool, which images are mirrored left to right; None mirrors none.
     """
     span = torch.arange(side, device=images.device)
     rows = columns = span.expand(len(images), -1)
@@ -34,14 +30,11 @@ def crop_and_flip(images: Tensor, side: int, corner: Tensor | None, grid: int, f
 def move(images: Tensor, draws: Tensor, strength: float) -> tuple[Tensor, Tensor]:
     """Move, turn and zoom half of the images about their centre; what lies outside is mirrored in.
 
-    The network is told how, as in Karras et al. (2022, appendix F.2), so that what it draws when told nothing is still.
-    Returns (B, C, H, H) uint8, and (B, 4) shifts to the left and up, angle and zoom in standard deviations, 0 in the
-    other half.
-
-    Args:
-        images: (B, C, H, H) uint8.
-        draws: (B, 5) standard normal; the last one's sign chooses the half.
-        strength: standard deviation of the shifts in sides, of the angle in radians, of the zoom's logarithm.
+    The network is told how, as in Karras et al. (2022, appendix F.2), so that what it draws when told nothing is
+    still. Returns (B, C, H, H) uint8, and (B, 4) shifts to the left and up, angle and zoom in standard deviations, 0
+    in the other half. ``images``: (B, C, H, H) uint8. ``draws``: (B, 5) standard normal; the last one's sign chooses
+    the half. ``strength``: standard deviation of the shifts in sides, of the angle in radians, of the zoom's
+    logarithm.
     """
     told = draws[:, :GEOMETRY] * (draws[:, GEOMETRY:] > 0)
     x, y, angle, zoom = (strength * told).unbind(1)

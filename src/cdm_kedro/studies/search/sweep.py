@@ -40,15 +40,13 @@ def sweep(
 ) -> list[Row]:
     """Sample and score every point. A point once scored with the same models and settings is not done again.
 
-    Generated low-resolution samples, and their states z_s at every truncated s, are made once and shared by all points.
-    All points use the same noise, so that differences between them are not differences of luck. Raises CdmError if
-    the models do not allow the settings; nothing has been sampled then. Returns for each point in order its axes, its
-    scores, and how consistent its samples are with their input. Shared samples are ``<folder>/*/low/samples_*.npz``.
-
-    Args:
-        inputs: weights of the searched model and those below it, and FFCV files of low-resolution images.
-        on_point: called as ``on_point(point, row, resumed)`` for every point in order.
-        stored: the low model, and its samples where another job made them.
+    Generated low-resolution samples, and their states z_s at every truncated s, are made once and shared by all
+    points. All points use the same noise, so that differences between them are not differences of luck. Raises
+    CdmError if the models do not allow the settings; nothing has been sampled then. Returns for each point in order
+    its axes, its scores, and how consistent its samples are with their input. Shared samples are
+    ``<folder>/*/low/samples_*.npz``. ``inputs``: weights of the searched model and those below it, and FFCV files of
+    low-resolution images. ``on_point``: called as ``on_point(point, row, resumed)`` for every point in order.
+    ``stored``: the low model, and its samples where another job made them.
     """
     models, real, _ = inputs
     model, _ = read_description(models[params.stage])

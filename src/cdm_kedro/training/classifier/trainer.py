@@ -28,11 +28,8 @@ def augment(images: Tensor, min_crop: float, flip: bool, generator: torch.Genera
 
     A crop keeps a uniform share of ``min_crop`` .. 1 of the area at a log-uniform aspect ratio of 3/4 .. 4/3, as is
     usual on ImageNet. Crops are only enlarged, so bilinear interpolation needs no antialiasing. Returns (B, C, H, H).
-
-    Args:
-        images: (B, C, H, H) float.
-        min_crop: smallest share of the area; 1 does not crop.
-        generator: source of the random numbers, on the images' device.
+    ``images``: (B, C, H, H) float. ``min_crop``: smallest share of the area; 1 does not crop. ``generator``: source of
+    the random numbers, on the images' device.
     """
     uniforms = torch.rand(len(images), 5, device=images.device, generator=generator)
     mirror = torch.where((uniforms[:, 0] < 0.5) & flip, -1.0, 1.0)
