@@ -37,6 +37,8 @@ class Command(click.Command):
 def _in_a_sentence() -> Iterator[None]:
     try:
         yield
+    except (click.exceptions.Exit, click.Abort):
+        raise
     except Exception as error:
         from kedro.framework.cli.utils import KedroCliError  # which shows the error before it instead of its own
 
