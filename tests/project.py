@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -94,3 +95,13 @@ def new_project(root: Path) -> Project:
     ):
         project(*command)
     return project
+
+
+def executed(output: str) -> list[str]:
+    return [
+        line.split(": running, because")[0].split()[-1] for line in output.splitlines() if ": running, because" in line
+    ]
+
+
+def ran_by_dvc(output: str) -> list[str]:
+    return re.findall(r"Running stage '(?:[^':]*:)?(\w+)'", output)
