@@ -66,8 +66,8 @@ benchgpu: $(if $(WHEELS),,$(VENV)/.ready) ## speed on one GPU at the paper's siz
 	[ -z "$(WHEELS)" ] || for wheel in $(WHEELS)/*.whl; do $(PYTHON) -m zipfile -e $$wheel .benchgpu/site; done
 	PYTHONPATH=src:.benchgpu/site $(PYTHON) benchmarks/gpu_suite.py $(if $(GUIDED),--guided $(GUIDED)) $(if $(MODELS),--models $(MODELS)) $(if $(TOY),--toy)
 
-test-gpu: ## the tests that need a GPU
-	$(PYTHON) -m pytest -m gpu tests/gpu
+test-gpu: $(if $(WHEELS),,$(VENV)/.ready) ## the tests that need a GPU (WHEELS: on a machine that has PyTorch, pytest and little else)
+	PYTHONPATH=src:.benchgpu/site $(PYTHON) -m pytest -m gpu tests/gpu
 
 benchgpu-wheels: ## fill .benchgpu/wheels for `make benchgpu WHEELS=…` on a machine without network (VERSION=312)
 	$(BIN)/python -m pip download -q --no-deps --only-binary=:all: --platform=manylinux_2_28_x86_64 \

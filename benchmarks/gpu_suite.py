@@ -79,6 +79,7 @@ def training_part(
     """The real trainer's step on one microbatch, and what of it lies outside the network."""
     warnings: list[str] = []
     changed = {"steps": 10**6, "batch_size": micro, "microbatch": None, "compile": compile, "warmup_steps": 0}
+    changed["selection"] = None  # it is no part of a step, and the paper's models have one
     params = params.model_copy(update={"training": params.training.model_copy(update=changed)})
     images = torch.randint(0, 256, (micro, params.resolution, params.resolution, 3), device=device).to(torch.uint8)
     images, labels = images.permute(0, 3, 1, 2), torch.arange(micro, device=device) % CLASSES

@@ -91,3 +91,17 @@ def test_peers_are_compared_with_the_whole_step() -> None:
     assert gpu_suite.against_peers(parts | {"base32 peers": {"diffusers images/s": 1.0}}) == {
         "sr64 over guided-diffusion": 1.5
     }
+
+
+def test_models_whose_weights_are_selected_are_measured_too() -> None:
+    import torch
+
+    from cdm_kedro.params.files import read_parameters
+    from cdm_kedro.params.model import parse_model
+
+    small, paper = (read_parameters(ROOT / "conf", env)[0]["sr64"] for env in ("test", "imagenet"))
+    assert paper["training"]["selection"]
+    training = {**small["training"], "selection": paper["training"]["selection"]}
+    params = parse_model({**small, "training": training})
+    measured = gpu_suite.training_part(params, 2, torch.device("cpu"), False, 1, 1e12)
+    assert measured["images/s"] > 0

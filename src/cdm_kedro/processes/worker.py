@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PARENT = "CDM_PARENT"
 """Environment variable that tells a process who started it, for the case that it is gone before anybody looks."""
-_GRACE_SECONDS = 60.0
+_GRACE_SECONDS = 150.0  # more than torchrun gives its processes to save their state
 FOLLOWER = "CDM_FOLLOWER"
 """Set in the processes of nodes that Kedro does not run on, where all nodes read the same job."""
 
@@ -43,7 +43,7 @@ def end_with_parent() -> None:
 
 
 def end_with(pid: int) -> None:
-    """Send this process SIGTERM when one above it ends, so that it saves its state, and SIGKILL a minute later."""
+    """Send this process SIGTERM when one above it ends, so that it saves its state, and SIGKILL later."""
     import psutil
 
     def watch(process: psutil.Process) -> None:
