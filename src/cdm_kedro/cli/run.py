@@ -1,5 +1,6 @@
 """Commands that Kedro has too: `kedro run` runs the stale stages; `kedro jupyter` says what to install."""
 
+import inspect
 import os
 import warnings
 from importlib.util import find_spec
@@ -8,11 +9,28 @@ from typing import Any
 import click
 from kedro.framework.cli.jupyter import jupyter as kedros
 from kedro.framework.cli.project import run as kedro_run
+from kedro.runner import AbstractRunner
+from kedro.utils import load_obj
 
 from cdm_kedro.cli.command import Command
+from cdm_kedro.errors import CdmError
+
+
+def _refuse_no_runner(name: str, params: dict[str, Any]) -> None:
+    try:
+        kind = load_obj(name, "kedro.runner")
+        if not (isinstance(kind, type) and issubclass(kind, AbstractRunner)):
+            raise TypeError("it is no runner")
+        inspect.signature(kind).bind(**params)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        known = "Known are SequentialRunner, ThreadRunner and ParallelRunner"
+        raise click.BadParameter(f"{name}: {error}. {known}", param_hint="--runner") from None
 
 
 def _run(force: bool, wait: float | None, **options: Any) -> Any:
+    _refuse_no_runner(options["runner"] or "SequentialRunner", options["runner_params"])
+    if options["load_versions"]:
+        raise click.BadParameter("`dvc checkout` brings back earlier versions", param_hint="--load-versions")
     os.environ["CDM_RESTARTS"] = "1"
     if wait is not None:
         os.environ["CDM_WAIT"] = str(wait)
@@ -27,8 +45,9 @@ def _run(force: bool, wait: float | None, **options: Any) -> Any:
             from cdm_kedro.params.files import read_parameters
             from cdm_kedro.pipeline_registry import configuration
 
-            said = read_parameters(*configuration()).explain(str(error)) or error  # --params can be wrong too
-            raise click.ClickException(f"wrong parameters\n{said}") from None
+            found = read_parameters(*configuration())
+            said = found.explain(str(error)) or found.overlaid(options["params"]).explain(str(error)) or error
+            raise CdmError(f"wrong parameters\n{said}") from None
         raise
 
 

@@ -39,6 +39,13 @@ class Parameters(NamedTuple):
         """Explain Kedro's ParameterValidationError: a line for each mistake; empty if it is about something else."""
         return self._mistakes(refused_by_kedro(message))
 
+    def overlaid(self, given: dict[str, Any]) -> "Parameters":
+        """These parameters with the values of ``--params``."""
+        from omegaconf import OmegaConf
+
+        merged: Any = OmegaConf.to_container(OmegaConf.merge(self.values, given))
+        return Parameters(merged, {**self.origin, **dict.fromkeys(given, Path("--params"))})
+
     def _mistakes(self, kinds: dict[str, Any]) -> str:
         return "\n".join(str(self.error(x)) for key, kind in kinds.items() for x in mistakes(key, kind, self.get(key)))
 
