@@ -38,6 +38,17 @@ def _params(root: Path, env: str | None, given: dict[str, Any]) -> "EvaluatePara
     return found.read("evaluate", EvaluateParams)
 
 
+def _refuse_output(output: Path | None, *inputs: Path) -> None:
+    """Write nothing to a file, so that one that cannot be written is said before the work."""
+    if output is not None:
+        if output.resolve() in [path.resolve() for path in inputs]:
+            raise click.ClickException(f"{output}: is read, so it cannot be written; name another file")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with output.open("a") as file:
+            if file.tell() == 0:
+                output.unlink()
+
+
 @click.command("evaluate-samples", cls=Command)
 @click.argument("samples", type=click.Path(exists=True, path_type=Path))
 @click.option(
@@ -46,7 +57,7 @@ def _params(root: Path, env: str | None, given: dict[str, Any]) -> "EvaluatePara
     type=click.Path(exists=True, path_type=Path),
     help="Statistics (npz with mu and sigma), or real images: a folder, a .beton file, an npz with arr_0.",
 )
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="JSON file; the default is to print.")
+@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="JSON file; else it is printed.")
 @_options
 @click.pass_obj
 def evaluate_samples(
@@ -57,6 +68,7 @@ def evaluate_samples(
     Prints the Fréchet distance (FID with inception2015), kernel distance, Inception-style score, precision and recall
     as JSON. Statistics of other evaluators hold no features, so they give the Fréchet distance alone.
     """
+    _refuse_output(output, samples, reference)
     params = _params(metadata.project_path, env, given)
     from cdm_kedro.evaluation.external import score_samples
 
@@ -64,14 +76,13 @@ def evaluate_samples(
     if output is None:
         click.echo(text)
     else:
-        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text + "\n", encoding="utf-8")
         click.echo(f"wrote {output}")
 
 
 @click.command("reference-statistics", cls=Command)
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help="npz file to write.")
+@click.option("--output", "-o", required=True, type=click.Path(path_type=Path, dir_okay=False), help="npz file.")
 @_options
 @click.pass_obj
 def reference_statistics(
@@ -82,9 +93,10 @@ def reference_statistics(
     pytorch-fid and the ADM evaluator read the file; ours also finds in it which network made it, the number of images,
     and features of some of them for kernel distance, precision and recall.
     """
+    if output.suffix != ".npz":
+        raise click.ClickException(f"{output}: the name must end in .npz")
+    _refuse_output(output, source)
     params = _params(metadata.project_path, env, given)
     from cdm_kedro.evaluation.external import write_statistics
 
-    if output.suffix != ".npz":
-        raise click.ClickException(f"{output}: the name must end in .npz")
     click.echo(f"wrote {output}: {write_statistics(params, source, output, size)}")
