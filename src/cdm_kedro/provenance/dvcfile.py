@@ -8,8 +8,10 @@ from typing import Any
 
 from kedro.io import CatalogProtocol
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.params.differences import differences
+from cdm_kedro.params.explain import not_a_key
 from cdm_kedro.params.files import read_parameters
 from cdm_kedro.pipeline_registry import by_stage, extra_of_stages
 from cdm_kedro.provenance.digests import BESIDE, NODES, digest_name
@@ -165,6 +167,8 @@ def render(catalog: CatalogProtocol, root: Path, env: str | None, extra: str | N
             dataset = catalog.get(output)
             meta = dict((getattr(dataset, "metadata", None) or {}).get("dvc") or {})
             kind, path = meta.pop("kind", "outs"), _path(dataset, root, output)
+            if kind not in (kinds := ("outs", "metrics", "plots")):
+                raise CdmError(f"catalog*.yml in conf, {output}.metadata.dvc.kind: {not_a_key(kind, kinds, 'a kind')}")
             if kind == "plots":
                 axes = {k: meta.pop(k) for k in ("x", "y", "title") if k in meta}
                 plots.append({f"{up}{path}": axes})
