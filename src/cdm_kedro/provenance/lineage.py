@@ -103,19 +103,26 @@ class Lineage:
             return {}  # a client would create the file
         client = mlflow.MlflowClient(tracking_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
-        where, of = [experiment.experiment_id] if experiment else [], f"tags.`cdm.stage` = '{stage}' and tags."
-        query = f"{of}`dvc.{path}` = '{md5}' and attributes.status = 'FINISHED'"
+        where = [experiment.experiment_id] if experiment else []
+        of = f"tags.`cdm.stage` = {_in_filter(stage)} and tags."
+        made, accepted = (f"{of}{_in_filter(f'{tag}.{path}', '`')} = '{md5}'" for tag in ("dvc", "accepted"))
+        query = f"{made} and attributes.status = 'FINISHED'"
         runs = client.search_runs(where, query, max_results=1) if where else []
         if not runs:
             return {}
         tags = runs[0].data.tags
-        later = [run.data.tags for run in client.search_runs(where, f"{of}`accepted.{path}` = '{md5}'")]
+        later = [run.data.tags for run in client.search_runs(where, accepted)]
         return {
             "run": runs[0].info.run_id,
             "commit": tags.get("git.commit") or None,
             "dirty": tags.get("git.dirty") == "True",
             "accepted": tuple(f"{other['cdm.accepted']} ({other['cdm.why']})" for other in reversed(later)),
         }
+
+
+def _in_filter(text: str, quote: str = "'") -> str:
+    """A key or a value in a filter of MLflow, which takes double quotes too, and has no other escape."""
+    return f'"{text}"' if quote in text else f"{quote}{text}{quote}"
 
 
 def describe(origins: list[Origin], changed: set[str], params: bool = True) -> str:
