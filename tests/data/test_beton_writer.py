@@ -45,7 +45,7 @@ def test_images_may_come_in_any_order(tmp_path: Path) -> None:
     write_beton(tmp_path / "one.beton", labels, pixels.shape[1], pixels)
     with new_beton(tmp_path / "two.beton", labels, 256) as (part, layout), part.open("r+b") as file:
         for i in np.random.default_rng(0).permutation(50).tolist():
-            write_at(file.fileno(), pixels[i], layout.pointer(i))
+            write_at(file, pixels[i], layout.pointer(i))
     assert (tmp_path / "one.beton").read_bytes() == (tmp_path / "two.beton").read_bytes()
 
 

@@ -12,8 +12,7 @@ import torch
 from safetensors import safe_open
 
 from cdm_kedro.model.build import build_unet
-from cdm_kedro.model.openai import convert_openai, openai_shapes
-from cdm_kedro.model.pretrained import convert_file
+from cdm_kedro.model.openai import convert_file, convert_openai, openai_shapes
 from cdm_kedro.params.model import PretrainedModelParams
 
 PARAMS = PretrainedModelParams.model_validate(
@@ -27,7 +26,7 @@ PARAMS = PretrainedModelParams.model_validate(
 CONVERT = """
 import sys
 from pathlib import Path
-from cdm_kedro.model.pretrained import convert_file
+from cdm_kedro.model.openai import convert_file
 from cdm_kedro.params.model import PretrainedModelParams
 convert_file(Path(sys.argv[1]), "base", PretrainedModelParams.model_validate_json(sys.argv[2]), Path(sys.argv[3]))
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdm_kedro.params.differences import differences
+from cdm_kedro.params.base import differences
 
 
 def test_leaves_that_differ_are_listed_with_their_keys() -> None:

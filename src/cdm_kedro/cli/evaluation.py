@@ -1,32 +1,25 @@
 """`kedro evaluate-samples` and `kedro reference-statistics`: anyone's images, judged by the same code."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from cdm_kedro.cli.command import Command, env_option
+from cdm_kedro.cli.command import Command
 
 if TYPE_CHECKING:
     from cdm_kedro.params.evaluation import EvaluateParams
 
 _OPTIONS = (
-    click.option("--extractor", help="efficientnet_lite0, inception2015 (then it is FID), dinov2_vit{s,b,l}14."),
-    click.option("--weights", help="Weights file of inception2015 or DINOv2."),
-    click.option("--input-side", type=int, help="Pixels that efficientnet_lite0 and DINOv2 see."),
-    click.option("--batch-size", type=int),
-    click.option("--max-images", type=int, help="Cap on images a set; the default is all."),
-    click.option("--size", type=int, help="Crop and resize folders of images to this side: 32, 64, 128 or 256."),
-    env_option("Environment whose evaluate.* parameters are the defaults."),
+    click.Option(["--extractor"], help="efficientnet_lite0, inception2015 (then it is FID), dinov2_vit{s,b,l}14."),
+    click.Option(["--weights"], help="Weights file of inception2015 or DINOv2."),
+    click.Option(["--input-side"], type=int, help="Pixels that efficientnet_lite0 and DINOv2 see."),
+    click.Option(["--batch-size"], type=int),
+    click.Option(["--max-images"], type=int, help="Cap on images a set; the default is all."),
+    click.Option(["--size"], type=int, help="Crop and resize folders of images to this side: 32, 64, 128 or 256."),
+    click.Option(["--env", "-e"], envvar="KEDRO_ENV", help="Environment whose evaluate.* parameters are the defaults."),
 )
-
-
-def _options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 def _params(root: Path, env: str | None, given: dict[str, Any]) -> "EvaluateParams":
@@ -49,7 +42,7 @@ def _refuse_output(output: Path | None, *inputs: Path) -> None:
                 output.unlink()
 
 
-@click.command("evaluate-samples", cls=Command)
+@click.command("evaluate-samples", cls=Command, params=[*_OPTIONS])
 @click.argument("samples", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--reference",
@@ -58,7 +51,6 @@ def _refuse_output(output: Path | None, *inputs: Path) -> None:
     help="Statistics (npz with mu and sigma), or real images: a folder, a .beton file, an npz with arr_0.",
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="JSON file; else it is printed.")
-@_options
 @click.pass_obj
 def evaluate_samples(
     metadata: Any, samples: Path, reference: Path, output: Path | None, size: int | None, env: str | None, **given: Any
@@ -80,10 +72,9 @@ def evaluate_samples(
         click.echo(f"wrote {output}")
 
 
-@click.command("reference-statistics", cls=Command)
+@click.command("reference-statistics", cls=Command, params=[*_OPTIONS])
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option("--output", "-o", required=True, type=click.Path(path_type=Path, dir_okay=False), help="npz file.")
-@_options
 @click.pass_obj
 def reference_statistics(
     metadata: Any, source: Path, output: Path, size: int | None, env: str | None, **given: Any

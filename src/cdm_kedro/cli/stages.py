@@ -50,7 +50,8 @@ def accept(metadata: Any, stages: tuple[str, ...], because: str, env: str | None
                 if changes:
                     with tracking.stage(stage, run.key, changes, {}) as tracked:
                         outputs = {f"accepted.{out.def_path}": out.hash_info.value for out in run.stage.outs}
-                        tracking.tags(tracked, {"cdm.accepted": because, "cdm.key.before": old, **outputs})
+                        tags = {"cdm.accepted": because, "cdm.key.before": old, **outputs}
+                        tracking.recorder.submit(op="tags", run=tracked, values=tags)
                 said = f"accepted, with {'; '.join(changes)}" if changes else "fresh, nothing to accept"
                 click.echo(f"{stage}: {said}")
             tracking.close("FINISHED")

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,15 +70,10 @@ class BetonLayout(NamedTuple):
         return places.tobytes()
 
 
-def write_at(descriptor: int, data: Any, offset: int) -> None:
-    """Write all of the bytes of a buffer, which one call to the system need not do.
-
-    Raises OSError, for example where there is no room.
-    """
-    rest = memoryview(data).cast("B")
-    while rest:
-        written = os.pwrite(descriptor, rest, offset)
-        rest, offset = rest[written:], offset + written
+def write_at(file: BinaryIO, data: Any, offset: int) -> None:
+    """Write the bytes of a buffer to their place. Raises OSError, for example where there is no room."""
+    file.seek(offset)
+    file.write(data)
 
 
 @contextmanager
@@ -96,8 +91,8 @@ def new_beton(path: Path, labels: NDArray[np.int64], side: int) -> Iterator[tupl
                 os.posix_fallocate(file.fileno(), 0, layout.size)
         yield part, layout
         with part.open("r+b") as file:
-            write_at(file.fileno(), layout.tail(), layout.places)
-            write_at(file.fileno(), layout.head(labels), 0)
+            write_at(file, layout.tail(), layout.places)
+            write_at(file, layout.head(labels), 0)
         check_beton(part)
 
 
@@ -115,7 +110,7 @@ def write_beton(path: Path, labels: NDArray[np.int64], side: int, images: Iterab
         part.open("r+b") as file,
     ):
         for index, image in zip(tqdm(range(len(labels)), desc=f"write {path.name}", unit="img"), images, strict=True):
-            write_at(file.fileno(), np.ascontiguousarray(image), layout.pointer(index))
+            write_at(file, np.ascontiguousarray(image), layout.pointer(index))
 
 
 def keep_images(path: Path, kept: NDArray[np.int64]) -> None:
@@ -127,4 +122,4 @@ def keep_images(path: Path, kept: NDArray[np.int64]) -> None:
     with new_beton(path, labels[kept], old.side) as (part, new), part.open("r+b") as target, path.open("rb") as source:
         for index, number in enumerate(kept.tolist()):
             image = os.pread(source.fileno(), new.image_bytes, old.pointer(number))
-            write_at(target.fileno(), image, new.pointer(index))
+            write_at(target, image, new.pointer(index))

@@ -55,9 +55,7 @@ def _convert(root: Path, params: PreprocessParams, job: _Job) -> _Found:
     cv2.setNumThreads(1)
     found = _Found({}, Counter())
     with ExitStack() as stack:
-        targets = [
-            (side, stack.enter_context(path.open("r+b")).fileno(), layout) for side, (path, layout) in job.files.items()
-        ]
+        targets = [(side, stack.enter_context(path.open("r+b")), layout) for side, (path, layout) in job.files.items()]
         for index, path in enumerate(job.paths, job.first):
             try:
                 image = decode(root / path, params.apply_exif_rotation)
@@ -66,8 +64,8 @@ def _convert(root: Path, params: PreprocessParams, job: _Job) -> _Found:
                 found.bad[path] = str(error) if isinstance(error, BadImage) else f"{type(error).__name__}: {error}"
                 continue
             found.notes.update(image.notes)
-            for side, descriptor, layout in targets:
-                write_at(descriptor, sizes[side], layout.pointer(index))
+            for side, file, layout in targets:
+                write_at(file, sizes[side], layout.pointer(index))
     return found
 
 

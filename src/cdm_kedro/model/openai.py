@@ -1,15 +1,20 @@
-"""Conversion of state dicts of OpenAI's Improved DDPM and ADM (guided-diffusion) networks to :class:`UNet`."""
+"""Conversion of OpenAI's Improved DDPM and ADM (guided-diffusion) networks to models of the cascade."""
 
 import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from cdm_kedro.errors import CdmError
+from cdm_kedro.files.tensors import write_weights
+from cdm_kedro.model.build import build_unet
 from cdm_kedro.model.unet import UNet
+from cdm_kedro.params.model import PretrainedModelParams
 
 _LAYERS = {
     "norm1": "in_layers.0",
@@ -50,12 +55,6 @@ def openai_name(name: str) -> str:
     return ".".join([blocks, str(number), *places[1:], resampling if layer == "conv" else _LAYERS[layer], kind])
 
 
-def _reorder_heads(rows: Tensor, heads: int) -> Tensor:
-    """Order rows (heads, 3, channels) as ours are, (3, heads, channels)."""
-    split = rows.reshape(heads, 3, rows.shape[0] // (3 * heads), *rows.shape[1:])
-    return split.transpose(0, 1).reshape(rows.shape)
-
-
 def openai_shapes(net: UNet) -> dict[str, tuple[int, ...]]:
     """Name the tensors that OpenAI's network of this structure has, with their shapes."""
     shapes = {openai_name(name): tuple(parameter.shape) for name, parameter in net.named_parameters()}
@@ -87,8 +86,8 @@ def convert_openai(state: Mapping[str, Tensor], net: UNet, new_attention_order: 
     for ours, parameter in net.named_parameters():
         tensor = state[openai_name(ours)].float()
         attention, is_qkv, _ = ours.partition(".qkv.")
-        if is_qkv and not new_attention_order:
-            tensor = _reorder_heads(tensor, net.get_submodule(attention).num_heads)
+        if is_qkv and not new_attention_order:  # their rows are (heads, 3, channels), ours (3, heads, channels)
+            tensor = tensor.unflatten(0, (net.get_submodule(attention).num_heads, 3, -1)).transpose(0, 1)
         out[ours] = tensor.reshape(parameter.shape)
     return out
 
@@ -117,3 +116,27 @@ def load_openai(path: Path, net: UNet, new_attention_order: bool = False) -> dic
         return convert_openai(state, net, new_attention_order)
     except CdmError as error:
         raise CdmError(f"{path}: {error}") from None
+
+
+def convert_file(source: Path, name: str, params: PretrainedModelParams, out: Path) -> dict[str, Any]:
+    """Write the weights that sampling reads. Equal files become equal bytes.
+
+    Returns what the model card says of it. Raises CdmError if the file holds another network. ``source``: published
+    file. ``name``: of the model. ``params``: of the model. ``out``: safetensors file to write, float32.
+    """
+    published = params.pretrained
+    with torch.device("meta"):
+        net = build_unet(params, published.num_classes)
+    state = load_openai(source, net, published.new_attention_order)
+    total = sum(tensor.nbytes for tensor in state.values())
+    with tqdm(total=total, desc=f"convert {source.name}", unit="B", unit_scale=True) as bar:
+        for key, tensor in state.items():  # the file is mapped into memory: here it is read
+            state[key] = tensor.clone(memory_format=torch.contiguous_format)
+            bar.update(tensor.nbytes)
+    description = {"stage": name, "num_classes": str(published.num_classes), "params": params.model_dump_json()}
+    write_weights(out, state, description)
+    return {
+        "source": source.name,
+        "num_classes": published.num_classes,
+        "parameters": sum(tensor.numel() for tensor in state.values()),
+    }

@@ -146,7 +146,13 @@ class UNet(nn.Module):
         """
         low = self.upsampled(low_res, x)
         emb = self.embed(noise_cond, y, aug_level, geometry)
-        return self.network(x if low is None else torch.cat((x, low.to(x.dtype)), dim=1), emb, dropout_keys)
+        return self.predict(x, low, noise_cond, aug_level, emb, dropout_keys)
+
+    def predict(
+        self, x: Tensor, low: Tensor | None, noise_cond: Tensor, aug_level: Tensor | None, *inputs: Tensor | None
+    ) -> Tensor:
+        """Evaluate with the low-resolution input upsampled; ``inputs`` are embedding and keys of :meth:`network`."""
+        return self.network(x if low is None else torch.cat((x, low.to(x.dtype)), dim=1), *inputs)
 
     def upsampled(self, low_res: Tensor | None, x: Tensor) -> Tensor | None:
         """Upsample the low-resolution input to the size of the noisy images; None for a base model."""
@@ -156,7 +162,7 @@ class UNet(nn.Module):
             return None
         return F.interpolate(low_res, x.shape[-2:], mode=self.low_res_interpolation, align_corners=False)
 
-    def network(self, x: Tensor, emb: Tensor, dropout_keys: Tensor | None = None) -> Tensor:
+    def network(self, x: Tensor, emb: Tensor | None, dropout_keys: Tensor | None = None) -> Tensor:
         """Evaluate on the concatenated input (B, 3 or 6, H, W) and the embedding (B, 4 * channels)."""
         h = self.conv_in(x)
         skips = [h]
@@ -227,26 +233,17 @@ class PreconditionedUNet(UNet):
         *_, sigma_data, total = self._scales(noise_cond, aug_level)
         return (total / sigma_data).square().flatten()
 
-    def forward(
-        self,
-        x: Tensor,
-        noise_cond: Tensor,
-        y: Tensor | None = None,
-        low_res: Tensor | None = None,
-        aug_level: Tensor | None = None,
-        geometry: Tensor | None = None,
-        dropout_keys: Tensor | None = None,
+    def predict(
+        self, x: Tensor, low: Tensor | None, noise_cond: Tensor, aug_level: Tensor | None, *inputs: Tensor | None
     ) -> Tensor:
-        """See :meth:`UNet.forward`."""
-        low = self.upsampled(low_res, x)
-        emb = self.embed(noise_cond, y, aug_level, geometry)
+        """Compute the formulas above."""
         a, gain, sigma, sigma_data, total = self._scales(noise_cond, aug_level)
         if low is None:
-            seen = inputs = x / total
+            seen = shown = x / total
         else:
             low = gain * low
             seen = (x - a * low) / total
-            inputs = torch.cat((seen, low), dim=1)
-        out = self.network(inputs, emb, dropout_keys).float()
+            shown = torch.cat((seen, low), dim=1)
+        out = self.network(shown, *inputs).float()
         eps = sigma / total * seen + sigma_data / total * out[:, :3]
         return torch.cat((eps, out[:, 3:]), dim=1) if out.shape[1] > 3 else eps

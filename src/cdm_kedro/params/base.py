@@ -1,5 +1,6 @@
-"""What the parameter models share: unknown keys are errors, and values never change after validation."""
+"""What the parameter models share: unknown keys are errors, values never change after validation; how two differ."""
 
+from collections.abc import Iterator
 from typing import Any, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
@@ -31,3 +32,12 @@ def _without_repetition(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 Different = AfterValidator(_without_repetition)
 """Annotation of a tuple whose values all differ."""
+
+
+def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Leaves of nested mappings that differ, as (dotted key, old value, new value); a missing value is None."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys((*old, *new)):
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif old != new:
+        yield path, old, new

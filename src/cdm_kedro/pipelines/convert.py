@@ -16,7 +16,7 @@ def make_convert(stage: str) -> Callable[..., dict[str, Any]]:
         Returns ``model`` (safetensors, float32) and ``card``. Raises CdmError if the file holds another network;
         the message lists names and shapes. ``params``: of the model; the network that they describe must be the file's.
         """
-        from cdm_kedro.model.pretrained import convert_file
+        from cdm_kedro.model.openai import convert_file
         from cdm_kedro.tracking.git import commit
         from cdm_kedro.tracking.live import live
         from cdm_kedro.tracking.scratch import scratch_dir

@@ -10,7 +10,7 @@ from kedro.io import CatalogProtocol
 
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
-from cdm_kedro.params.differences import differences
+from cdm_kedro.params.base import differences
 from cdm_kedro.params.explain import not_a_key
 from cdm_kedro.params.files import read_parameters
 from cdm_kedro.pipeline_registry import by_stage, extra_of_stages

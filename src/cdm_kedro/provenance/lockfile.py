@@ -1,7 +1,6 @@
 """dvc.lock as a file: DVC writes it whole; a good copy is kept, and a file that cannot be read is replaced by it."""
 
 import logging
-import os
 import shlex
 import shutil
 import sys
@@ -36,13 +35,8 @@ def _open(self: Any, path: str, mode: str = "r", encoding: str | None = None, **
 
 @contextmanager
 def _opened_whole(path: Path) -> Iterator[IO[str]]:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8") as file:
+    with written_whole(path) as part, part.open("w", encoding="utf-8") as file:
         yield file
-        file.flush()
-        if path.suffix == ".lock":  # the other file means nothing once the machine is down
-            os.fsync(file.fileno())
-    part.replace(path)
 
 
 def mend(lock: Path, root: Path, valid: Callable[[object], bool]) -> None:

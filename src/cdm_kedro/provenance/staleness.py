@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files import links
 from cdm_kedro.files.places import disk_full_explained, refuse_unwritable
-from cdm_kedro.params.differences import differences
+from cdm_kedro.params.base import differences
 from cdm_kedro.params.files import Parameters
 from cdm_kedro.provenance import lockfile
 from cdm_kedro.provenance.dvcfile import code_stage, dvc_file, is_code, reasons

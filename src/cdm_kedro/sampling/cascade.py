@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -74,7 +75,8 @@ class Cascade:
         self.models, self.num_classes, self.params, self.device = models, num_classes, params, device
         self.job_size = 0
         self._lowest, self._low_images = lowest, low_images
-        self._batch_size: int | None = None if params.batch_size == "auto" else params.batch_size
+        if params.batch_size != "auto":
+            self.batch_size = params.batch_size
 
     @classmethod
     def from_files(
@@ -132,16 +134,10 @@ class Cascade:
         lowest = min(model.params.resolution for model in checked.values())
         return cls(loaded, num_classes, params, device, lowest, low_images)
 
-    @property
+    @cached_property
     def batch_size(self) -> int:
         """Images at once at the lowest resolution of the cascade; "auto" is measured when first asked for."""
-        if self._batch_size is None:
-            self._batch_size = fitting_batch(self.models, self._lowest, self.device)
-        return self._batch_size
-
-    @batch_size.setter
-    def batch_size(self, value: int) -> None:
-        self._batch_size = value
+        return fitting_batch(self.models, self._lowest, self.device)
 
     def batch_size_of(self, model: LoadedModel) -> int:
         """Images at once at a model's resolution: as many pixels as at the lowest, but at least one image."""

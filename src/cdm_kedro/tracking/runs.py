@@ -174,10 +174,6 @@ class Tracking:
             score=None,
         )
 
-    def tags(self, run: str, values: Mapping[str, str]) -> None:
-        """Give a run more tags."""
-        self.recorder.submit(op="tags", run=run, values=dict(values))
-
     def close(self, status: str) -> None:
         """End the parent run, if there is one; under `dvc repro` it stays as the last stage left it."""
         if self._parent is not None and not self._from_dvc and not self._given:

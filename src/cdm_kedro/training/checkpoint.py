@@ -16,7 +16,7 @@ from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.files.hashes import sha256
 from cdm_kedro.files.tensors import write_tensors
-from cdm_kedro.params.differences import differences
+from cdm_kedro.params.base import differences
 
 log = logging.getLogger(__name__)
 
