@@ -208,6 +208,17 @@ def test_ctrl_c_reaches_all_processes_and_the_state_is_saved(betons: dict[str, P
     assert found is not None and 1 <= found[0] < 100_000 and len(found[2]["curve"]) == found[0]
 
 
+def test_one_process_that_is_asked_stops_all_after_the_same_step(betons: dict[str, Path], tmp_path: Path) -> None:
+    """Not the leader; the others hear of it one step later, and wait until the state is saved."""
+    job = make_job(betons["train_64"], tmp_path / "w", devices=2, steps=100, checkpoint_steps=None)
+    events: list[dict[str, Any]] = []
+    with accident("1 4 backward SIGTERM"), pytest.raises(CdmError, match=r"(?s)exitcode *: 143.*exitcode *: 143"):
+        launch(job, events.append)
+    (stopped,) = [event["step"] for event in events if event["event"] == "stopped"]
+    found = Checkpoints(tmp_path / "w/checkpoints", job.identity()).load(torch.device("cpu"))
+    assert found is not None and found[0] == stopped == 6 and len(found[2]["curve"]) == 6
+
+
 def test_divergence_stops_with_the_state_kept(betons: dict[str, Path], tmp_path: Path) -> None:
     job = make_job(betons["train_64"], tmp_path / "w", lr=1e30, max_nonfinite=3, steps=50)
     with pytest.raises(CdmError, match=r"3 steps in a row .* Lower training\.lr"):

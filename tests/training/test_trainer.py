@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cdm_kedro.model.load import load_net
+from cdm_kedro.training import checkpoint, loop
 from cdm_kedro.training.loop import World
 from cdm_kedro.training.trainer import Trainer
 from training_jobs import BackwardFails, make_job
@@ -119,3 +121,23 @@ def test_an_examples_loss_does_not_depend_on_how_the_batch_is_shared_out(
         torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-4, atol=1e-5)
         trainer.net.eval()
         assert (trainer.losses(images, labels, 0) / whole - 1).abs().mean() > 1e-3  # dropout does show
+
+
+@pytest.mark.parametrize(("long", "kept"), [(0.1, [2]), (10.0, [2, 3])])
+def test_a_stopped_training_writes_no_second_checkpoint_where_one_takes_long(
+    betons: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: float, kept: list[int]
+) -> None:
+    """The first is being written when the stop comes, a step later."""
+    write = checkpoint.write_tensors
+    monkeypatch.setattr(checkpoint, "write_tensors", lambda *args: (time.sleep(1), write(*args))[1])
+    monkeypatch.setattr(loop, "_LONG_WRITE", long)
+    job, written = make_job(betons["train_64"], tmp_path, checkpoint_steps=2), []
+
+    def hear(event: dict[str, Any]) -> None:
+        if event["event"] == "checkpoint":
+            written.append(event["step"])
+        trainer.stop_requested = event["event"] == "log" and event["step"] == 3
+
+    trainer = Trainer(job, World(0, 1, torch.device("cpu")), hear)
+    trainer.run()
+    assert written == kept and trainer.step == 3

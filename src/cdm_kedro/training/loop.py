@@ -16,8 +16,10 @@ from cdm_kedro.data.loader import BetonLoader
 from cdm_kedro.training.checkpoint import Checkpoints
 from cdm_kedro.training.job import Job
 from cdm_kedro.training.state import moments, restore, share
+from cdm_kedro.training.stopping import Agreement
 
 Emit = Callable[[dict[str, Any]], None]
+_LONG_WRITE = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Loop(ABC):
 
     A subclass sets the first three attributes and calls :meth:`spread`. ``emit`` receives the events ``log``,
     ``checkpoint``, ``resumed`` and ``warning``. ``kept``: all tensors that a resumed run needs, except the optimizer's.
-    ``stop_requested``: when set, the loop ends after the present step and saves.
+    ``stop_requested``: when set in one process, the loops of all end after the same step, this one or the next, and
+    the leader saves.
     """
 
     net: nn.Module
@@ -153,9 +156,9 @@ class Loop(ABC):
         )
         every = getattr(training, "checkpoint_steps", None)
         logged = saved = time.monotonic()
-        waited, since = 0.0, self.step
+        waited, since, stopping = 0.0, self.step, Agreement(world.size, world.device)
         try:
-            while not self.finished and not self.stop_requested:
+            while not self.finished and not stopping(self.stop_requested):
                 asked = time.monotonic()
                 images, labels = next(loader)
                 waited += time.monotonic() - asked
@@ -170,8 +173,12 @@ class Loop(ABC):
                 if time.monotonic() - saved >= training.checkpoint_seconds or (every and self.step % every == 0):
                     self.save()
                     saved = time.monotonic()
+            asked = time.monotonic()
             self.checkpoints.join()
-            self.save(wait=not self.finished)  # a finished one too: a kill before the stage is recorded costs seconds
+            # Where a write takes this long, a stopped training has no time for a second one, of a few steps more. A
+            # finished one saves too: a kill before the stage is recorded costs seconds.
+            if self.finished or time.monotonic() - asked < _LONG_WRITE:
+                self.save(wait=not self.finished)
         finally:
             loader.close()
             self.checkpoints.join()

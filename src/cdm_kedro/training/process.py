@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from cdm_kedro.processes.worker import begin, emitter, open_device
 
 if TYPE_CHECKING:
     from cdm_kedro.training.loop import Emit, Loop, World
+
+_WAIT = timedelta(hours=1)  # for a leader at work on a checkpoint on slow disks; NCCL would give it 10 minutes
 
 
 class _Warnings(logging.Handler):
@@ -67,23 +70,23 @@ def train(path: str, make: "Callable[[str, World, Emit], Loop]") -> int:
     cuda = device.type == "cuda"
     torch.backends.cudnn.benchmark = cuda
     if place.size > 1:
-        dist.init_process_group("nccl" if cuda else "gloo")
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=_WAIT)
     text, leader = _share_job(Path(path).read_text(encoding="utf-8") if leads else None, place.size)
     trainer = make(text, World(place.rank, place.size, device, leader), emit)
     received: list[int] = []
 
     def stop(number: int, _: object) -> None:
         received.append(number)
-        trainer.stop_requested = leads  # torchrun ends the others, which hold the same state
+        trainer.stop_requested = True
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     started, first = time.monotonic(), trainer.step
     trainer.run()
-    if trainer.stop_requested and not trainer.finished:
+    code = 0 if trainer.finished else 128 + (received or [signal.SIGTERM])[0]
+    if code:
         emit({"event": "stopped", "step": trainer.step})
-        return 128 + (received or [signal.SIGTERM])[0]
-    if leads:
+    elif leads:
         facts = {
             "parameters": sum(p.numel() for p in trainer.net.parameters()),
             "device": torch.cuda.get_device_name(device) if cuda else "cpu",
@@ -98,4 +101,4 @@ def train(path: str, make: "Callable[[str, World, Emit], Loop]") -> int:
     if place.size > 1:
         dist.barrier()
         dist.destroy_process_group()
-    return 0
+    return code
