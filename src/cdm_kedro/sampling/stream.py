@@ -78,12 +78,29 @@ def watched(model: LoadedModel, rows: slice, watch: Watch | None) -> Iterator[No
         model.forward = plain
 
 
+_idle: list[Queue[Callable[[], object]]] = []
+"""Tasks of the threads that have none. Threads are kept, because CUDA graphs are recorded anew in every thread."""
+
+
+def _thread_tasks() -> Queue[Callable[[], object]]:
+    with suppress(IndexError):
+        return _idle.pop()
+    tasks = Queue[Callable[[], object]]()
+
+    def work() -> None:
+        while True:
+            tasks.get()()
+
+    Thread(target=work, daemon=True, name="stream").start()
+    return tasks
+
+
 def iterate(work: Callable[[Watch], object]) -> Iterator[Estimate]:
     """Yield what ``work(emit)`` emits, which runs in a thread of its own and waits for each value to be taken.
 
     Its exceptions come out here. It is stopped at its next value where the iterator is closed early.
     """
-    found, closed = Queue[Estimate | BaseException | None](1), Event()
+    found, closed, ended, tasks = Queue[Estimate | BaseException | None](1), Event(), Event(), _thread_tasks()
 
     def emit(value: Estimate) -> None:
         found.put(value)
@@ -96,9 +113,10 @@ def iterate(work: Callable[[Watch], object]) -> Iterator[Estimate]:
             found.put(None)
         except BaseException as error:  # the thread that reads raises it
             found.put(error)
+        _idle.append(tasks)
+        ended.set()
 
-    thread = Thread(target=run, daemon=True)
-    thread.start()
+    tasks.put(run)
     try:
         while (value := found.get()) is not None:
             if isinstance(value, BaseException):
@@ -106,6 +124,6 @@ def iterate(work: Callable[[Watch], object]) -> Iterator[Estimate]:
             yield value
     finally:
         closed.set()
-        while thread.is_alive():
+        while not ended.wait(0.02):
             with suppress(Empty):
-                found.get(timeout=0.02)
+                found.get_nowait()
