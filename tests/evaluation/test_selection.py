@@ -54,6 +54,7 @@ def test_scores_are_frechet_distances_of_samples_that_do_not_depend_on_sharing(
         raw["params"] |= {"low": None, "low_resolution": None, "augmentation": {"kind": "none"}}
         raw["params"]["training"]["crop"] = None
         job = type(job).model_validate({**raw, "held_out": str(betons["val_64"])})
+    torch.manual_seed(0)
     selector = Selector(job, World(0, 1, CPU))
     assert selector.name == "fd_efficientnet_lite0_32px"
     assert selector.model.sampling.variance == wanted["variance"]
@@ -73,6 +74,35 @@ def test_scores_are_frechet_distances_of_samples_that_do_not_depend_on_sharing(
     assert selector.score(weights) == pytest.approx(wanted_score, rel=0.02)
     changed = {name: t + 0.05 for name, t in weights.items()}
     assert selector.score(changed) != pytest.approx(wanted_score, rel=0.02)
+
+
+def test_a_compiled_network_samples_batches_of_one_shape(
+    betons: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without CUDA graphs, whose memory training would miss; and a failure costs speed alone."""
+    wanted = {"every": 1, "num_samples": 5, "batch_size": 4, "steps": 2, "input_side": 32}
+    scores, ways, shapes = [], [], []
+
+    def compiler(net: Any, **way: Any) -> Any:
+        ways.append(way)
+
+        def call(x: torch.Tensor, *rest: Any) -> Any:
+            if len(shapes) == 4:  # of two batches in two steps
+                raise RuntimeError("no kernel image")
+            shapes.append(tuple(x.shape))
+            return net(x, *rest)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    for compile in (None, True):
+        job = make_job(betons["train_64"], tmp_path, precision="fp32", compile=compile, selection=wanted)
+        torch.manual_seed(0)
+        selector = Selector(job, World(0, 1, CPU))
+        weights = {name: t.clone() for name, t in selector.model.net.state_dict().items()}
+        scores += [selector.score(weights), selector.score(weights)]
+    assert shapes == 4 * [(3, 3, 64, 64)] and ways == [{"dynamic": False}]
+    assert scores[1:] == pytest.approx(3 * scores[:1], rel=1e-6) and "no kernel image" in caplog.text
 
 
 def test_two_processes_share_the_scoring(betons: dict[str, Path], tmp_path: Path) -> None:

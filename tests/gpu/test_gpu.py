@@ -139,7 +139,7 @@ def test_one_process_of_a_group_takes_the_same_steps(
         assert isinstance(together.shared, nn.parallel.DistributedDataParallel) and not warnings
         for name, tensor in alone.kept.items():
             torch.testing.assert_close(tensor, together.kept[name], rtol=1e-3, atol=1e-4, msg=name)
-        assert _share_job("job", 1) == ("job", 0)
+        assert _share_job("job", World(0, 1, device)) == ("job", 0)
         found = share((2, dict(together.kept), {"curve": [1]}), 0, device)
         assert found is not None and found[0] == 2 and found[2] == {"curve": [1]}
         assert all(torch.equal(found[1][name], tensor) for name, tensor in together.kept.items())

@@ -9,14 +9,27 @@ import torch.distributed as dist
 import torch.multiprocessing
 from torch import Tensor
 
+from cdm_kedro.errors import CdmError
 from cdm_kedro.params.cas import CasParams
 from cdm_kedro.training.classifier.launch import ClassifierJob
 from cdm_kedro.training.classifier.trainer import ClassifierTrainer
+from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.loop import World
 from cdm_kedro.training.trainer import Trainer
 from training_jobs import BackwardFails, make_job
 
 CPU = torch.device("cpu")
+
+
+def small_memory_compiler(net: Any, **_: Any) -> Any:
+    """Its networks take more memory than there is where they keep their activations, and have no backward pass."""
+
+    def call(*args: Any, **named: Any) -> Tensor:
+        if not net.module.checkpointing:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return BackwardFails.apply(net(*args, **named))
+
+    return call
 
 
 def broken_compiler(net: Any, **_: Any) -> Any:
@@ -40,23 +53,42 @@ def steps(folder: Path, world: World, compile: bool) -> tuple[Trainer, list[str]
 
 
 def process(rank: int, folder: Path) -> None:
-    """One of two; the compiler fails in the second alone, the first has one that works."""
-    torch.compile = broken_compiler if rank == 1 else lambda net, **_: lambda *args, **named: net(*args, **named)
+    """One of two; memory and the compiler fail in the second alone, the first has one that works."""
+    torch.compile = small_memory_compiler if rank == 1 else lambda net, **_: lambda *args, **named: net(*args, **named)
     dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
     trainer, warnings = steps(folder, World(rank, 2, CPU), compile=True)
-    assert len(warnings) == 1 and "RuntimeError: no kernel image" in warnings[0]
-    assert trainer.forward is trainer.shared
+    assert len(warnings) == 2 and "out of memory; activations are recomputed from now on" in warnings[0]
+    assert "RuntimeError: no kernel image" in warnings[1]
+    assert trainer.forward is trainer.shared and trainer.net.checkpointing
     if rank == 0:
         torch.save([p.detach() for p in trainer.parameters], folder / "weights.pt")
     dist.destroy_process_group()
 
 
-def test_processes_give_compilation_up_together(tmp_path: Path) -> None:
+def test_processes_recompute_and_give_compilation_up_together(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(process, (tmp_path,), nprocs=2)
     alone, warnings = steps(tmp_path, World(0, 1, CPU), compile=False)
     assert not warnings
     for ours, theirs in zip(alone.parameters, torch.load(tmp_path / "weights.pt"), strict=True):
         torch.testing.assert_close(ours.detach(), theirs, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_where_nothing_helps_against_small_memory_the_remedy_is_named(
+    checkpointing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An explicit choice is obeyed."""
+
+    def full(*_: Any, **__: Any) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "compile", lambda net, **_: full)
+    raw = make_job(tmp_path, tmp_path, compile=True).model_dump()
+    raw["params"]["unet"]["checkpointing"] = checkpointing
+    trainer = Trainer(TrainingJob.model_validate(raw), World(0, 1, CPU), lambda event: None)
+    with pytest.raises(CdmError, match=r"sr64: out of memory; lower training\.microbatch"):
+        trainer.train_step(*batch())
+    assert trainer.net.checkpointing is checkpointing
 
 
 @pytest.mark.parametrize("works", [True, False])

@@ -28,6 +28,11 @@ def test_memory_is_what_a_real_forward_pass_keeps(betons: dict[str, Path], tmp_p
     state = memory.STATE_BYTES * sum(p.numel() for p in net.parameters())
     assert memory.step_bytes(params, 3, 4, "fp32", False) - state == pytest.approx(real, rel=0.01)
 
+    # a selection has a network of its own
+    selecting = make_job(betons["train_64"], tmp_path, precision="fp32", selection={"every": 1}).params
+    more = memory.step_bytes(selecting, 3, 4, "fp32", False) - memory.step_bytes(params, 3, 4, "fp32", False)
+    assert more == sum(p.nbytes for p in net.parameters())
+
     # one convolution keeps its input and nothing else
     conv, x = torch.nn.Conv2d(3, 5, 3), torch.ones(2, 3, 9, 9)
     assert memory.saved_bytes(conv, [x]) == x.numel() * 4

@@ -5,7 +5,7 @@ description a field, a table of samples, pages of pixels, and a table of the pla
 that importing ffcv takes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,10 +86,3 @@ def read_beton(path: Path, indices: Sequence[int] | None = None) -> tuple[NDArra
     for image, pointer in zip(images, samples["image"]["data_ptr"][wanted].tolist(), strict=True):
         image[:] = data[pointer : pointer + image.size].reshape(image.shape)
     return images, samples["label"][wanted].astype(np.int64)
-
-
-def iterate_beton(path: Path, batch_size: int, limit: int | None = None) -> Iterator[NDArray[np.uint8]]:
-    """Yield (B, H, W, 3) uint8 batches in file order."""
-    numbers = range(check_beton(path).num_samples)[:limit]
-    for start in range(0, len(numbers), batch_size):
-        yield read_beton(path, numbers[start : start + batch_size])[0]

@@ -3,21 +3,20 @@
 The trainer imports this only where the parameters ask for it, and the lineage of a stage counts it only then.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cdm_kedro.data.beton import check_beton, iterate_beton, read_beton
+from cdm_kedro.data.beton import check_beton, read_beton
 from cdm_kedro.data.resample import downsample
 from cdm_kedro.diffusion.pixels import to_uint8
 from cdm_kedro.diffusion.samplers import ReverseSchedule
 from cdm_kedro.evaluation.extractors.make import make_extractor
-from cdm_kedro.evaluation.statistics import MomentsAccumulator, frechet_distance, moments
+from cdm_kedro.evaluation.statistics import Moments, MomentsAccumulator, frechet_distance
 from cdm_kedro.model.build import build_process, build_unet
 from cdm_kedro.model.execution import usable_precision
 from cdm_kedro.params.evaluation import EvaluateParams
@@ -58,31 +57,37 @@ class Selector:
             ),
             net.eval().requires_grad_(False),
             usable_precision(job.training.precision, world.device),
+            compile=world.cuda if job.training.compile is None else job.training.compile,
+            graphs=False,  # what they compute in would be missing in training
         )
         self.beton = Path(job.held_out or job.beton)
         self.count = check_beton(self.beton).num_samples
-        if world.leads:
-            accumulator = MomentsAccumulator()
-            for images in iterate_beton(self.beton, wanted.batch_size, wanted.reference_images):
-                accumulator.add(self.extractor(images)[0])
-            self.reference = accumulator.moments()
+        rows, size = range(self.count)[: wanted.reference_images], wanted.batch_size
+        own = (rows[start : start + size] for start in range(world.rank * size, len(rows), world.size * size))
+        self.reference = self.moments(self.extractor(read_beton(self.beton, batch)[0])[0] for batch in own)
+
+    def moments(self, features: Iterable[NDArray[np.float32]]) -> Moments:
+        """Moments of all processes' features."""
+        seen = MomentsAccumulator()
+        for batch in features:
+            seen.add(batch)
+        whole = MomentsAccumulator()
+        for part in self.world.gathered(seen):
+            whole.merge(part)
+        return whole.moments()
 
     def score(self, weights: dict[str, Tensor]) -> float:
         """Distance of the samples that these weights make; lower is better, the same on every process."""
         self.model.net.load_state_dict(weights)
-        rank, size, leader = self.world.rank, self.world.size, self.world.leader
-        shares = [np.arange(first, self.wanted.num_samples, size) for first in range(size)]
-        batches = np.array_split(shares[rank], -(-len(shares[rank]) // self.wanted.batch_size))
-        parts: list[Any] = [np.concatenate([self.extractor(self.sample(batch))[0] for batch in batches])] * size
-        if size > 1:
-            dist.all_gather_object(parts, parts[0])
-        result = [0.0]
-        if self.world.leads:
-            in_order = np.concatenate(parts)[np.argsort(np.concatenate(shares))]
-            result = [frechet_distance(moments(in_order), self.reference)]
-        if size > 1:
-            dist.broadcast_object_list(result, leader, device=self.world.device)
-        return result[0]
+        most = -(-self.wanted.num_samples // self.world.size)
+        each = -(-most // -(-most // self.wanted.batch_size))  # as even as can be
+        own = np.arange(self.world.rank, self.wanted.num_samples, self.world.size)
+        batches = (own[start : start + each] for start in range(0, len(own), each))
+        # A last, smaller batch is filled up, for the network would be compiled anew for it.
+        filled = ((len(batch), np.pad(batch, (0, each - len(batch)), "edge")) for batch in batches)
+        sampled = self.moments(self.extractor(self.sample(numbers))[0][:count] for count, numbers in filled)
+        distance = frechet_distance(sampled, self.reference) if self.world.leads else 0.0
+        return self.world.gathered(distance)[self.world.leader]
 
     def sample(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Samples (n, H, W, 3) with these numbers; their classes take turns or are those of held-out images."""

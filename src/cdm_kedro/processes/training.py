@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cdm_kedro.errors import CdmError
 from cdm_kedro.processes.launch import processes_wanted, run_module, slurm_nodes, visible_gpus
@@ -28,24 +28,9 @@ def nodes_wanted() -> int:
     return int(nodes)
 
 
-class Job(Protocol):
-    """What ``run_worker`` reads of a job; ``training`` holds ``steps``, ``batch_size`` and ``devices``."""
-
-    name: str
-    workdir: str
-
-    @property
-    def training(self) -> Any:
-        """How the network is trained."""
-
-    def model_dump_json(self) -> str:
-        """The job as JSON text."""
-        ...
-
-
 def run_worker(
     module: str,
-    job: Job,
+    job: Any,
     on_event: Callable[[dict[str, Any]], None],
     nodes: int = 1,
     shown: Callable[[dict[str, float]], dict[str, str]] = lambda metrics: {"loss": f"{metrics['loss']:.4f}"},
@@ -54,9 +39,9 @@ def run_worker(
 
     The worker's events are ``log`` and ``resumed`` with the step, ``warning`` with a message, and ``done`` at the end.
     Returns the ``done`` event. Raises CdmError if the process failed, ProcessInterrupted if a signal stopped it after
-    it saved its state. ``module``: the worker's module. ``job``: what to train. Its JSON text is written to its work
-    folder. ``on_event``: called with every event. ``nodes``: number of machines that train together. ``shown``: turns
-    a ``log`` event's metrics into what the bar shows beside the images per second.
+    it saved its state. ``module``: the worker's module. ``job``: what to train, a ``training.job.Job``. Its JSON text
+    is written to its work folder. ``on_event``: called with every event. ``nodes``: number of machines that train
+    together. ``shown``: turns a ``log`` event's metrics into what the bar shows beside the images per second.
     """
     from tqdm import tqdm
 

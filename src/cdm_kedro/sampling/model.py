@@ -31,8 +31,8 @@ class LoadedModel:
     ``number``: its position among all models of the cascade, on which its noise depends. ``sampling``: how it is
     sampled. All values are numbers; none is ``best``. ``net``: the network in eval mode, on the device where it is to
     run. ``precision``: "bf16" evaluates the network under autocast, "fp32" does not. ``compile``: whether to compile
-    the network; on a GPU with CUDA graphs, where they work. ``states_at``: values of s at which :meth:`sample` keeps
-    the state z_s.
+    the network; on a GPU with CUDA graphs, where ``graphs`` are wanted and work. ``states_at``: values of s at which
+    :meth:`sample` keeps the state z_s.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class LoadedModel:
         precision: str = "fp32",
         compile: bool = False,
         states_at: Collection[int] = (),
+        graphs: bool = True,
     ) -> None:
         self.name, self.number, self.params, self.sampling = name, number, params, sampling
         self.schedule, self.states_at, self.precision = schedule, frozenset(states_at), precision
@@ -53,7 +54,7 @@ class LoadedModel:
         self.net, self.compiled, self.device = net, compile, next(net.parameters()).device
         self.forward: Callable[..., Tensor] = net
         if compile:
-            ways = _WAYS if self.device.type == "cuda" else _WAYS[1:]
+            ways = _WAYS if self.device.type == "cuda" and graphs else _WAYS[1:]
             self.forward = compiled(net, f"{name}'s network", ways, partial(self._lay_out, compiled=False))
         self._lay_out(compile)
 

@@ -6,18 +6,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from cdm_kedro.data.loader import BetonLoader
+from cdm_kedro.errors import CdmError
 from cdm_kedro.training.checkpoint import Checkpoints
 from cdm_kedro.training.job import Job
 from cdm_kedro.training.state import moments, restore, share
 from cdm_kedro.training.stopping import Agreement
 
+T = TypeVar("T")
 Emit = Callable[[dict[str, Any]], None]
 _LONG_WRITE = 10.0  # seconds
 
@@ -40,6 +42,13 @@ class World:
     def cuda(self) -> bool:
         """Whether the device is a GPU."""
         return self.device.type == "cuda"
+
+    def gathered(self, value: T) -> list[T]:
+        """Return what each process has, an object that can be pickled, by rank."""
+        values = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(values, value)
+        return values
 
     def share(self, net: nn.Module) -> nn.Module:
         """Wrap a network so that its gradients are averaged over all processes."""
@@ -77,38 +86,53 @@ class Loop(ABC):
     def spread(self, compile: bool | None) -> None:
         """Share the network among the processes, and compile it if that is wanted; None wants it on GPUs."""
         self.shared = self.world.share(self.net)
-        self.untried = self.world.cuda if compile is None else compile
-        self.forward: Callable[..., Tensor] = torch.compile(self.shared, dynamic=False) if self.untried else self.shared
+        self.compiled = self.world.cuda if compile is None else compile
+        self.untried = self.compiled or self.world.cuda
+        self.forward: Callable[..., Tensor] = self.shared
+        if self.compiled:
+            self.forward = torch.compile(self.shared, dynamic=False)
 
     def apart(self) -> contextlib.AbstractContextManager[None]:
         """A context in which gradients are not averaged over the processes."""
         shared = self.shared
         return shared.no_sync() if isinstance(shared, nn.parallel.DistributedDataParallel) else contextlib.nullcontext()
 
-    def try_compiled(self, work: Callable[[], object]) -> None:
-        """Do a microbatch's work, forward and backward, for nothing. If it fails, go on without compilation.
+    def try_out(self, work: Callable[[], object]) -> None:
+        """Do a microbatch's work, forward and backward, for nothing. Until it succeeds, change how it is done.
 
-        No gradients are averaged meanwhile, so a process that fails leaves no other waiting; all then give up together.
+        Where memory runs out, activations are recomputed; where it fails else, the network is not compiled. No
+        gradients are averaged meanwhile, so a process that fails leaves no other waiting; all then change together.
+        Raises CdmError where memory does not suffice.
         """
-        self.untried, failures = False, [""] * self.world.size
-        buffers = [buffer.clone() for buffer in self.net.buffers()]
-        try:
-            with self.apart():
-                work()
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # the compiler's failures have no common type
-            failures = [f"{type(error).__name__}: {error}"] * self.world.size
-        for buffer, before in zip(self.net.buffers(), buffers, strict=True):
-            buffer.copy_(before)
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.world.size > 1:
-            dist.all_gather_object(failures, failures[0])
-        if any(failures):
-            message = f"torch.compile failed ({next(filter(None, failures))}); going on without it"
-            self.emit({"event": "warning", "message": message})
-            self.arrange(compiled=False)
-            self.spread(compile=False)
+        while self.untried:
+            self.untried, full, failure = False, False, ""
+            buffers = [buffer.clone() for buffer in self.net.buffers()]
+            copies = 0 if self.optimizer.state else 2  # the room that Adam's moments will take
+            moments = [torch.empty_like(p) for p in self.net.parameters() for _ in range(copies)]
+            try:
+                with self.apart():
+                    work()
+            except torch.OutOfMemoryError as error:
+                full, failure = True, f"{error}; activations are recomputed from now on"
+            except Exception as error:  # the compiler's failures have no common type
+                if not self.compiled:
+                    raise
+                failure = f"torch.compile failed ({type(error).__name__}: {error}); going on without it"
+            del moments
+            for buffer, before in zip(self.net.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+            self.optimizer.zero_grad(set_to_none=True)
+            full, failure = max(self.world.gathered((full, failure)))
+            if full and not self.recompute():
+                raise CdmError(f"{self.job.name}: out of memory; lower training.microbatch, a classifier's batch_size")
+            if failure:
+                self.emit({"event": "warning", "message": failure})
+                self.arrange(self.compiled and full)
+                self.spread(self.compiled and full)
+
+    def recompute(self) -> bool:
+        """Recompute activations from now on, to save memory. Tell whether that is new."""
+        return False
 
     def arrange(self, compiled: bool) -> None:  # noqa: B027 (most networks have one best layout)
         """Bring all tensors into the memory layout that is best with or without compilation."""

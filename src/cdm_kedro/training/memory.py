@@ -38,7 +38,8 @@ def step_bytes(params: TrainedModelParams, num_classes: int, microbatch: int, pr
         # What the second image costs, or a single one, differs: memory formats coincide in a batch of one.
         two, three = (saved_bytes(net, network_inputs(params, n, training_side(params))) for n in (2, 3))
     activations = _SHARES.get((precision, compiled), 1) * (two + (microbatch - 2) * (three - two))
-    return int(STATE_BYTES * sum(p.numel() for p in net.parameters()) + activations)
+    state = STATE_BYTES + (4 if params.training.selection else 0)  # of its own network, which scores the average
+    return int(state * sum(p.numel() for p in net.parameters()) + activations)
 
 
 def needs_checkpointing(

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,14 +29,9 @@ class _Warnings(logging.Handler):
         self.send({"event": "warning", "message": record.getMessage()})
 
 
-def _share_job(text: str | None, size: int) -> tuple[str, int]:
+def _share_job(text: str | None, world: "World") -> tuple[str, int]:
     """Return the job, and the rank of the process that has it. The other processes pass None."""
-    import torch.distributed as dist
-
-    texts: list[str | None] = [text] * size
-    if size > 1:
-        dist.all_gather_object(texts, text)
-    jobs = [(found, rank) for rank, found in enumerate(texts) if found is not None]
+    jobs = [(found, rank) for rank, found in enumerate(world.gathered(text)) if found is not None]
     if len(jobs) != 1:
         raise RuntimeError(
             f"{len(jobs)} nodes lead the training; start `kedro run` on exactly one node, "
@@ -71,8 +67,9 @@ def train(path: str, make: "Callable[[str, World, Emit], Loop]") -> int:
     torch.backends.cudnn.benchmark = cuda
     if place.size > 1:
         dist.init_process_group("nccl" if cuda else "gloo", timeout=_WAIT)
-    text, leader = _share_job(Path(path).read_text(encoding="utf-8") if leads else None, place.size)
-    trainer = make(text, World(place.rank, place.size, device, leader), emit)
+    world = World(place.rank, place.size, device)
+    text, leader = _share_job(Path(path).read_text(encoding="utf-8") if leads else None, world)
+    trainer = make(text, replace(world, leader=leader), emit)
     received: list[int] = []
 
     def stop(number: int, _: object) -> None:

@@ -12,10 +12,9 @@ class Agreement:
     """
 
     def __init__(self, size: int, device: torch.device) -> None:
-        self.size, self.cuda = size, device.type == "cuda"
-        self.said = torch.zeros((), device=device)
-        self.heard = torch.zeros((), pin_memory=self.cuda)
-        self.arrived: torch.cuda.Event | None = None
+        self.size, cuda = size, device.type == "cuda"
+        self.said, self.heard = torch.zeros((), device=device), torch.zeros((), pin_memory=cuda)
+        self.arrived = torch.cuda.Event() if cuda else None
 
     def __call__(self, asked: bool) -> bool:
         """Whether to stop now; a process alone does so as soon as it is asked."""
@@ -27,7 +26,6 @@ class Agreement:
         self.said.fill_(asked)
         dist.all_reduce(self.said, dist.ReduceOp.MAX)
         self.heard.copy_(self.said, non_blocking=True)
-        if self.cuda:
-            self.arrived = torch.cuda.Event()
+        if self.arrived is not None:
             self.arrived.record()
         return stop

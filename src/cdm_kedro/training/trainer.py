@@ -77,13 +77,19 @@ class Trainer(Loop):
         micro = min(self.training.microbatch or local, local)
         memory = torch.cuda.get_device_properties(device).total_memory if cuda else None
         step = self.params, self.job.num_classes, micro, self.precision, compiled
-        self.net.checkpointing = needs_checkpointing(*step, memory)
+        self.net.checkpointing = self.net.checkpointing or needs_checkpointing(*step, memory)
         slow = not cuda and self.precision == "fp32"  # a CPU's GroupNorm, in channels_last
         self.layout = torch.contiguous_format if slow else memory_layout(device, compiled)
         for tensor in (*self.parameters, *self.ema.shadow, *moments(self.net, self.optimizer).values()):
             if tensor.ndim == 4:
                 tensor.data = tensor.data.to(memory_format=self.layout)
         self.kept |= named("model", self.net.state_dict())
+
+    def recompute(self) -> bool:
+        """Recompute activations from now on, where the parameters leave it open. Tell whether that is new."""
+        new = self.params.unet.checkpointing == "auto" and not self.net.checkpointing
+        self.net.checkpointing |= new
+        return new
 
     # ---- one step ----
 
@@ -136,7 +142,7 @@ class Trainer(Loop):
         if self.untried:
             rows = slice(self.training.microbatch or len(images))
             first = self.world.rank * len(images)
-            self.try_compiled(lambda: self.losses(images[rows], labels[rows], first).sum().backward())
+            self.try_out(lambda: self.losses(images[rows], labels[rows], first).sum().backward())
             self.meter.read()
         total = self.accumulate(images, labels)
         gradients = [p.grad for p in self.parameters if p.grad is not None]

@@ -89,7 +89,7 @@ class ClassifierTrainer(Loop):
     def train_step(self, images: Tensor, labels: Tensor) -> None:
         """Take one optimizer step on this process's share of the batch."""
         if self.untried:
-            self.try_compiled(lambda: self.loss(images, labels).backward())
+            self.try_out(lambda: self.loss(images, labels).backward())
         loss = self.loss(images, labels)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
