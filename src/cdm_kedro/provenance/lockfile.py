@@ -1,5 +1,7 @@
 """dvc.lock as a file: DVC writes it whole; a good copy is kept, and a file that cannot be read is replaced by it."""
 
+import copy
+import functools
 import logging
 import shlex
 import shutil
@@ -28,6 +30,23 @@ def whole_in_dvc() -> dict[str, str]:
     return {}
 
 
+def parsed_once_in_dvc() -> None:
+    """Let DVC, in this process, parse a YAML text once: it parses all of dvc.lock for each look at a stage."""
+    from dvc.utils import strictyaml
+    from dvc.utils.serialize import _yaml
+
+    parse = _yaml.parse_yaml
+    if hasattr(parse, "__wrapped__"):
+        return
+    once = functools.lru_cache(maxsize=32)(parse)
+
+    @functools.wraps(parse)
+    def parse_yaml(text: str, path: str, typ: str = "safe") -> Any:
+        return copy.deepcopy(once(text, path)) if typ == "safe" else parse(text, path, typ)
+
+    strictyaml.parse_yaml = _yaml.parse_yaml = parse_yaml
+
+
 def _open(self: Any, path: str, mode: str = "r", encoding: str | None = None, **_: Any) -> Any:
     record = mode.startswith("w") and Path(path).name in ("dvc.lock", "rwlock")
     return _opened_whole(Path(path)) if record else open(path, mode, encoding=encoding)
@@ -50,8 +69,8 @@ def mend(lock: Path, root: Path, valid: Callable[[object], bool]) -> None:
     import yaml
 
     name = shlex.quote(str(lock.relative_to(root)))
-    copy = root / ".dvc/tmp/cdm" / lock.relative_to(root)
-    here, kept = (path.stat() if path.exists() else None for path in (lock, copy))
+    spare = root / ".dvc/tmp/cdm" / lock.relative_to(root)
+    here, kept = (path.stat() if path.exists() else None for path in (lock, spare))
     if here is None or (kept and (here.st_mtime_ns, here.st_size) == (kept.st_mtime_ns, kept.st_size)):
         return
     text = lock.read_text(encoding="utf-8", errors="replace")
@@ -65,7 +84,7 @@ def mend(lock: Path, root: Path, valid: Callable[[object], bool]) -> None:
     except yaml.YAMLError:
         good = False
     if good:
-        with written_whole(copy) as part:
+        with written_whole(spare) as part:
             shutil.copy2(lock, part)
         return
     if kept is None:
@@ -74,5 +93,5 @@ def mend(lock: Path, root: Path, valid: Callable[[object], bool]) -> None:
             "again: stages come back from DVC's run cache"
         )
     with written_whole(lock) as part:
-        shutil.copy2(copy, part)
+        shutil.copy2(spare, part)
     log.warning("%s could not be read (was a process killed?); it is the last good copy again", name)

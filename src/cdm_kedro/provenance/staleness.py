@@ -110,6 +110,7 @@ class Staleness:
             ) from None
         self._lock_repo = lock_repo
         lockfile.whole_in_dvc()
+        lockfile.parsed_once_in_dvc()
         for extra in (None, *dict.fromkeys(self.extra_of.values())):
             lockfile.mend(dvc_file(root, env, extra).with_name("dvc.lock"), root, _valid)
 
