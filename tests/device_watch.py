@@ -1,6 +1,7 @@
 """Watches what a step asks of the device: kernels, and reads or writes that would have the host wait for a GPU."""
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,12 +46,12 @@ class Watch(TorchDispatchMode):
 
 @contextmanager
 def watched() -> Iterator[Watch]:
-    watch = Watch()
+    watch, thread = Watch(), threading.current_thread()  # others, such as the loader's, may wait
 
     def noting(function: Any, what: str, matters: Any = lambda settings, args, file: True) -> Any:
         def call(*args: Any, **settings: Any) -> Any:
             caller = sys._getframe(1)
-            if matters(settings, args, caller.f_code.co_filename):
+            if threading.current_thread() is thread and matters(settings, args, caller.f_code.co_filename):
                 watch.wait(f"{what} in {Path(caller.f_code.co_filename).name}:{caller.f_lineno}")
             return function(*args, **settings)
 

@@ -13,6 +13,7 @@ from scipy.ndimage import correlate1d
 from cdm_kedro.model.load import load_net
 from cdm_kedro.sampling.cascade import Cascade
 from cdm_kedro.sampling.model import LoadedModel
+from device_watch import watched
 from tiny_cascade import CLASSES, run, sampling
 
 
@@ -101,3 +102,24 @@ def test_more_sampling_steps_start_from_the_noised_sample(models: dict[str, Path
         1, abs=0.05
     )
     assert not torch.equal(images.float() / 127.5 - 1, once)
+
+
+@pytest.mark.parametrize("sampler", ["ancestral", "ddim", "dpmpp_2m"])
+def test_a_reverse_step_waits_for_nothing(models: dict[str, Path], sampler: str) -> None:
+    """The schedule is sent to the device once, before the first step."""
+    own = {"sampler": sampler, "steps": 8}
+    cascade = Cascade.from_files(models, sampling(stages=dict.fromkeys(models, own)), torch.device("cpu"))
+    labels, indices = torch.arange(2), torch.arange(2)
+    for model in cascade.models:
+        low = level = None
+        if model.params.low_resolution is not None:
+            side = model.params.low_resolution
+            low, level = model.condition(torch.zeros(2, 3, side, side, dtype=torch.uint8), None, indices, 0)
+        given = labels, indices, 0, low, level
+        steps: list[int] = []
+        with watched() as watch:
+            model.sample(*given, progress=lambda name, images, k=watch.kernels, s=steps: s.append(len(k)))
+        assert len(steps) == model.evaluations == 8
+        assert [what for kernels, what in watch.waits if kernels > steps[0]] == []
+        places = {what.rpartition(":")[0] for _, what in watch.waits}
+        assert places == {"tolist in samplers.py", "to a device in samplers.py"}

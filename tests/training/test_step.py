@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from cdm_kedro.params.cas import CasParams
+from cdm_kedro.training.classifier.launch import ClassifierJob
+from cdm_kedro.training.classifier.trainer import ClassifierTrainer
 from cdm_kedro.training.draws import Draws
-from cdm_kedro.training.loop import World
+from cdm_kedro.training.loop import Loop, World
 from cdm_kedro.training.trainer import Trainer
 from device_watch import watched
 from training_jobs import make_job
@@ -57,6 +60,37 @@ def test_a_step_waits_for_nothing_and_starts_few_kernels(
         trainer.train_step(images, labels)
     assert watch.waits == []
     assert each <= most and len(watch.kernels) - 2 * each <= 40
+
+
+def classifier_of(betons: dict[str, Path], folder: Path) -> ClassifierTrainer:
+    params = CasParams(resolutions=[64], depth=18, width=8, steps=8, batch_size=8, log_every=3)
+    job = ClassifierJob(
+        name="cas", params=params, resolution=64, num_classes=3, beton=str(betons["train_64"]), validation="",
+        workdir=str(folder), data={},
+    )  # fmt: skip
+    return ClassifierTrainer(job, World(0, 1, CPU), lambda event: None)
+
+
+@pytest.mark.parametrize("network", ["model", "classifier"])
+def test_the_loop_waits_for_the_device_only_where_it_logs(
+    network: str, betons: dict[str, Path], tmp_path: Path
+) -> None:
+    """From the loader's batch to the next, and what is around a step; steps 3, 6 and 8 are logged."""
+    trainer: Loop
+    if network == "model":
+        job = make_job(betons["train_64"], tmp_path, steps=8, batch_size=8, log_every=3, checkpoint_steps=None)
+        trainer = Trainer(job, World(0, 1, CPU), lambda event: None)
+    else:
+        trainer = classifier_of(betons, tmp_path)
+    trainer.train_step(batch()[0][:8], batch()[1][:8])  # fills tables
+    saved, save = [], trainer.save
+    trainer.save = lambda *given, **named: (saved.append(len(watch.waits)), save(*given, **named))  # type: ignore[method-assign]
+    with watched() as watch:
+        trainer.run()
+    assert trainer.step == 8 and len(trainer.curve) == 3 and len(saved) == 1
+    reads = ["tolist in meter.py", "tolist in trainer.py"] if network == "model" else ["tolist in trainer.py"]
+    waits = [what.partition(":")[0] for kernels, what in watch.waits[: saved[0]] if kernels > 9]  # FFCV makes buffers
+    assert waits == 3 * reads
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
