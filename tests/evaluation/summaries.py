@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cdm_kedro.evaluation.collect import Collector, Summary
+from cdm_kedro.evaluation.collect import Summary, summarize
 from cdm_kedro.evaluation.sources import NpzSource
 from cdm_kedro.params.evaluation import EvaluateParams
 
@@ -19,7 +19,5 @@ def npz(path: Path, images: np.ndarray) -> NpzSource:
 
 
 def summary(count: int, kept: int = 1000, shift: float = 0.0) -> tuple[Summary, np.ndarray]:
-    collector = Collector(count, EvaluateParams(kept_features=kept))
     x = np.random.default_rng(count).normal(size=(count, 12)).astype(np.float32) + np.float32(shift)
-    collector.add(0, x, None)
-    return collector.summary(), x
+    return summarize(count, EvaluateParams(kept_features=kept), [(0, x, None)]), x

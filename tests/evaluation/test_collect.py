@@ -9,7 +9,7 @@ import pytest
 import torch
 from summaries import PARAMS, npz
 
-from cdm_kedro.evaluation.collect import Collector, Summary, collect
+from cdm_kedro.evaluation.collect import Summary, collect, summarize
 from cdm_kedro.evaluation.extractors.extractor import Extractor
 from cdm_kedro.evaluation.statistics import moments
 
@@ -35,11 +35,8 @@ def test_streaming_equals_batch(tmp_path: Path, pictures: np.ndarray, extractor:
     assert got.n == 50 and len(got.indices) == 20 and sorted({*got.indices.tolist()}) == got.indices.tolist()
     np.testing.assert_allclose(got.features, features[got.indices], atol=1e-4)
     assert logits is not None
-    collector = Collector(50, PARAMS.model_copy(update={"kept_features": 20}))
-    for first in (30, 0):  # in any order
-        part = slice(first, first + 30) if first == 0 else slice(30, 50)
-        collector.add(first, features[part], logits[part])
-    same(got, collector.summary())
+    batches = [(30, features[30:], logits[30:]), (0, features[:30], logits[:30])]  # in any order
+    same(got, summarize(50, PARAMS.model_copy(update={"kept_features": 20}), batches))
     assert sum(quarter.n or 0 for quarter in got.quarters) == 50
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from summaries import PARAMS, npz
 
-from cdm_kedro.evaluation.collect import Collector, Reference, collect
+from cdm_kedro.evaluation.collect import Reference, collect, summarize
 from cdm_kedro.evaluation.extractors.extractor import Extractor
 from cdm_kedro.evaluation.scoring import score
 from cdm_kedro.evaluation.statistics import frechet_distance, moments
@@ -40,9 +40,8 @@ def test_spread_of_quarters_is_the_distances_standard_deviation() -> None:
     real = Reference(moments(rng.normal(size=(20_000, 6))), None, None)
     values, spreads = [], []
     for _ in range(150):
-        collector = Collector(800, EvaluateParams(kept_features=10))
-        collector.add(0, (rng.normal(size=(800, 6)) * 1.2 + 0.5).astype(np.float32), None)
-        found = score(collector.summary(), {"": real}, "x")
+        x = (rng.normal(size=(800, 6)) * 1.2 + 0.5).astype(np.float32)
+        found = score(summarize(800, EvaluateParams(kept_features=10), [(0, x, None)]), {"": real}, "x")
         values.append(found["fd_x"])
         spreads.append(found["fd_x_std"] ** 2)
     assert np.sqrt(np.mean(spreads)) == pytest.approx(np.std(values), rel=0.25)

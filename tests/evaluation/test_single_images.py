@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from summaries import summary
 
-from cdm_kedro.evaluation.collect import Collector
+from cdm_kedro.evaluation.collect import summarize
 from cdm_kedro.evaluation.evaluate import inspect_single_images
 from cdm_kedro.params.evaluation import EvaluateParams
 
@@ -15,9 +15,7 @@ def test_a_model_that_copies_is_seen() -> None:
     train, x = summary(400)
     val, _ = summary(200)
     fresh, _ = summary(100)
-    collector = Collector(100, EvaluateParams())
-    collector.add(0, x[:100] + np.float32(0.01), None)
-    copied = collector.summary()
+    copied = summarize(100, EvaluateParams(), [(0, x[:100] + np.float32(0.01), None)])
     honest, _ = inspect_single_images(fresh, train, val, x.astype(np.float16), 0)
     copying, arrays = inspect_single_images(copied, train, val, x.astype(np.float16), 0)
     ratio = lambda m: m["median_distance_samples_to_train"] / m["median_distance_val_to_train"]  # noqa: E731

@@ -18,9 +18,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cdm_kedro.errors import CdmError
+from cdm_kedro.errors import CdmError, CdmInterrupted
 from cdm_kedro.model.build import build_unet
-from cdm_kedro.processes.launch import ProcessInterrupted
 from cdm_kedro.training.checkpoint import Checkpoints
 from cdm_kedro.training.draws import mix_seed
 from cdm_kedro.training.launch import launch
@@ -74,7 +73,7 @@ def test_signals_save_and_a_damaged_newest_checkpoint_falls_back(
 ) -> None:
     job = make_job(betons["train_64"], tmp_path / "w")
     for number, step in ((signal.SIGTERM, 4), (signal.SIGINT, 7)):
-        with accident(f"0 {step} backward {number.name}"), pytest.raises(ProcessInterrupted, match="is saved") as stop:
+        with accident(f"0 {step} backward {number.name}"), pytest.raises(CdmInterrupted, match="is saved") as stop:
             launch(job, quiet)
         assert stop.value.code == 128 + number
         saved = sorted((tmp_path / "w/checkpoints").glob("*.safetensors"))
@@ -184,11 +183,11 @@ PARENT = """
 import sys
 from pathlib import Path
 from cdm_kedro.training.job import TrainingJob
-from cdm_kedro.processes.launch import ProcessInterrupted
+from cdm_kedro.errors import CdmInterrupted
 from cdm_kedro.training.launch import launch
 try:
     launch(TrainingJob.model_validate_json(Path(sys.argv[1]).read_text()), lambda e: print(e["event"], flush=True))
-except ProcessInterrupted as stop:
+except CdmInterrupted as stop:
     sys.exit(stop.code)
 """
 

@@ -100,19 +100,16 @@ def crops(image: Decoded, resize: str, sides: Sequence[int]) -> dict[int, NDArra
     top, left = round((height - short) / 2), round((width - short) / 2)
     square = image.pixels[top : top + short, left : left + short]
     if resize == "bilinear":
-        return {side: _bilinear(square, side) for side in sides}
+        from PIL import Image
+
+        whole, how = Image.fromarray(square), Image.Resampling.BILINEAR
+        return {side: np.asarray(whole.resize((side, side), how)) for side in sides}
     import cv2
 
     if short < CROP_SIDE:
         filters = {side: cv2.INTER_AREA if side < short else cv2.INTER_CUBIC for side in sides}
         return {side: cv2.resize(square, (side, side), interpolation=own) for side, own in filters.items()}
     return pyramid(cv2.resize(square, (CROP_SIDE, CROP_SIDE), interpolation=cv2.INTER_AREA), sides)
-
-
-def _bilinear(square: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(square).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def _guided_diffusion(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

@@ -22,8 +22,7 @@ def blurred(
     Args:
         z_0: (B, 3, h, w).
         uniforms: (B, 2) in [0, 1): whether an example is blurred, and how widely.
-        sigma_min: smallest width of the filter, in pixels of ``z_0``.
-        sigma_max: largest width.
+        sigma_min: smallest width of the filter, in pixels of ``z_0``; ``sigma_max`` is the largest.
         probability: share of the examples that are blurred.
         kernel_size: side of the filter in pixels, odd.
     """
@@ -77,14 +76,9 @@ class Augmentation:
     """How the input of one model is augmented: not at all, in this class. Randomness comes in: the caller owns it."""
 
     def train(self, z_0: Tensor, uniforms: Tensor, noise: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Augment a training batch.
+        """Augment (B, 3, h, w) training images by (B, 2) uniforms in [0, 1) and standard normal noise of their shape.
 
         Returns the augmented input, and (B,) float s where the network receives it.
-
-        Args:
-            z_0: (B, 3, h, w).
-            uniforms: (B, 2) in [0, 1).
-            noise: (B, 3, h, w) standard normal.
         """
         return z_0, None
 
@@ -143,13 +137,7 @@ class GaussianConditioning(Augmentation):
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
-    """Separable normalized Gaussian blur with reflected borders, one width an example.
-
-    Args:
-        images: (B, C, H, W).
-        sigma: (B,) widths in pixels.
-        kernel_size: odd.
-    """
+    """Blur (B, C, H, W) images by separable Gaussians of odd size and (B,) widths in pixels, with reflected borders."""
     b, c, height, width = images.shape
     half = kernel_size // 2
     offsets = torch.arange(-half, half + 1, device=images.device, dtype=torch.float32)

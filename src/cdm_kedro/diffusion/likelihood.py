@@ -62,17 +62,13 @@ def bound_bits(
 ) -> Tensor:
     """Unbiased estimate of L(x_0) (equation 1), a bound on -log2 p(x_0), or of its part from index ``first`` up.
 
-    Returns (B,) bits per dimension of ``x_start``.
+    Returns (B,) bits per dimension of ``x_start``. Arguments that are not listed are those of :func:`term_bits`.
 
     Args:
-        model: see :func:`term_bits`.
-        process: forward process.
-        x_start: (B, 3, H, W) 8-bit images in [-1, 1].
         noise: standard normal tensor (B, 3, H, W) of the k-th term.
         uniforms: (K, B) in [0, 1): each image draws K indices, one from each of K equal strata; the decoder's term is
             always included. K = number of indices gives every term once.
         first: terms below this index are left out; 0 keeps the decoder.
-        clip_x_start: see :func:`term_bits`.
     """
     total, lowest = prior_bits(process, x_start), first
     if first == 0:

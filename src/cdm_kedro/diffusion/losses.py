@@ -26,8 +26,6 @@ def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_std: Tensor
 
     Args:
         x: pixels in [-1, 1], multiples of 1/127.5; the outermost bins reach to infinity.
-        mean: Gaussian means.
-        log_std: Gaussian log standard deviations.
     """
     inverse = torch.exp(-log_std)
     upper, lower = (x - mean + 1 / 255) * inverse, (x - mean - 1 / 255) * inverse
@@ -76,13 +74,11 @@ def hybrid_loss(
     dimension, (B,) each.
 
     Args:
-        process: the forward process.
         output: (B, 6, H, W) network output, eps then v.
         x_start: (B, 3, H, W) images in [-1, 1].
         x_t: (B, 3, H, W) noisy images.
         t: (B,) int64 index.
         noise: (B, 3, H, W) the noise in ``x_t``.
-        vlb_weight: weight of L_vlb.
         weight: (B,) weights of L_simple; None is 1.
     """
     eps, v = output.float().chunk(2, dim=1)

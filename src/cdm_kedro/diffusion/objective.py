@@ -54,7 +54,6 @@ class Objective:
     """The training algorithm of one batch. Nothing in it waits for the device.
 
     Attributes:
-        process: forward process of the images.
         augmentation: of the low-resolution input (section 3).
         continuous: whether the network is conditioned on sqrt(alphas_cumprod) instead of t (section 4.4).
         vlb_weight: weight of L_vlb where the network learns variances.

@@ -51,7 +51,6 @@ class ReverseSchedule:
         Raises ValueError for more steps than the process has, or an index outside it.
 
         Args:
-            process: the training process.
             steps: number of reverse steps; None visits every index.
             visit: indices that must be among them; each replaces its nearest neighbour (or is added to a full grid).
             continuous: condition on sqrt(alphas_cumprod) rather than on t.
@@ -128,9 +127,7 @@ def ancestral(
     Returns (B, C, H, W) float32 samples.
 
     Args:
-        model: see the module.
         x_T: (B, C, H, W) float32 noise.
-        schedule: levels to visit.
         noise: draws; not asked for at the last step.
         clip_x_start: clamp the predicted image to [-1, 1].
         variance: of the steps where the model does not give one: "small" is beta-tilde (WaveGrad),
@@ -235,9 +232,7 @@ def renoise_and_resample(
     Raises ValueError if the schedule does not visit t.
 
     Args:
-        model: see the module.
         samples: (B, C, H, W) finished samples.
-        process: the training process.
         schedule: a respaced schedule that visits t.
         t: index to noise to.
         forward_noise: (B, C, H, W).

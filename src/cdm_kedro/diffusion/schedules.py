@@ -47,8 +47,6 @@ def inference_alphas_cumprod(schedule: str, steps: int, beta_start: float, beta_
         schedule: how the betas run from ``beta_start`` to ``beta_end``, which are taken as they are for any number of
             steps: "linear", "quadratic" (linear square roots) or "log" (geometric); "cosine" needs no end points.
         steps: number of reverse steps; a single one has ``beta_end``.
-        beta_start: first beta.
-        beta_end: last beta.
     """
     first = beta_start if steps > 1 else beta_end
     if schedule == "cosine":
@@ -71,14 +69,8 @@ def end_points(
 
     The first beta adds as much noise as the first T / steps steps of training would at their first beta. The last beta
     is the one at which the noisiest level is training's own. With steps = T, both are training's if the forms agree.
-    Returns first and last beta.
-
-    Args:
-        schedule: as in :func:`inference_alphas_cumprod`.
-        steps: number of reverse steps.
-        trained: (T,) float64 alphas_cumprod of the training process.
-        beta_start: first beta, or None.
-        beta_end: last beta, or None.
+    Returns first and last beta. ``trained``: (T,) float64 alphas_cumprod of the training process; other arguments are
+    those of :func:`inference_alphas_cumprod`.
     """
     if beta_start is None:
         beta_start = 1 - float(trained[0]) ** (len(trained) / steps)

@@ -1,5 +1,6 @@
 """One pass over a set of images at bounded memory: it keeps all that the metrics need of their features."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from cdm_kedro.errors import CdmError
 from cdm_kedro.evaluation.extractors.extractor import Extractor
-from cdm_kedro.evaluation.features import features_of
+from cdm_kedro.evaluation.features import Batch, features_of
 from cdm_kedro.evaluation.metrics import InceptionScore, split_numbers
 from cdm_kedro.evaluation.sources import Source
 from cdm_kedro.evaluation.statistics import Moments, MomentsAccumulator
@@ -56,54 +57,37 @@ class Summary(Reference):
     splits: int
 
 
-class Collector:
-    """Takes the features of a set of known size, in any order of batches.
+def summarize(count: int, params: EvaluateParams, batches: Iterable[Batch]) -> Summary:
+    """Take in the features of a set of ``count`` images, in any order of batches.
 
     The seed, the size of the set and an image's index alone decide to which split, quarter and subset it belongs.
+    Raises CdmError if the features hold NaN or infinity, or there are fewer than two images.
     """
-
-    def __init__(self, count: int, params: EvaluateParams) -> None:
-        self.quarter = split_numbers(count, QUARTERS, params.seed)
-        self.splits = max(1, min(params.splits, count // _SMALLEST_SPLIT))
-        self.split = split_numbers(count, self.splits, params.seed + 1)
-        self.kept = np.zeros(count, bool)
-        self.kept[np.random.default_rng([params.seed, 2]).permutation(count)[: params.kept_features]] = True
-        self.moments = [MomentsAccumulator() for _ in range(QUARTERS)]
-        self.inception_score = InceptionScore(self.splits)
-        self.has_logits = True
-        self.rows: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
-
-    def add(self, first: int, features: NDArray[np.float32], logits: NDArray[np.float32] | None) -> None:
-        """Add the images ``first`` .. ``first + len(features) - 1``.
-
-        Raises CdmError if the features hold NaN or infinity.
-        """
+    splits = max(1, min(params.splits, count // _SMALLEST_SPLIT))
+    quarter, split = split_numbers(count, QUARTERS, params.seed), split_numbers(count, splits, params.seed + 1)
+    kept = np.zeros(count, bool)
+    kept[np.random.default_rng([params.seed, 2]).permutation(count)[: params.kept_features]] = True
+    quarters, inception_score = [MomentsAccumulator() for _ in range(QUARTERS)], InceptionScore(splits)
+    rows: dict[int, NDArray[np.float32]] = {}
+    for first, features, logits in batches:
         span = slice(first, first + len(features))
-        for number, accumulator in enumerate(self.moments):
-            accumulator.add(features[self.quarter[span] == number])
-        if logits is None:
-            self.has_logits = False
-        else:
-            self.inception_score.add(logits, self.split[span])
-        chosen = np.flatnonzero(self.kept[span])
-        if len(chosen):
-            self.rows.append((first + chosen, features[chosen]))
-
-    def summary(self) -> Summary:
-        """The result. Raises CdmError if there are fewer than two images."""
-        whole = MomentsAccumulator()
-        for part in self.moments:
-            whole.merge(part)
-        rows = sorted(self.rows, key=lambda pair: pair[0][0])
-        return Summary(
-            moments=whole.moments(),
-            features=np.concatenate([features for _, features in rows]),
-            indices=np.concatenate([indices for indices, _ in rows]),
-            n=whole.n,
-            quarters=tuple(a.moments() for a in self.moments) if all(a.n >= 2 for a in self.moments) else (),
-            inception_score=self.inception_score.result() if self.has_logits else None,
-            splits=self.splits,
-        )
+        for number, part in enumerate(quarters):
+            part.add(features[quarter[span] == number])
+        if logits is not None:
+            inception_score.add(logits, split[span])
+        rows[first] = features[kept[span]]
+    whole = MomentsAccumulator()
+    for part in quarters:
+        whole.merge(part)
+    return Summary(
+        moments=whole.moments(),
+        features=np.concatenate([rows[first] for first in sorted(rows)]),
+        indices=np.flatnonzero(kept),
+        n=whole.n,
+        quarters=tuple(part.moments() for part in quarters) if all(part.n >= 2 for part in quarters) else (),
+        inception_score=None if inception_score.marginal is None else inception_score.result(),
+        splits=splits,
+    )
 
 
 def collect(
@@ -123,11 +107,13 @@ def collect(
     if count < MINIMUM:
         raise CdmError(f"{source.path}: {count} image(s) are too few to score; at least {MINIMUM} are needed")
     spans = [range(start, min(count, start + params.batch_size)) for start in range(0, count, params.batch_size)]
-    collector = Collector(count, params)
     rows = np.lib.format.open_memmap(all_features, "w+", np.float16, (count, extractor.dim)) if all_features else None
-    for first, features, logits in features_of(source, extractor, spans, params.devices, description):
-        collector.add(first, features, logits)
-        if rows is not None:
-            rows[first : first + len(features)] = features
-            rows.flush()
-    return collector.summary()
+
+    def batches() -> Iterator[Batch]:
+        for first, features, logits in features_of(source, extractor, spans, params.devices, description):
+            if rows is not None:
+                rows[first : first + len(features)] = features
+                rows.flush()
+            yield first, features, logits
+
+    return summarize(count, params, batches())

@@ -24,7 +24,6 @@ from cdm_kedro.processes.shards import run_workers
 from cdm_kedro.tracking import scratch
 
 RUNS_MODULES = ("cdm_kedro.evaluation.worker",)
-"""Modules that this one starts as processes."""
 
 _BLOCK = 4096  # images at most; smaller sets have about 64 blocks, so that many processes find work
 

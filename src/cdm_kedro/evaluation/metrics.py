@@ -14,11 +14,8 @@ def kernel_distance(a: Features, b: Features, block: int = 1024) -> tuple[float,
 
     Every pair of features counts once. The usual mean over random subsets estimates the same number with more noise.
     Returns the estimate and its standard error, by the delete-one jackknife over both sets. The estimate is negative
-    half of the time if the distributions agree. Raises ValueError if there are fewer than 3 images on a side.
-
-    Args:
-        a: (N, D) features.
-        b: (M, D) features.
+    half of the time if the distributions agree. Raises ValueError if there are fewer than 3 images on a side. ``a`` and
+    ``b``: (N, D) and (M, D) features.
     """
     n, m = len(a), len(b)
     if min(n, m) < 3:
@@ -133,11 +130,7 @@ def realism(real: Features, fake: Features, k: int = 3, block: int = 1024) -> Fl
     """Realism of each generated image: the largest ratio of radius to distance over the real images.
 
     A generated image with at least 1 lies inside the real manifold. The half of the real images with the larger radii
-    is left out (Kynkäänniemi et al. 2019, section 5). Returns realism (M,).
-
-    Args:
-        real: (N, D) features of real images, N > k.
-        fake: (M, D) features of generated images.
+    is left out (Kynkäänniemi et al. 2019, section 5). Returns (M,). Arguments are those of :func:`precision_recall`.
     """
     radii = neighbour_radii(real, k, block)
     dense = radii <= np.median(radii)
@@ -154,11 +147,8 @@ def nearest(
 ) -> tuple[NDArray[np.int64], Float]:
     """The k stored rows that are nearest to each query; the stored rows are read in blocks.
 
-    Returns row numbers (Q, k), nearest first, and Euclidean distances (Q, k).
-
-    Args:
-        queries: (Q, D) features.
-        rows: gives the stored rows from a start to a stop, (stop - start, D).
+    Returns row numbers (Q, k), nearest first, and Euclidean distances (Q, k). ``queries``: (Q, D) features. ``rows``:
+    gives the stored rows from a start to a stop, (stop - start, D).
     """
     k = min(k, count)
     best = np.full((len(queries), 0), np.inf)

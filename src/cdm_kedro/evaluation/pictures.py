@@ -41,16 +41,10 @@ def figure(
     x: str = "",
     y: str = "",
 ) -> Iterator[Any]:
-    """Give axes to draw on, and write them as a PNG after the block.
+    """Give axes to draw on, or an array of them for several panels, and write them as a PNG after the block.
 
-    Args:
-        caption: stored in the file as its ``Description``, where the report finds it.
-        size: width and height of the whole figure in inches.
-        dpi: pixels an inch.
-        x: label of the horizontal axis, like ``y`` of the vertical one, where there is one panel.
-
-    Yields:
-        The axes, or an array of them where there are several panels.
+    The file holds the caption as its ``Description``, where the report finds it. ``size``: width and height of the
+    whole figure in inches. ``dpi``: pixels an inch. ``x`` and ``y``: labels of the axes, where there is one panel.
     """
     from matplotlib.figure import Figure
 

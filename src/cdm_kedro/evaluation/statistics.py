@@ -76,7 +76,7 @@ class MomentsAccumulator:
         x = np.array(features)
         if x.ndim != 2:
             raise CdmError(f"features must be (N, D); got {x.shape}")
-        dim = self._dim()
+        dim = len(self._shift) if self._shift is not None else self._rows[0].shape[1] if self._rows else None
         if dim is not None and x.shape[1] != dim:
             raise CdmError(f"features have {x.shape[1]} dimensions, those before have {dim}")
         if not np.isfinite(x).all():
@@ -103,9 +103,6 @@ class MomentsAccumulator:
             self.n += count
         for rows in other._rows:
             self.add(rows)
-
-    def _dim(self) -> int | None:
-        return len(self._shift) if self._shift is not None else self._rows[0].shape[1] if self._rows else None
 
     def _fold(self) -> None:
         if not self._rows:

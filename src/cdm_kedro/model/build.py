@@ -36,8 +36,8 @@ def build_unet(params: ModelParams, num_classes: int) -> UNet:
 def network_inputs(params: ModelParams, batch: int, side: int) -> list[Tensor | None]:
     """Make zeros of the shapes that a model's network takes, on torch's default device.
 
-    Returns arguments of the network's ``forward``, in order. ``params``: of the model. ``batch``: number of images.
-    ``side``: of the images in pixels; a model trained on crops sees smaller ones than it makes.
+    Returns arguments of the network's ``forward``, in order. ``side``: of the images in pixels; a model trained on
+    crops sees smaller ones than it makes.
     """
     inputs: list[Tensor | None] = [torch.zeros(batch, 3, side, side), torch.zeros(batch)]
     inputs.append(torch.zeros(batch, dtype=torch.int64) if params.unet.class_cond else None)

@@ -145,11 +145,10 @@ def residual(x: Tensor, h: Tensor, scaled: bool) -> Tensor:
 class ResBlock(nn.Module):
     """Residual block that takes an embedding in before its second convolution.
 
-    ``channels``: input channels. ``out``: output channels. ``emb_dim``: size of the embedding. ``dropout_rate``:
-    before the second convolution. ``scale_shift``: take the embedding as scale and shift after GroupNorm (Improved
-    DDPM) instead of adding it (DDPM). ``resample``: "up" or "down" makes the block resample both branches twofold
-    (ADM; BigGAN). ``shortcut``: have a 1x1 convolution beside the branch even where the channels stay (BigGAN's
-    resampling blocks). ``skip_scaling``: see :func:`residual`.
+    ``scale_shift``: take the embedding as scale and shift after GroupNorm (Improved DDPM) instead of adding it (DDPM).
+    ``resample``: "up" or "down" makes the block resample both branches twofold (ADM; BigGAN). ``shortcut``: have a 1x1
+    convolution beside the branch even where the channels stay (BigGAN's resampling blocks). ``skip_scaling``: see
+    :func:`residual`.
     """
 
     def __init__(
@@ -229,8 +228,7 @@ class Attention(nn.Module):
 def sinusoidal_embedding(values: Tensor, dim: int, max_period: float = 10000.0) -> Tensor:
     """Compute cosines and sines of ``values`` at geometrically spaced frequencies (DDPM; Vaswani et al. 2017).
 
-    Returns (B, dim) float32: ``dim / 2`` cosines, then as many sines. ``values``: (B,) float. ``dim``: even size of
-    the embedding. ``max_period``: longest period, in units of ``values``.
+    Returns (B, dim) float32: ``dim / 2`` cosines, then as many sines, of the (B,) float values; ``dim`` is even.
     """
     half = dim // 2
     index = torch.arange(half, device=values.device, dtype=torch.float32)

@@ -53,11 +53,10 @@ def find_models(folder: Path) -> dict[str, Path]:
 
 
 def load_net(weights: Path, params: ModelParams, num_classes: int, device: torch.device, precision: str) -> nn.Module:
-    """Build a network and load its weights, in eval mode and without gradients.
+    """Build a network that a file describes and load its weights, in eval mode and without gradients.
 
-    ``weights``: safetensors file. ``params``: of the model, as the file says. ``num_classes``: that it knows.
-    ``device``: of the network. ``precision``: "bf16" stores the weights of convolutions and linear layers so, which
-    autocast would else round anew at every step.
+    ``precision``: "bf16" stores the weights of convolutions and linear layers so, which autocast would else round anew
+    at every step.
     """
     net = build_unet(params, num_classes)
     with safe_open(weights, "pt") as file:

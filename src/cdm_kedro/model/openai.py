@@ -66,9 +66,8 @@ def convert_openai(state: Mapping[str, Tensor], net: UNet, new_attention_order: 
     """Rename and reorder the tensors of OpenAI's network.
 
     Returns a state dict for ``net``, float32. Raises CdmError if tensors are missing, left over, or of another shape;
-    the message lists them. ``state``: its ``state_dict``. ``net``: ours of the same structure, which may be on the
-    meta device. ``new_attention_order``: ADM's flag ``use_new_attention_order``; without it heads come before q, k and
-    v.
+    the message lists them. ``net``: ours of the same structure, which may be on the meta device.
+    ``new_attention_order``: ADM's flag ``use_new_attention_order``; without it heads come before q, k and v.
     """
     wanted = openai_shapes(net)
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
@@ -121,8 +120,7 @@ def load_openai(path: Path, net: UNet, new_attention_order: bool = False) -> dic
 def convert_file(source: Path, name: str, params: PretrainedModelParams, out: Path) -> dict[str, Any]:
     """Write the weights that sampling reads. Equal files become equal bytes.
 
-    Returns what the model card says of it. Raises CdmError if the file holds another network. ``source``: published
-    file. ``name``: of the model. ``params``: of the model. ``out``: safetensors file to write, float32.
+    Returns what the model card says of it. Raises CdmError if the file holds another network. ``out``: float32.
     """
     published = params.pretrained
     with torch.device("meta"):

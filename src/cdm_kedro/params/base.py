@@ -1,9 +1,9 @@
 """What the parameter models share: unknown keys are errors, values never change after validation; how two differ."""
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 class Params(BaseModel):
@@ -30,6 +30,18 @@ def _without_repetition(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _at_least_one(value: int | str) -> int | str:
+    if isinstance(value, int) and value < 1:
+        raise ValueError("it must be at least 1, or auto")
+    return value
+
+
+AtLeastOne = AfterValidator(_at_least_one)
+Devices = Annotated[
+    int | Literal["auto"],
+    AtLeastOne,
+    Field(description="processes on this node, at most one a GPU; auto = every GPU, or 1"),
+]
 Different = AfterValidator(_without_repetition)
 """Annotation of a tuple whose values all differ."""
 

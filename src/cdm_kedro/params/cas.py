@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from cdm_kedro.params.base import Params
+from cdm_kedro.params.base import Devices, Params
 from cdm_kedro.params.model import Precision
 
 
@@ -23,9 +23,7 @@ class ClassifierParams(Params):
     min_crop: float = Field(0.08, gt=0, le=1, description="least share of the area that a random crop keeps; 1 = none")
     precision: Precision = "bf16"
     compile: bool | None = Field(None, description="torch.compile; null = on CUDA only")
-    devices: int | Literal["auto"] = Field(
-        "auto", description="processes on this node, at most one a GPU; auto = every GPU, or 1"
-    )
+    devices: Devices = "auto"
     seed: int = Field(0, ge=0)
     log_every: int = Field(50, ge=1)
     checkpoint_seconds: float = Field(300.0, gt=0)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from cdm_kedro.params.base import Params
+from cdm_kedro.params.base import Devices, Params
 
 
 class EvaluateParams(Params):
@@ -20,7 +20,7 @@ class EvaluateParams(Params):
         224, ge=32, le=518, description="pixels that efficientnet_lite0 and DINOv2 see; Inception always sees 299"
     )
     batch_size: int = Field(64, ge=1)
-    devices: int | Literal["auto"] = Field("auto", description="processes, at most one a GPU; auto = every GPU, or 1")
+    devices: Devices = "auto"
     max_images: int | None = Field(None, ge=4, description="cap on images per set; null = all")
     kept_features: int = Field(
         10_000,

@@ -38,5 +38,4 @@ class ExternalParams(Params):
 
     def inputs(self) -> dict[str, Path]:
         """The files and folders that the run reads, by key."""
-        found = {key: getattr(self, key) for key in ("samples", "reference", "statistics_of")}
-        return {key: path for key, path in found.items() if path is not None}
+        return self.model_dump(include={"samples", "reference", "statistics_of"}, exclude_none=True)

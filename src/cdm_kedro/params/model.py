@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from cdm_kedro.params.base import Params
+from cdm_kedro.params.base import Devices, Params
 
 Precision = Literal["fp32", "bf16"]
 
@@ -199,9 +199,7 @@ class TrainingParams(Params):
     class_dropout: float = Field(0.0, ge=0, lt=1, description="for classifier-free guidance; the paper uses none")
     precision: Precision = "bf16"
     compile: bool | None = Field(None, description="torch.compile; null = on CUDA only")
-    devices: int | Literal["auto"] = Field(
-        "auto", description="processes on this node, at most one a GPU; auto = every GPU, or 1"
-    )
+    devices: Devices = "auto"
     seed: int = Field(0, ge=0)
     log_every: int = Field(50, ge=1, description="steps between logged metrics")
     checkpoint_seconds: float = Field(300.0, gt=0, description="seconds between resume checkpoints")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from cdm_kedro.params.base import Params
+from cdm_kedro.params.base import AtLeastOne, Devices, Params
 from cdm_kedro.params.model import Precision
 
 InferenceSchedule = Literal["linear", "cosine", "quadratic", "log"]
@@ -90,23 +90,13 @@ class JobParams(Params):
     """How many samples a job makes, and on what."""
 
     num_samples: int = Field(ge=1, description="class-balanced over all classes")
-    batch_size: int | Literal["auto"] = Field(
+    batch_size: Annotated[int | Literal["auto"], AtLeastOne] = Field(
         64, description="images at once at the lowest resolution, fewer above; auto = what the GPU's memory takes"
     )
     seed: int = Field(0, ge=0)
     precision: Precision = "bf16"
     compile: bool | None = Field(None, description="torch.compile; null = on CUDA only")
-    devices: int | Literal["auto"] = Field(
-        "auto", description="processes on this node, at most one a GPU; auto = every GPU, or 1"
-    )
-
-    @model_validator(mode="after")
-    def _some(self) -> "JobParams":
-        for key in ("batch_size", "devices"):
-            value = getattr(self, key)
-            if isinstance(value, int) and value < 1:
-                raise ValueError(f"{key} is {value}; it must be at least 1, or auto")
-        return self
+    devices: Devices = "auto"
 
 
 class SamplingParams(JobParams):

@@ -20,11 +20,6 @@ from cdm_kedro.processes.pool import usable_cores
 from cdm_kedro.processes.worker import PARENT
 
 RUNS_MODULES = ("cdm_kedro.processes.torchrun", "cdm_kedro.processes.srun")
-"""Modules that this one starts as processes."""
-
-
-class ProcessInterrupted(CdmInterrupted):
-    """A signal stopped worker processes. What they had finished or saved is kept."""
 
 
 class Ending(NamedTuple):
@@ -35,14 +30,14 @@ class Ending(NamedTuple):
     stderr: deque[str]
 
     def check(self, work: str, kept: str, done: bool) -> None:
-        """Raise CdmError where a process failed, ProcessInterrupted where a signal stopped them.
+        """Raise CdmError where a process failed, CdmInterrupted where a signal stopped them.
 
         ``done`` is whether they said that they are done with the ``work``; ``kept`` says what an interruption leaves.
         """
         interrupted = (128 + signal.SIGINT, 128 + signal.SIGTERM)
         code = 128 + self.signals[0] if self.signals and self.code not in interrupted else self.code
         if code in interrupted:
-            raise ProcessInterrupted(f"{work} was interrupted (exit code {code}); {kept}", code)
+            raise CdmInterrupted(f"{work} was interrupted (exit code {code}); {kept}", code)
         if code != 0 or not done:
             raise CdmError(f"{work} ended with exit code {code}:\n" + "".join(self.stderr))
 

@@ -19,7 +19,7 @@ def run_workers(module: str, job_file: Path, name: str, processes: int, nodes: i
     """Make a job's shards in several processes, which run ``module`` and call :func:`be_worker`.
 
     ``processes`` counts those of each node; ``name`` is the work's, for messages. Returns images made, by all of them.
-    Raises CdmError if a process failed, ProcessInterrupted if a signal stopped them.
+    Raises CdmError if a process failed, CdmInterrupted if a signal stopped them.
     """
     made: list[int] = []
 

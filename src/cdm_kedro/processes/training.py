@@ -38,7 +38,7 @@ def run_worker(
     """Run ``python -m module job.json``, alone or under torchrun, showing a progress bar.
 
     The worker's events are ``log`` and ``resumed`` with the step, ``warning`` with a message, and ``done`` at the end.
-    Returns the ``done`` event. Raises CdmError if the process failed, ProcessInterrupted if a signal stopped it after
+    Returns the ``done`` event. Raises CdmError if the process failed, CdmInterrupted if a signal stopped it after
     it saved its state. ``module``: the worker's module. ``job``: what to train, a ``training.job.Job``. Its JSON text
     is written to its work folder. ``on_event``: called with every event. ``nodes``: number of machines that train
     together. ``shown``: turns a ``log`` event's metrics into what the bar shows beside the images per second.

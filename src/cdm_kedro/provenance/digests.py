@@ -145,10 +145,7 @@ def _meaning(part: Any, keep_signatures: bool, in_class: bool = False) -> str:
     elif not keep_signatures and isinstance(part, (ast.arg, ast.FunctionDef, ast.AsyncFunctionDef)):
         fields |= {"annotation": None, "returns": None}
     inside = isinstance(part, ast.ClassDef)
-    told = {
-        key: _meaning(field, keep_signatures, inside) for key, field in fields.items() if key != "kind"
-    }  # u"" is ""
-    shown = [
-        f"{key}={text}" for key, text in told.items() if text not in ("", "None", "[]")
-    ]  # versions differ in those
+    # The kind of a text is left out, for u"" is "", and what is empty, in which versions of Python differ.
+    told = {key: _meaning(field, keep_signatures, inside) for key, field in fields.items() if key != "kind"}
+    shown = [f"{key}={text}" for key, text in told.items() if text not in ("", "None", "[]")]
     return f"{kind}({','.join(shown)})" + ("\n" if isinstance(part, ast.stmt) else "")

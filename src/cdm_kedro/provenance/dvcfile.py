@@ -136,20 +136,18 @@ def render(catalog: CatalogProtocol, root: Path, env: str | None, extra: str | N
     folder = "/".join(("${root}", CODE, *([extra] if extra else [])))
     modules = {name: sorted({node.func.__module__ for node in pipelines[name].nodes}) for name in stages}
     needed = sorted({module for some in modules.values() for module in some})
+    place = {"wdir": up.rstrip("/")} if up else {}
     code: dict[str, Any] = {
         "cmd": " ".join(["kedro code-digests", folder, *(module.removeprefix(NODES) for module in needed)]),
+        **place,
         "deps": ["src/cdm_kedro"],
         "outs": [f"{folder}/{digest_name(module)}" for module in needed],
     }
-    if up:
-        code = {"cmd": code["cmd"], "wdir": up.rstrip("/"), **code}
     document: dict[str, Any] = {"vars": [f"{up}conf/{globals_env}/globals.yml"], "stages": {code_stage(extra): code}}
     plots: list[Any] = []
     for name in stages:
         pipeline = pipelines[name]
-        stage: dict[str, Any] = {"cmd": f"kedro run{option} --pipelines={name}"}
-        if up:
-            stage["wdir"] = up.rstrip("/")
+        stage: dict[str, Any] = {"cmd": f"kedro run{option} --pipelines={name}", **place}
         inputs = {_path(catalog.get(d), root, d) for d in pipeline.inputs() if not d.startswith("params:")}
         parameters = sorted(d.removeprefix("params:") for d in pipeline.inputs() if d.startswith("params:"))
         named = [files.get(f"{parameter}.{key}") for parameter in parameters for key in FILES]

@@ -48,9 +48,8 @@ class Lineage:
         """FFCV files among some files, or, where there are none, among the inputs of the stages that made them."""
         names = list(names)
         inputs = [dep["path"] for name in names if name in self._made for dep in self._made[name][1]["deps"]]
-        return next(
-            (found for some in (names, inputs) if (found := sorted({n for n in some if n.endswith(".beton")}))), []
-        )
+        given, read = (sorted({name for name in some if name.endswith(".beton")}) for some in (names, inputs))
+        return given or read
 
     def trace(self, path: Path) -> list[Origin]:
         """Find the origin of a file, then the origins of its inputs, and so on, each once.

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,6 @@ class FreshRunner(_TrackedRunner):
         super().__init__()
         self.staleness, self.effective, self.whole, self.title = staleness, effective, whole, title
         self.code, self.force = code, force
-        self._tracking: Tracking | None = None
         self._skipped: dict[str, str] = {}  # fresh stages and their keys, not told to MLflow yet
         self._durations = durations.Durations(staleness.root, staleness.env)
         self._ahead: dict[str, float | None] = {}  # seconds that we know of each stage that is left to run
@@ -116,12 +116,10 @@ class FreshRunner(_TrackedRunner):
     def __repr__(self) -> str:  # kedro-viz recognizes a run by this text
         return f"<FreshRunner, a kedro.runner.sequential_runner.SequentialRunner object at {id(self):#x}>"
 
-    @property
+    @cached_property
     def tracking(self) -> Tracking:
         """MLflow, on first use."""
-        if self._tracking is None:
-            self._tracking = Tracking(self.staleness.root, self.title, self.staleness.env)
-        return self._tracking
+        return Tracking(self.staleness.root, self.title, self.staleness.env)
 
     def _run(
         self, pipeline: Pipeline, catalog: CatalogProtocol, hook_manager: Any = None, run_id: str | None = None
@@ -156,7 +154,7 @@ class FreshRunner(_TrackedRunner):
             if run.state == "fresh":
                 log.info("%s: fresh, skipped", name)
                 self._skipped[name] = run.key
-                if self._tracking is not None:
+                if "tracking" in vars(self):
                     self._tell_skipped()
                 return
             with only_process(run.work.parent.with_suffix(".lock"), f"the unfinished work of stage {name}"):
@@ -182,8 +180,8 @@ class FreshRunner(_TrackedRunner):
             log.info("about %s left%s", durations.readable(seconds), f", besides {unknown}" if unknown else "")
 
     def _close(self, status: str) -> None:
-        if self._tracking is not None:
-            self._tracking.close(status)
+        if "tracking" in vars(self):
+            self.tracking.close(status)
 
     def _tell_skipped(self) -> None:
         while self._skipped:

@@ -21,13 +21,12 @@ from cdm_kedro.params.base import Params
 from cdm_kedro.params.sampling import SamplingParams
 from cdm_kedro.processes.launch import processes_wanted, slurm_nodes
 from cdm_kedro.processes.shards import Progress, run_workers
-from cdm_kedro.sampling.cascade import Cascade, Samples
+from cdm_kedro.sampling.cascade import Cascade
 from cdm_kedro.sampling.conditioning import BATCH_FILE, StoredSamples, read_batch_size, shard_name, state_key
 from cdm_kedro.sampling.consistency import consistency, consistency_sums
 
 log = logging.getLogger(__name__)
 RUNS_MODULES = ("cdm_kedro.sampling.worker",)
-"""Modules that this one starts as processes."""
 
 _AGREE_SECONDS = 900.0
 _CONSISTENCY = "consistency/"  # prefix of a model's sums inside a shard
@@ -144,21 +143,12 @@ def make_shards(job: SamplingJob, cascade: Cascade, progress: Progress, rank: in
             job.params.seed,
             lambda name, images: progress(name, images * share[name]),
         )
-        write_arrays(path, _arrays(job, batch))
+        states = {state_key(name, s): batch.states[name, s] for name, levels in job.states_at.items() for s in levels}
+        images = {key: x.permute(0, 2, 3, 1).cpu().numpy() for key, x in (batch.images | states).items()}
+        sums = {_CONSISTENCY + name: consistency_sums(batch.images[name], low) for name, low in batch.low.items()}
+        write_arrays(path, images | sums)
         made += len(numbers)
     return made
-
-
-def _arrays(job: SamplingJob, batch: Samples) -> dict[str, Any]:
-    """A batch's samples, the states asked for, and its consistency sums, by their names in a shard."""
-    tensors = {
-        **batch.images,
-        **{state_key(name, s): batch.states[name, s] for name, levels in job.states_at.items() for s in levels},
-    }
-    arrays: dict[str, Any] = {key: x.permute(0, 2, 3, 1).cpu().numpy() for key, x in tensors.items()}
-    return arrays | {
-        f"{_CONSISTENCY}{name}": consistency_sums(batch.images[name], low) for name, low in batch.low.items()
-    }
 
 
 def run_job(job: SamplingJob, description: str = "sample") -> SamplingResult:
@@ -166,7 +156,7 @@ def run_job(job: SamplingJob, description: str = "sample") -> SamplingResult:
 
     Returns files ``samples_<resolution>.npz`` in the job's folder. Raises CdmError if models and parameters do not
     fit together. Raises CdmError as :func:`prepare` does. Raises CdmError if a sampling process failed.
-    Raises ProcessInterrupted if a signal stopped the processes. ``job``: what to sample; finished shards of an
+    Raises CdmInterrupted if a signal stopped the processes. ``job``: what to sample; finished shards of an
     interrupted call in its folder are kept.
     """
     file = prepare(job)

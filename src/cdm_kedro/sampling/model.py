@@ -120,9 +120,8 @@ class LoadedModel:
         """Run the reverse process.
 
         Returns (B, 3, H, W) float32 samples, about [-1, 1]; each s of ``states_at`` with its z_s, (B, 3, H, W)
-        float32. ``labels``: (B,) int64 classes. ``indices``: (B,) int64 sample numbers. ``seed``: of the run; with the
-        sample numbers it decides the noise. ``low``: (B, 3, h, w) input that :meth:`condition` made, for a
-        super-resolution model. ``level``: (B,) s that it returned.
+        float32. ``labels``: (B,) int64 classes. ``low`` and ``level``: what :meth:`condition` made, for a
+        super-resolution model, of the same ``indices`` and ``seed``.
         """
 
         def evaluate(y: Tensor | None, x: Tensor, cond: Tensor) -> Tensor:

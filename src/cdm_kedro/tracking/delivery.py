@@ -160,14 +160,22 @@ class Deliverer:
         ]
         self.client.log_inputs(run, inputs)
 
+    def check(self) -> None:
+        """Raise what MLflow's client raises where the server does not answer."""
+        self.client.get_experiment_by_name(EXPERIMENT)
+
     def end_abandoned(self, host: str) -> None:
         """End the runs of a machine whose process is gone (SIGKILL, power cut) and that would say RUNNING for ever."""
         import psutil
 
-        for run in self.client.search_runs([self.experiment], "attributes.status = 'RUNNING'"):
-            tags = run.data.tags
-            if tags.get("cdm.host") == host and not psutil.pid_exists(int(tags.get("cdm.pid", "-1"))):
-                self.client.set_terminated(run.info.run_id, "KILLED")
+        try:
+            for run in self.client.search_runs([self.experiment], "attributes.status = 'RUNNING'"):
+                tags = run.data.tags
+                if tags.get("cdm.host") == host and not psutil.pid_exists(int(tags.get("cdm.pid", "-1"))):
+                    self.client.set_terminated(run.info.run_id, "KILLED")
+        except Exception as error:
+            if not is_refusal(error):
+                raise
 
 
 class Journal:
@@ -229,8 +237,7 @@ def replay(root: Path) -> tuple[int, list[str]]:
                     delivered += not orphan
                 except Exception as error:
                     if not isinstance(error, RefusedError):
-                        # Raises where no server answers; where one does, this operation is what it fails at.
-                        deliverer.client.get_experiment_by_name(EXPERIMENT)
+                        deliverer.check()  # where it answers, this operation is what it fails at
                     refused.append(str(error))
                     orphan = True
                 aside += waiting[:1] if orphan else []

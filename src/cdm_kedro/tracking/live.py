@@ -64,9 +64,8 @@ class LiveRun:
             yield self
             return
         run, status = uuid.uuid4().hex, "FAILED"
-        inherited = {
-            key: value for key, value in self._tags.items() if key != "cdm.key"
-        }  # the key names the stage's run
+        # All tags but the key, which names the stage's run.
+        inherited = {key: value for key, value in self._tags.items() if key != "cdm.key"}
         self._recorder.submit(op="create", run=run, parent=self._run, name=name, tags={**inherited, **(tags or {})})
         self._recorder.submit(op="params", run=run, values=dict(flatten(params)))
         try:

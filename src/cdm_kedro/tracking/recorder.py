@@ -10,7 +10,7 @@ from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.tracking.delivery import Deliverer, Journal, RefusedError, default_tracking_uri, is_refusal
+from cdm_kedro.tracking.delivery import Deliverer, Journal, RefusedError, default_tracking_uri
 from cdm_kedro.tracking.registry import UPLOAD_RATE, Operation
 
 AFTER_SECONDS, EVERY_SECONDS = 60.0, 10.0
@@ -84,7 +84,8 @@ class Recorder:
         if not self._offline:
             try:
                 if self._deliverer is None:
-                    self._deliverer = self._connect()
+                    self._deliverer = Deliverer(self._uri, self.root / "mlruns")
+                    self._deliverer.end_abandoned(socket.gethostname())
                 return self._deliverer.apply(operation)
             except RefusedError as error:
                 if str(error) not in self._said:
@@ -101,15 +102,6 @@ class Recorder:
                 )
         self._journal.append(operation, self._deliverer.ids if self._deliverer is not None else {})
         return None
-
-    def _connect(self) -> Deliverer:
-        deliverer = Deliverer(self._uri, self.root / "mlruns")
-        try:
-            deliverer.end_abandoned(socket.gethostname())
-        except Exception as error:
-            if not is_refusal(error):
-                raise
-        return deliverer
 
     def flush(self) -> None:
         """Wait until everything in the queue is delivered or in the journal, but no longer than is stated above."""

@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -84,26 +82,19 @@ def _store(client: Any, model: Any, op: Operation) -> None:
     if place.scheme not in ("", "file"):
         if op["folder"]:
             client.log_model_artifacts(model.model_id, op["folder"])
-        for inside, path in op["files"].items():
-            with _time_to_upload(Path(path).stat().st_size):
+        usual = os.environ[TIMEOUT]
+        for inside, path in op["files"].items():  # a request may take as much longer as the file takes
+            os.environ[TIMEOUT] = str(int(usual) + round(Path(path).stat().st_size / UPLOAD_RATE))
+            try:
                 client.log_model_artifact(model.model_id, path, None if "/" not in inside else str(Path(inside).parent))
+            finally:
+                os.environ[TIMEOUT] = usual
         return
     folder = Path(unquote(place.path))
     if op["folder"]:
         shutil.copytree(op["folder"], folder, dirs_exist_ok=True)
     for inside, path in op["files"].items():
         link_or_copy(Path(path), folder / inside)
-
-
-@contextmanager
-def _time_to_upload(size: int) -> Iterator[None]:
-    """Within the block a request may take as much longer as ``size`` bytes take at ``UPLOAD_RATE``."""
-    usual = os.environ[TIMEOUT]
-    os.environ[TIMEOUT] = str(int(usual) + round(size / UPLOAD_RATE))
-    try:
-        yield
-    finally:
-        os.environ[TIMEOUT] = usual
 
 
 def _compete(client: Any, version: Any, versions: list[Any], op: Operation) -> dict[str, Any]:
@@ -126,18 +117,13 @@ def _compete(client: Any, version: Any, versions: list[Any], op: Operation) -> d
         best = max(alike, key=rank)
         champion = best.version
         client.set_registered_model_alias(name, "champion", champion)
-        for network, content in best.tags.items():
-            if network.startswith(NETWORK):
-                _crown(client, network.removeprefix(NETWORK), content)
+        for tag, content in best.tags.items():  # its networks are champions too
+            network = tag.removeprefix(NETWORK)
+            for one in client.search_model_versions(f"name = '{network}'") if network != tag else ():
+                if one.tags.get(CONTENT) == content:
+                    client.set_registered_model_alias(network, "champion", one.version)
     return {
         "best_before": earlier and {"version": str(earlier.version), "value": float(earlier.tags[VALUE])},
         "champion": str(champion) == str(version.version),
         "champion_version": str(champion),
     }
-
-
-def _crown(client: Any, name: str, content: str) -> None:
-    """Call the networks of the champion champions too."""
-    for version in client.search_model_versions(f"name = '{name}'"):
-        if version.tags.get(CONTENT) == content:
-            client.set_registered_model_alias(name, "champion", version.version)

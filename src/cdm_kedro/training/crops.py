@@ -11,9 +11,8 @@ def crop_and_flip(images: Tensor, side: int, corner: Tensor | None, grid: int, f
     """Cut one square out of each image, and mirror some.
 
     Squares begin at multiples of ``grid``, so that downsampling before cropping gives the same as after it. Returns
-    (B, C, side, side) in channels_last memory. ``images``: (B, C, H, H), best in channels_last memory. ``side``: side
-    of the squares in pixels. ``corner``: (B, 2) in [0, 1), place of the square from top to bottom and from left to
-    right; None is the top left. ``flip``: (B,) bool, which images are mirrored left to right; None mirrors none.
+    (B, C, side, side) in channels_last memory, in which the (B, C, H, H) images lie best. ``corner``: (B, 2) in [0, 1),
+    place of the square from top to bottom and left to right; None is the top left. ``flip``: (B,) bool; None is no one.
     """
     span = torch.arange(side, device=images.device)
     rows = columns = span.expand(len(images), -1)

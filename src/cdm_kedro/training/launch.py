@@ -10,7 +10,6 @@ from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.progress import progress
 
 RUNS_MODULES = ("cdm_kedro.training.worker",)
-"""Modules that this one starts as processes."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class TrainingResult:
 def launch(job: TrainingJob, on_event: Callable[[dict[str, Any]], None]) -> TrainingResult:
     """Train, showing a progress bar.
 
-    Raises CdmError if the process failed, ProcessInterrupted if a signal stopped it after it saved its state.
+    Raises CdmError if the process failed, CdmInterrupted if a signal stopped it after it saved its state.
     """
     done = run_worker(RUNS_MODULES[0], job, on_event, nodes_wanted(), progress)
     facts, curve = done["facts"], done["curve"]

@@ -48,9 +48,7 @@ class Extractor:
             raise ValueError(f"images must be uint8 (N, H, W, 3); got {images.dtype} {images.shape}")
         pixels = torch.from_numpy(np.require(images, requirements=["C", "W"]))
         x = pixels.to(self.device).permute(0, 3, 1, 2).float()
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=True, allow_tf32=False
-        ):  # TF32's 10 bits move distances
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False):  # its 10 bits move distances
             features, logits = self.net(x)
         return features.float().cpu().numpy(), None if logits is None else logits.float().cpu().numpy()
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from cdm_kedro.data.beton import check_beton
+from cdm_kedro.data.beton import check_beton, read_labels
 from cdm_kedro.evaluation.paper import beside, by_s, published
 from cdm_kedro.evaluation.pictures import LINES, draw_rows, figure, image_uri, read_caption
 from cdm_kedro.evaluation.reference import read_extractor, read_references
 from cdm_kedro.evaluation.scoring import metric_names
-from cdm_kedro.evaluation.sources import BetonSource, Images
+from cdm_kedro.evaluation.sources import BetonSource
 from cdm_kedro.evaluation.statistics import frechet_distance
 from cdm_kedro.files.table import Row, to_csv
 from cdm_kedro.files.templates import fill_template
@@ -42,9 +42,8 @@ def report(
     read = {read_extractor(path): read_references(path, resolution) for path in references}
     names = {name: metric_names(name) for name in read}
     columns = {name: (f"{own['fd']}_train", own["score"]) for name, own in names.items()}
-    moments = {name: (own["val"].moments, own["train"].moments) for name, own in read.items()}
-    floors = {name: frechet_distance(val, train) for name, (val, train) in moments.items()}
-    told = {name: {"score": floor, "n": moments[name][0].n} for name, floor in floors.items()}
+    floors = {name: frechet_distance(own["val"].moments, own["train"].moments) for name, own in read.items()}
+    told = {name: {"score": floors[name], "n": own["val"].moments.n} for name, own in read.items()}
     scores = {name: Scores(rows, fd) for name, (fd, _) in columns.items()}
     statements = combine({name: assess(own) for name, own in scores.items()})
     agreement = rank_agreement(*scores.values())
@@ -64,7 +63,9 @@ def report(
         shown = dict(arrays)
     inputs = {"input": shown["low"], "s = 0": shown["none_s0"]}
     noised = {f"s = {s}": shown[f"non_truncated_s{s}"] for s in sorted(params.s) if s > 0}
-    others = {"single model": shown["single"], "real": _one_a_class(BetonSource(real))[: len(shown["low"])]}
+    source = BetonSource(real)
+    _, one_a_class = np.unique(read_labels(real), return_index=True)
+    others = {"single model": shown["single"], "real": source.read(one_a_class[: len(shown["low"])].tolist())}
     caption = (
         "The low-resolution model's samples, and what the super-resolution model makes of each at every s "
         "(non-truncated) from the same noise; the single model's samples; validation images."
@@ -82,13 +83,6 @@ def report(
     )
     said = {"statements": statements, "agreement": agreement, "floors": told, "seeds": seeds}
     return {"table": to_csv(table), "statements": said, "figure": curves, "pictures": grid, "page": page}
-
-
-def _one_a_class(source: BetonSource) -> Images:
-    """The first image of every class."""
-    assert source.labels is not None
-    _, first = np.unique(source.labels, return_index=True)
-    return source.read(first.tolist())
 
 
 def paper_columns(conditioning: str, s: int) -> Row:

@@ -204,11 +204,8 @@ def combine(by_extractor: Mapping[str, Sequence[Statement]]) -> list[dict[str, A
     out = []
     for same in zip(*by_extractor.values(), strict=True):
         verdicts = {statement.verdict for statement in same}
-        verdict: str = "undecided"
-        if len(verdicts) == 1:
-            verdict = same[0].verdict
-        elif {"holds", "does not hold"} <= verdicts:
-            verdict = DISAGREE
+        split = DISAGREE if {"holds", "does not hold"} <= verdicts else "undecided"
+        verdict = same[0].verdict if len(verdicts) == 1 else split
         by = {name: asdict(own, dict_factory=_plain) for name, own in zip(by_extractor, same, strict=True)}
         text = same[0].text.split(", within")[0]  # each extractor has its own margin
         out.append({"key": same[0].key, "text": text, "verdict": verdict, "by": by})

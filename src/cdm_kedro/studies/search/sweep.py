@@ -50,8 +50,11 @@ def sweep(
     """
     models, real, _ = inputs
     model, _ = read_description(models[params.stage])
-    for point in points:  # now rather than hours later
-        _refuse_impossible(point, params, inputs)
+    for point in points:
+        try:  # now rather than hours later
+            check_cascade(models, point_job(params, point, models, Path()).params, real)
+        except CdmError as error:
+            raise CdmError(f"{point.name} cannot be sampled: {str(error).replace('sample.stages', 'stages')}") from None
     folder = folder / _identity(params, inputs)
     low = stored or _sample_low(points, params, model, models, folder / "low")
     rows = []
@@ -85,14 +88,6 @@ def _identity(params: SearchParams, inputs: SamplingInputs) -> str:
     settings = params.model_dump(mode="json", exclude={"devices", "compile", "select"})
     files = {name: sha256(path) for name, path in sorted({**inputs.models, **inputs.real}.items())}
     return hashlib.sha256(json.dumps([settings, files], sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _refuse_impossible(point: Point, params: SearchParams, inputs: SamplingInputs) -> None:
-    try:
-        check_cascade(inputs.models, point_job(params, point, inputs.models, Path()).params, inputs.real)
-    except CdmError as error:
-        reason = str(error).replace("sample.stages", "stages")
-        raise CdmError(f"{point.name} cannot be sampled: {reason}") from None
 
 
 def _sample_low(

@@ -12,7 +12,6 @@ from cdm_kedro.tracking.scratch import scratch_dir
 from cdm_kedro.training.job import Job
 
 RUNS_MODULES = ("cdm_kedro.training.classifier.worker",)
-"""Modules that this one starts as processes."""
 
 _FACTS = ("device", "processes", "seconds", "steps_this_run", "parameters")
 
