@@ -1,4 +1,4 @@
-"""`kedro sample-class`: pictures of one class."""
+"""`kedro sample-class`: pictures from the trained models, on the tiny cascade."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def test_sample_class_writes_pictures(project: Any) -> None:
     name = f"{classes[3]}_7_0_32px.png"
     a, b = (np.asarray(Image.open(project.root / folder / name)).astype(int) for folder in ("again", "pictures"))
     assert abs(a - b).max() <= 4  # the same image; another batch size may round otherwise
+    several = ("0", classes[3], "-n", "2", "--steps=2", "--sampler=ddim", "--s=5")
+    project("kedro", "sample-class", *several, "--env=test", "--out=several", "--seed=7")
+    assert len(list((project.root / "several").glob("*px.png"))) == 2 * 2 * 4
+    assert Image.open(project.root / "several/grid_7.png").height > 2 * 256  # a row for each class
+    assert Image.open(project.root / "several/sizes_7.png").height > 4 * 256  # a row for each picture
     assert "no class 'unicorn'; there are 10" in project("kedro", "sample-class", "unicorn", "--env=test", fails=True)
 
 

@@ -1,6 +1,6 @@
 """What the commands share: how they say errors, the option --env, and the project's parameters and catalog."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cdm_kedro.errors import CdmError, CdmInterrupted
-from cdm_kedro.files.places import said_of
+from cdm_kedro.files.places import refuse_unwritable, said_of
 
 
 class Command(click.Command):
@@ -75,6 +75,18 @@ def _sentence(error: BaseException) -> str | None:
 def env_option(what: str) -> Any:
     """The option ``--env``, which KEDRO_ENV stands in for; its help says whose environment it is."""
     return click.option("--env", "-e", envvar="KEDRO_ENV", help=what)
+
+
+def refuse_output(*outputs: Path, inputs: Sequence[Path] = ()) -> None:
+    """Write nothing to each file, so that one that cannot be written, or that is read, is said before the work."""
+    refuse_unwritable(outputs)
+    for output in outputs:
+        if output.resolve() in [path.resolve() for path in inputs]:
+            raise click.ClickException(f"{output}: is read, so it cannot be written; name another file")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with output.open("a") as file:
+            if file.tell() == 0:
+                output.unlink()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cdm_kedro.cli.command import Command
+from cdm_kedro.cli.command import Command, refuse_output
 
 if TYPE_CHECKING:
     from cdm_kedro.params.evaluation import EvaluateParams
@@ -31,17 +31,6 @@ def _params(root: Path, env: str | None, given: dict[str, Any]) -> "EvaluatePara
     return found.read("evaluate", EvaluateParams)
 
 
-def _refuse_output(output: Path | None, *inputs: Path) -> None:
-    """Write nothing to a file, so that one that cannot be written is said before the work."""
-    if output is not None:
-        if output.resolve() in [path.resolve() for path in inputs]:
-            raise click.ClickException(f"{output}: is read, so it cannot be written; name another file")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with output.open("a") as file:
-            if file.tell() == 0:
-                output.unlink()
-
-
 @click.command("evaluate-samples", cls=Command, params=[*_OPTIONS])
 @click.argument("samples", type=click.Path(exists=True, path_type=Path))
 @click.option(
@@ -60,7 +49,7 @@ def evaluate_samples(
     Prints the Fréchet distance (FID with inception2015), kernel distance, Inception-style score, precision and recall
     as JSON. Statistics of other evaluators hold no features, so they give the Fréchet distance alone.
     """
-    _refuse_output(output, samples, reference)
+    refuse_output(*[output] if output else [], inputs=[samples, reference])
     params = _params(metadata.project_path, env, given)
     from cdm_kedro.evaluation.external import score_samples
 
@@ -86,7 +75,7 @@ def reference_statistics(
     """
     if output.suffix != ".npz":
         raise click.ClickException(f"{output}: the name must end in .npz")
-    _refuse_output(output, source)
+    refuse_output(output, inputs=[source])
     params = _params(metadata.project_path, env, given)
     from cdm_kedro.evaluation.external import write_statistics
 

@@ -1,4 +1,4 @@
-"""Sampling settings that a search found, filled in where the parameters say ``best``."""
+"""Sampling settings from elsewhere: found by a search where the parameters say ``best``, or asked for once."""
 
 import logging
 from collections.abc import Mapping
@@ -7,10 +7,28 @@ from typing import Any, TypeVar
 
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.hashes import sha256
+from cdm_kedro.model.load import read_description
+from cdm_kedro.params.model import GaussianAugmentation
 from cdm_kedro.params.sampling import ModelSamplingParams, SamplingParams
 
 log = logging.getLogger(__name__)
 P = TypeVar("P", bound=SamplingParams)
+
+
+def asked(params: P, models: Mapping[str, Path], **settings: Any) -> P:
+    """Change the settings of every model for once; None leaves one as it is.
+
+    ``s`` goes to the models with Gaussian augmentation alone, and a ``sampler`` takes no settings of another with it.
+    """
+    changed = dict(params.stages)
+    for name in params.stages.keys() & models:
+        given = {key: value for key, value in settings.items() if value is not None}
+        if not isinstance(read_description(models[name])[0].augmentation, GaussianAugmentation):
+            given.pop("s", None)
+        if given.get("sampler", "ancestral") != "ancestral":
+            given |= {"variance": "small", "resample_from": None}
+        changed[name] = ModelSamplingParams.model_validate({**changed[name].model_dump(), **given})
+    return params.model_copy(update={"stages": changed})
 
 
 def resolve_best(params: P, found: Mapping[str, Mapping[str, Any]], models: Mapping[str, Path]) -> P:

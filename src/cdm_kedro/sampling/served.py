@@ -67,26 +67,20 @@ class CascadeModel(mlflow.pyfunc.PythonModel):
     def _cascade(self, s: int | None, steps: int | None, resolution: int | None) -> Any:
         """The models up to a size; those of the last request are kept."""
         from cdm_kedro.model.load import read_description
-        from cdm_kedro.params.model import GaussianAugmentation
         from cdm_kedro.params.sampling import SamplingParams
+        from cdm_kedro.sampling.best import asked
         from cdm_kedro.sampling.cascade import Cascade
 
-        asked = (s, steps, resolution)
-        if self._loaded[0] != asked:
+        request = (s, steps, resolution)
+        if self._loaded[0] != request:
             models = {name: self.folder / f"{name}.safetensors" for name in self.stages}
-            params = {name: read_description(path)[0] for name, path in models.items()}
-            sizes = {one.resolution: name for name, one in params.items()}
+            sizes = {read_description(path)[0].resolution: name for name, path in models.items()}
             if resolution is not None and resolution not in sizes:
                 raise ValueError(f"resolution is {resolution}; the cascade makes {sorted(sizes)}")
-            sampling = json.loads(json.dumps(self.sampling))
-            for name, one in params.items():
-                if s is not None and isinstance(one.augmentation, GaussianAugmentation):
-                    sampling["stages"][name]["s"] = s
-                if steps is not None:
-                    sampling["stages"][name]["steps"] = steps
+            sampling = asked(SamplingParams.model_validate(self.sampling), models, s=s, steps=steps)
             target = None if resolution in (None, max(sizes)) else sizes[resolution]
-            cascade = Cascade.from_files(models, SamplingParams.model_validate(sampling), target=target)
-            self._loaded = asked, cascade
+            cascade = Cascade.from_files(models, sampling, target=target)
+            self._loaded = request, cascade
         return self._loaded[1]
 
 
