@@ -2,14 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from cdm_kedro.cli.command import Command, refuse_output
-
-if TYPE_CHECKING:
-    from cdm_kedro.params.evaluation import EvaluateParams
 
 _OPTIONS = (
     click.Option(["--extractor"], help="efficientnet_lite0, inception2015 (then it is FID), dinov2_vit{s,b,l}14."),
@@ -22,7 +19,7 @@ _OPTIONS = (
 )
 
 
-def _params(root: Path, env: str | None, given: dict[str, Any]) -> "EvaluateParams":
+def _params(root: Path, env: str | None, given: dict[str, Any]) -> Any:
     from cdm_kedro.params.evaluation import EvaluateParams
     from cdm_kedro.params.files import read_parameters
 

@@ -3,14 +3,11 @@
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from cdm_kedro.cli.command import Command, env_option, open_catalog
-
-if TYPE_CHECKING:
-    from cdm_kedro.params.slurm import SlurmParams
 
 
 @click.command(cls=Command)
@@ -102,7 +99,7 @@ def dvc_yaml(metadata: Any, env: str | None, pipeline: str | None, check: bool) 
             click.echo(f"wrote {path}")
 
 
-def _slurm_params(root: Path, env: str | None) -> "SlurmParams":
+def _slurm_params(root: Path, env: str | None) -> Any:
     from kedro.framework.project import pipelines
 
     from cdm_kedro.params.explain import not_a_key
@@ -110,7 +107,7 @@ def _slurm_params(root: Path, env: str | None) -> "SlurmParams":
     from cdm_kedro.params.slurm import SlurmParams
 
     parameters = read_parameters(root / "conf", env)
-    params: SlurmParams = parameters.read("slurm", SlurmParams | None) or SlurmParams.model_validate({})
+    params = parameters.read("slurm", SlurmParams | None) or SlurmParams.model_validate({})
     stages = set(pipelines) - {"__default__", "cascade"}
     for name in set(params.stages) - stages:
         raise parameters.error(not_a_key(f"slurm.stages.{name}", sorted(stages)))

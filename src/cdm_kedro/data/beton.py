@@ -21,10 +21,8 @@ _IMAGE = np.dtype([("mode", "<u1"), ("width", "<u2"), ("height", "<u2"), ("data_
 SAMPLE = np.dtype([("image", _IMAGE), ("label", "<i8")], align=True)
 PLACE = np.dtype([("sample_id", "<u8"), ("ptr", "<u8"), ("size", "<u8")])
 VERSION, RAW = 2, 1
-PAGE = 4 << 21
-"""Bytes of a page: FFCV's default. An image lies within one page."""
-TABLE = HEADER.itemsize + 2 * FIELD.itemsize
-"""Where the table of samples begins."""
+PAGE = 4 << 21  # bytes of a page: FFCV's default; an image lies within one page
+TABLE = HEADER.itemsize + 2 * FIELD.itemsize  # where the table of samples begins
 
 
 class BetonInfo(NamedTuple):

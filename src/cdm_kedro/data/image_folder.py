@@ -21,19 +21,12 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """Files of both splits with labels; a label is the index of the class in sorted order.
-
-    Attributes:
-        root: the folder.
-        classes: names of the training classes, sorted.
-        splits: "train" and "val" to their files, sorted by path.
-        left_out: folder to the number of its files that are not read, by the reason.
-    """
+    """Files of both splits with labels; a label is the index of the class in sorted order."""
 
     root: Path
-    classes: list[str]
-    splits: dict[str, list[Sample]]
-    left_out: dict[str, dict[str, int]] = field(default_factory=dict)
+    classes: list[str]  # names of the training classes, sorted
+    splits: dict[str, list[Sample]]  # "train" and "val" to their files, sorted by path
+    left_out: dict[str, dict[str, int]] = field(default_factory=dict)  # folder to numbers of unread files by the reason
 
     def leave_out(self, where: str, reasons: Counter[str]) -> None:
         """Note files of a folder that are not read."""

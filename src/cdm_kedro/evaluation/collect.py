@@ -15,11 +15,9 @@ from cdm_kedro.evaluation.sources import Source
 from cdm_kedro.evaluation.statistics import Moments, MomentsAccumulator
 from cdm_kedro.params.evaluation import EvaluateParams
 
-MINIMUM = 4
-"""With fewer images precision, recall (k = 3) and the kernel distance do not exist."""
+MINIMUM = 4  # with fewer images precision, recall (k = 3) and the kernel distance do not exist
 
-QUARTERS = 4
-"""The spread of the Fréchet distances of so many parts is the uncertainty of the whole's."""
+QUARTERS = 4  # the spread of the Fréchet distances of so many parts is the uncertainty of the whole's
 
 _SMALLEST_SPLIT = 10  # images; the Inception score of a single image is always 1
 
@@ -39,22 +37,14 @@ class Reference:
 
 @dataclass(frozen=True)
 class Summary(Reference):
-    """What one pass keeps of a set of images: a reference and what the metrics need besides.
+    """What one pass keeps of a set of images: a reference and what the metrics need besides."""
 
-    Attributes:
-        features: (K, D) float32 of at most ``kept_features`` images.
-        indices: (K,) their places in the source.
-        quarters: moments of four seeded random parts; empty if one of them has fewer than two images.
-        inception_score: mean and standard deviation over splits; None if the network gives no logits.
-        splits: number of splits, fewer than asked for if a split would have fewer than ten images.
-    """
-
-    features: NDArray[np.float32]
+    features: NDArray[np.float32]  # of at most ``kept_features`` images
     indices: NDArray[np.int64]
     n: int
-    quarters: tuple[Moments, ...]
-    inception_score: tuple[float, float] | None
-    splits: int
+    quarters: tuple[Moments, ...]  # of four seeded random parts; empty if one of them has fewer than two images
+    inception_score: tuple[float, float] | None  # mean and deviation over splits; None if the network gives no logits
+    splits: int  # fewer than asked for if a split would have fewer than ten images
 
 
 def summarize(count: int, params: EvaluateParams, batches: Iterable[Batch]) -> Summary:

@@ -5,16 +5,13 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cdm_kedro.evaluation.sources import FolderSource, Images, NpzSource, Source
 from cdm_kedro.files.atomic import written_whole
 from cdm_kedro.sampling.tiles import tile_rows
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _COLUMNS = 4
 _SMALL = 1_000_000  # bytes of a PNG that a page holds as it is
@@ -60,7 +57,7 @@ def figure(
         drawn.savefig(part, format="png", dpi=dpi, metadata={"Software": None, "Description": caption})
 
 
-def save_png(picture: "Image.Image", path: Path, caption: str) -> None:
+def save_png(picture: Any, path: Path, caption: str) -> None:
     """Write a picture with its caption."""
     from PIL import PngImagePlugin
 

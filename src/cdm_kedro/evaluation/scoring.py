@@ -14,10 +14,8 @@ from cdm_kedro.evaluation.sources import NpzSource
 from cdm_kedro.evaluation.statistics import frechet_distance
 from cdm_kedro.params.evaluation import EvaluateParams
 
-PUBLISHED_N = 50_000
-"""Number of samples behind published numbers."""
-CANONICAL = "inception2015"
-"""Name of the extractor whose Fréchet distance is FID."""
+PUBLISHED_N = 50_000  # number of samples behind published numbers
+CANONICAL = "inception2015"  # name of the extractor whose Fréchet distance is FID
 _K = 3  # neighbours of precision and recall
 
 

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LEVEL_SCALE = 5000.0
-"""Factor on noise levels in (0, 1) before their sinusoids (WaveGrad, Chen et al. 2021, section 3)."""
+LEVEL_SCALE = 5000.0  # factor on noise levels in (0, 1) before their sinusoids (WaveGrad, Chen et al. 2021, section 3)
 
 
 def zeros(module: nn.Module) -> nn.Module:

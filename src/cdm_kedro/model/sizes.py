@@ -12,18 +12,11 @@ from cdm_kedro.params.model import ModelParams, TrainedModelParams
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What one model costs.
-
-    Attributes:
-        parameters: their number.
-        forward_flops: operations of one evaluation on one image; a multiply-add counts as two.
-        training_flops: operations of the whole training, three times those of a forward pass for every image; 0 for
-            published weights.
-    """
+    """What one model costs in parameters and operations."""
 
     parameters: int
-    forward_flops: float
-    training_flops: float
+    forward_flops: float  # of one evaluation on one image; a multiply-add counts as two
+    training_flops: float  # of the whole training, three forward passes for every image; 0 for published weights
 
 
 def forward_flops(net: UNet, params: ModelParams) -> float:

@@ -42,8 +42,7 @@ Devices = Annotated[
     AtLeastOne,
     Field(description="processes on this node, at most one a GPU; auto = every GPU, or 1"),
 ]
-Different = AfterValidator(_without_repetition)
-"""Annotation of a tuple whose values all differ."""
+Different = AfterValidator(_without_repetition)  # annotation of a tuple whose values all differ
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -53,56 +53,33 @@ class ClaimParams(Params):
 
 @dataclass(frozen=True)
 class ModelShape:
-    """One model of the cascade.
-
-    Attributes:
-        resolution: side of the images that it makes, in pixels.
-        low: name of the model whose images it enlarges; None for a base model.
-        low_resolution: side of those images, in pixels.
-        pretrained: whether published weights are converted instead of training it.
-        selects: whether its training scores samples and keeps the best weights.
-        held_out: whether it compares them with validation images.
-    """
+    """One model of the cascade; resolutions are sides of images in pixels."""
 
     name: str
     resolution: int
-    low: str | None = None
+    low: str | None = None  # the model whose images it enlarges; None for a base model
     low_resolution: int | None = None
-    pretrained: bool = False
-    selects: bool = False
-    held_out: bool = False
+    pretrained: bool = False  # whether published weights are converted instead of training it
+    selects: bool = False  # whether its training scores samples and keeps the best weights
+    held_out: bool = False  # whether it compares them with validation images
 
 
 @dataclass(frozen=True)
 class CascadeShape:
-    """Everything that decides which pipelines an environment has and how they are wired.
-
-    Attributes:
-        images: whether there are images to train on and to compare with; without them every model is pretrained.
-        embedded: whether those images are the embedded data set, which a stage renders.
-        preprocess_resolutions: sizes at which preprocessing stores the images, in pixels.
-        sample_inputs: datasets that sampling needs besides the models: real low-resolution images, and what searches
-            found.
-        cas_resolutions: sizes at which the Classification Accuracy Score is measured, in pixels.
-        cas_samples: whether samples are made for its classifiers alone.
-        reported: pipelines besides the cascade whose results the report shows.
-        claim: the parameters of the paper's claim, where the environment tests it.
-        tables: the tables of the paper whose rows are parameters.
-        ablations: models that those rows need beside the cascade's.
-    """
+    """Everything that decides which pipelines an environment has and how they are wired; sizes are in pixels."""
 
     models: tuple[ModelShape, ...]
-    images: bool = True
-    embedded: bool = False
+    images: bool = True  # to train on and to compare with; without them every model is pretrained
+    embedded: bool = False  # whether those images are the embedded data set, which a stage renders
     preprocess_resolutions: tuple[int, ...] = RESOLUTIONS
-    sample_inputs: tuple[str, ...] = ()
-    searches: dict[str, str] = field(default_factory=dict)
-    cas_resolutions: tuple[int, ...] = ()
-    cas_samples: bool = False
-    reported: tuple[str, ...] = ()
+    sample_inputs: tuple[str, ...] = ()  # datasets besides the models: real low-resolution images, what searches found
+    searches: dict[str, str] = field(default_factory=dict)  # each with the model whose sampling it searches
+    cas_resolutions: tuple[int, ...] = ()  # at which the Classification Accuracy Score is measured
+    cas_samples: bool = False  # whether samples are made for its classifiers alone
+    reported: tuple[str, ...] = ()  # pipelines besides the cascade whose results the report shows
     claim: ClaimParams | None = None
-    tables: dict[str, TableParams] = field(default_factory=dict)
-    ablations: tuple[ModelShape, ...] = ()
+    tables: dict[str, TableParams] = field(default_factory=dict)  # of the paper, whose rows are parameters
+    ablations: tuple[ModelShape, ...] = ()  # models that those rows need beside the cascade's
 
     @cached_property
     def resolutions(self) -> tuple[int, ...]:

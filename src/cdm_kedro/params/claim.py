@@ -10,8 +10,7 @@ from cdm_kedro.params.model import GaussianAugmentation, ModelParams, TrainedMod
 from cdm_kedro.params.sampling import ModelSamplingParams
 from cdm_kedro.params.search import SearchTruncationParams
 
-SINGLE = "single"
-"""What tables say of the model without a cascade where others say what conditions them."""
+SINGLE = "single"  # what tables say of the model without a cascade where others say what conditions them
 
 
 class BaselineTrainingParams(TrainingParams):

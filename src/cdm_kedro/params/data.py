@@ -8,8 +8,7 @@ from cdm_kedro.params.base import Params
 
 RESOLUTIONS: tuple[int, ...] = (32, 64, 128, 256)
 """Sizes that preprocessing stores unless told otherwise, in pixels (paper section 4.1)."""
-CROP_SIDE = 256
-"""Side of the largest crop, which is always stored: it identifies the images."""
+CROP_SIDE = 256  # side of the largest crop, which is always stored: it identifies the images
 
 
 class EmbeddedParams(Params):

@@ -8,8 +8,7 @@ from cdm_kedro.params.evaluation import EvaluateParams
 
 log = logging.getLogger(__name__)
 
-NAME = "cdm-kedro-cascade"
-"""Of the registered model."""
+NAME = "cdm-kedro-cascade"  # of the registered model
 
 
 def register_cascade(

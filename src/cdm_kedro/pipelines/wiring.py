@@ -5,8 +5,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-CAS_PICTURES = ("comparison", "best", "worst")
-"""What the pipeline `cas` draws at each of its sizes."""
+CAS_PICTURES = ("comparison", "best", "worst")  # what the pipeline `cas` draws at each of its sizes
 
 
 class Stages(dict[str, Pipeline]):

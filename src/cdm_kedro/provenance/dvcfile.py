@@ -18,8 +18,7 @@ from cdm_kedro.provenance.digests import BESIDE, NODES, digest_name
 
 FILES = ("weights", "training.selection.weights", "val_files")
 """Keys of parameters that name a file. A stage that reads such a parameter depends on the file's content too."""
-CODE = "code"
-"""Folder of digest files below an environment's ``root``, and DVC's name of the stage that writes them."""
+CODE = "code"  # folder of digest files below an environment's ``root``, and DVC's name of the stage that writes them
 HEADER = "# Written by `kedro dvc-yaml{option}` from the pipeline, the catalog and the parameters; do not edit.\n"
 
 

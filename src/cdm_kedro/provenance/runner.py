@@ -29,8 +29,7 @@ from cdm_kedro.tracking.live import live
 from cdm_kedro.tracking.runs import Tracking
 
 log = logging.getLogger(__name__)
-OUTSIDE = {"cdm.outside_dag": "true"}
-"""Tag of the MLflow runs of pipelines that are no stages."""
+OUTSIDE = {"cdm.outside_dag": "true"}  # tag of the MLflow runs of pipelines that are no stages
 
 
 class EditedError(CdmError):

@@ -8,8 +8,7 @@ import torch
 from cdm_kedro.model.build import network_inputs
 from cdm_kedro.sampling.model import LoadedModel
 
-CPU_BATCH = 64
-"""Images at once on a CPU, at the cascade's lowest resolution; it is busy with far fewer."""
+CPU_BATCH = 64  # images at once on a CPU, at the cascade's lowest resolution; it is busy with far fewer
 
 _MAX_BATCH = 1024  # at the lowest resolution; more images gain nothing
 _SHARE = 0.8  # of the free memory; the rest is for fragmentation and for batches of other shapes

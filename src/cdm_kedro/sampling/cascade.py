@@ -27,17 +27,11 @@ Labels: TypeAlias = Tensor | Sequence[int]
 
 @dataclass
 class Samples:
-    """What one batch through the cascade makes.
-
-    Attributes:
-        images: model to (B, 3, H, W) uint8 samples.
-        low: super-resolution model to the clean (B, 3, h, w) uint8 images that its input was made from.
-        states: (model, s) to (B, 3, H, W) float32 states z_s.
-    """
+    """What one batch through the cascade makes, by model: (B, 3, H, W) uint8 samples, or float32 states z_s."""
 
     images: dict[str, Tensor] = field(default_factory=dict)
-    low: dict[str, Tensor] = field(default_factory=dict)
-    states: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+    low: dict[str, Tensor] = field(default_factory=dict)  # the clean uint8 images that a model's input was made from
+    states: dict[tuple[str, int], Tensor] = field(default_factory=dict)  # by model and s
 
 
 def default_sampling(params: ModelParams) -> ModelSamplingParams:

@@ -9,11 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cdm_kedro.data.beton import check_beton, read_beton, read_labels
+from cdm_kedro.data.beton import read_beton, read_labels
 from cdm_kedro.files.npz import map_npz_array
 
-BATCH_FILE = "batch_size.json"
-"""File in a sampling job's folder that holds the number of samples of a shard."""
+BATCH_FILE = "batch_size.json"  # file in a sampling job's folder that holds the number of samples of a shard
 
 
 class RealImages:
@@ -25,7 +24,6 @@ class RealImages:
 
     def __init__(self, beton: Path, num_classes: int) -> None:
         labels = read_labels(beton)
-        check_beton(beton)
         self.beton, self.num_classes = beton, num_classes
         self.of_class = [np.flatnonzero(labels == c) for c in range(num_classes)]
         empty = [c for c, images in enumerate(self.of_class) if len(images) == 0]

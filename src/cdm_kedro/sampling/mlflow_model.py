@@ -11,8 +11,7 @@ from cdm_kedro.params.sampling import SamplingParams
 
 CODE = Path(__file__).with_name("served.py")
 """What MLflow runs. No stage depends on it: new code of the same cascade alone makes no new version of it."""
-WEIGHTS = "artifacts/cascade/{name}.safetensors"
-"""Where the weights of a network belong in the folder."""
+WEIGHTS = "artifacts/cascade/{name}.safetensors"  # where the weights of a network belong in the folder
 _NEEDS = ("torch", "numpy", "pandas", "pillow", "pydantic", "safetensors", "tqdm")
 
 

@@ -16,8 +16,7 @@ from cdm_kedro.params.model import BlurAugmentation, ModelParams
 from cdm_kedro.params.sampling import ModelSamplingParams
 from cdm_kedro.sampling.philox import normal
 
-Progress = Callable[[str, int], object]
-"""Called as ``progress(model, images)`` after every evaluation of a network."""
+Progress = Callable[[str, int], object]  # called as ``progress(model, images)`` after every evaluation of a network
 
 _START, _AUGMENT, _REVERSE = 0, 1, 2
 """Numbers of a model's draws: x_T, then the conditioning augmentation, then one for each reverse step."""

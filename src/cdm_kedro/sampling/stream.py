@@ -15,23 +15,14 @@ from cdm_kedro.sampling.model import LoadedModel
 
 @dataclass(frozen=True)
 class Estimate:
-    """One reverse step of one model.
-
-    Attributes:
-        model: its name.
-        step: number of the step, 0 for the noisiest; ``steps`` where the model has finished these images.
-        steps: reverse steps of the model.
-        rows: which of all images these are, for a model may take them in several batches.
-        state: (b, 3, H, W) uint8 state x_t before the step, cut off at the ends of the range.
-        x_start: (b, 3, H, W) uint8 image x_0 that the model sees in it; the sample itself where it has finished.
-    """
+    """One reverse step of one model."""
 
     model: str
-    step: int
+    step: int  # 0 for the noisiest; ``steps`` where the model has finished these images
     steps: int
-    rows: slice
-    state: Tensor
-    x_start: Tensor
+    rows: slice  # which of all images these are, for a model may take them in several batches
+    state: Tensor  # (b, 3, H, W) uint8 state x_t before the step, cut off at the ends of the range
+    x_start: Tensor  # (b, 3, H, W) uint8 image x_0 that the model sees in it; the sample itself where it has finished
 
     @property
     def finished(self) -> bool:

@@ -12,11 +12,9 @@ from cdm_kedro.files.links import link_or_copy
 
 Operation = dict[str, Any]
 """JSON values: ``op`` says what to do, ``run`` to which run, ``time`` when it happened (milliseconds since 1970)."""
-UPLOAD_RATE = 10e6
-"""Bytes per second; a server that takes less than this counts as one that does not answer."""
+UPLOAD_RATE = 10e6  # bytes per second; a server that takes less than this counts as one that does not answer
 TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
-EXPERIMENT = "cdm-kedro"
-"""Name of the project's experiment, and the first part of its registered models' names."""
+EXPERIMENT = "cdm-kedro"  # name of the project's experiment, and the first part of its registered models' names
 CONTENT, MODEL, SCORED, VALUE, NETWORK = "cdm.content", "cdm.model", "cdm.scored", "cdm.value", "cdm.network."
 """Tags of a version: hash of what it is, MLflow's id of it, hash of how it was scored, its score, and the hash of each
 network in it."""

@@ -9,8 +9,7 @@ from cdm_kedro.files.tensors import write_weights
 from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.loop import World
 
-Scores = list[tuple[int, float]]
-"""Step and score of each average that was scored. Low scores are good."""
+Scores = list[tuple[int, float]]  # step and score of each average that was scored; low scores are good
 
 
 def best(scores: Scores) -> tuple[int, float]:

@@ -18,17 +18,6 @@ if TYPE_CHECKING:
 _WAIT = timedelta(hours=1)  # for a leader at work on a checkpoint on slow disks; NCCL would give it 10 minutes
 
 
-class _Warnings(logging.Handler):
-    """Sends logged warnings as events to the process that runs the pipeline."""
-
-    def __init__(self, send: "Emit") -> None:
-        super().__init__(logging.WARNING)
-        self.send = send
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.send({"event": "warning", "message": record.getMessage()})
-
-
 def _share_job(text: str | None, world: "World") -> tuple[str, int]:
     """Return the job, and the rank of the process that has it. The other processes pass None."""
     jobs = [(found, rank) for rank, found in enumerate(world.gathered(text)) if found is not None]
@@ -49,7 +38,9 @@ def train(path: str, make: "Callable[[str, World, Emit], Loop]") -> int:
     leads = path != "-" and place.leads
     emit = emitter(leads)
     if leads:
-        logging.getLogger("cdm_kedro").addHandler(_Warnings(emit))
+        heard = logging.Handler(logging.WARNING)  # warnings go as events to the process that runs the pipeline
+        heard.emit = lambda record: emit({"event": "warning", "message": record.getMessage()})  # type: ignore[method-assign]
+        logging.getLogger("cdm_kedro").addHandler(heard)
 
     from cdm_kedro.data.loader import preload
 

@@ -6,8 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-Checkpoint = tuple[int, dict[str, Tensor], dict[str, Any]]
-"""Step, tensors by name, and the rest as JSON takes it."""
+Checkpoint = tuple[int, dict[str, Tensor], dict[str, Any]]  # step, tensors by name, and the rest as JSON takes it
 
 
 def named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
