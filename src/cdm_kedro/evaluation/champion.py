@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cdm_kedro.evaluation.scoring import metric_names
+from cdm_kedro.evaluation.metrics import metric_names
 from cdm_kedro.files.templates import fill_template
 
 _HIGHER = ("score", "precision_train", "recall_train")

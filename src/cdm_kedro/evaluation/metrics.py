@@ -1,4 +1,4 @@
-"""The formulas of the metrics over features and logits, except the Fréchet distance, which ``statistics`` holds."""
+"""The metrics' names, and their formulas over features and logits; ``statistics`` holds the Fréchet distance."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,17 @@ from numpy.typing import NDArray
 
 Features = NDArray[np.floating]
 Float = NDArray[np.float64]
+
+CANONICAL = "inception2015"  # name of the extractor whose Fréchet distance is FID
+
+
+def metric_names(extractor: str) -> dict[str, str]:
+    """Names of the Fréchet distance ``fd``, the Inception-style ``score``, ``precision`` and ``recall``.
+
+    Only the canonical network's are FID, Inception score, precision and recall; others bear the extractor's name.
+    """
+    bare = {"fd": "fid", "score": "inception_score", "precision": "precision", "recall": "recall"}
+    return bare if extractor == CANONICAL else {key: f"{key}_{extractor}" for key in bare}
 
 
 def kernel_distance(a: Features, b: Features, block: int = 1024) -> tuple[float, float]:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cdm_kedro.evaluation.metrics import CANONICAL, metric_names
 from cdm_kedro.evaluation.paper import published
 from cdm_kedro.evaluation.pictures import BLUE, image_uri, read_caption
-from cdm_kedro.evaluation.scoring import CANONICAL, metric_names
 from cdm_kedro.files.templates import fill_template
 from cdm_kedro.params.evaluation import ReportParams
 

@@ -8,24 +8,14 @@ import numpy as np
 
 from cdm_kedro.evaluation.collect import Reference, Summary, collect
 from cdm_kedro.evaluation.extractors.extractor import Extractor
-from cdm_kedro.evaluation.metrics import kernel_distance, precision_recall
+from cdm_kedro.evaluation.metrics import kernel_distance, metric_names, precision_recall
 from cdm_kedro.evaluation.reference import read_references
 from cdm_kedro.evaluation.sources import NpzSource
 from cdm_kedro.evaluation.statistics import frechet_distance
 from cdm_kedro.params.evaluation import EvaluateParams
 
 PUBLISHED_N = 50_000  # number of samples behind published numbers
-CANONICAL = "inception2015"  # name of the extractor whose Fréchet distance is FID
 _K = 3  # neighbours of precision and recall
-
-
-def metric_names(extractor: str) -> dict[str, str]:
-    """Names of the Fréchet distance ``fd``, the Inception-style ``score``, ``precision`` and ``recall``.
-
-    Only the canonical network's are FID, Inception score, precision and recall; others bear the extractor's name.
-    """
-    bare = {"fd": "fid", "score": "inception_score", "precision": "precision", "recall": "recall"}
-    return bare if extractor == CANONICAL else {key: f"{key}_{extractor}" for key in bare}
 
 
 def score(samples: Summary, references: Mapping[str, Reference], extractor: str) -> dict[str, Any]:

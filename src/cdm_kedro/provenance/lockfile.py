@@ -30,19 +30,18 @@ def whole_in_dvc() -> dict[str, str]:
     return {}
 
 
+@functools.cache
 def parsed_once_in_dvc() -> None:
     """Let DVC, in this process, parse a YAML text once: it parses all of dvc.lock for each look at a stage."""
     from dvc.utils import strictyaml
     from dvc.utils.serialize import _yaml
 
     parse = _yaml.parse_yaml
-    if hasattr(parse, "__wrapped__"):
-        return
     once = functools.lru_cache(maxsize=32)(parse)
 
-    @functools.wraps(parse)
     def parse_yaml(text: str, path: str, typ: str = "safe") -> Any:
-        return copy.deepcopy(once(text, path)) if typ == "safe" else parse(text, path, typ)
+        plain = typ == "safe" or Path(path).name == "dvc.lock"  # DVC alone writes it: no comments are to be kept
+        return copy.deepcopy(once(text, path)) if plain else parse(text, path, typ)
 
     strictyaml.parse_yaml = _yaml.parse_yaml = parse_yaml
 

@@ -351,8 +351,7 @@ class Staleness:
         """DVC's hashes of files and folders, by path; unchanged ones come from its state without reading."""
         from dvc_data.hashfile.build import build
 
-        found = {}
-        odb = self.repo.cache.local
+        found, odb = {}, self.repo.cache.local
         for path in paths:
             if path.exists():
                 _, _, built = build(odb, str(path.absolute()), self.repo.root_dir and odb.fs, "md5", dry_run=True)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from cdm_kedro.data.beton import check_beton, read_labels
+from cdm_kedro.evaluation.metrics import metric_names
 from cdm_kedro.evaluation.paper import beside, by_s, published
 from cdm_kedro.evaluation.pictures import LINES, draw_rows, figure, image_uri, read_caption
 from cdm_kedro.evaluation.reference import read_extractor, read_references
-from cdm_kedro.evaluation.scoring import metric_names
 from cdm_kedro.evaluation.sources import BetonSource
 from cdm_kedro.evaluation.statistics import frechet_distance
 from cdm_kedro.files.table import Row, to_csv

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from cdm_kedro.evaluation.extractors.make import make_extractor
+from cdm_kedro.evaluation.metrics import metric_names
 from cdm_kedro.evaluation.paper import beside
-from cdm_kedro.evaluation.scoring import make_scorer, metric_names
+from cdm_kedro.evaluation.scoring import make_scorer
 from cdm_kedro.files.hashes import sha256
 from cdm_kedro.files.table import to_csv
 from cdm_kedro.model.load import read_description

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from cdm_kedro.evaluation.metrics import CANONICAL, metric_names
 from cdm_kedro.evaluation.paper import beside
 from cdm_kedro.evaluation.pictures import draw_rows, image_uri
-from cdm_kedro.evaluation.scoring import CANONICAL, metric_names
 from cdm_kedro.files.table import Row, to_csv
 from cdm_kedro.files.templates import fill_template
 
