@@ -1,6 +1,7 @@
 """A folder in ImageNet layout: ``train/<class>/*`` and ``val/<class>/*``, or a list instead of ``val``."""
 
 import os
+import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -127,7 +128,11 @@ def _scan_split(folder: ImageFolder, split: str) -> None:
 def _entries(path: Path) -> tuple[list[str], list[str]]:
     """Names of the folders and of the files in a folder, sorted, without hidden ones."""
     with os.scandir(path) as entries:
-        seen = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+        every = sorted(entries, key=lambda entry: entry.name)
+    for entry in every:
+        if re.search("[\udc80-\udcff]", entry.name):  # bytes that are no UTF-8, as Python has them
+            raise CdmError(f"{ascii(entry.path)}: the name is not UTF-8, and DVC cannot record it; rename it")
+    seen = [entry for entry in every if not entry.name.startswith(".")]
     for entry in seen:
         if entry.is_symlink() and not os.path.isfile(entry.path):
             _refuse_link(path / entry.name)

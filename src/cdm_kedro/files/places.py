@@ -23,15 +23,24 @@ _SAID = {
 def said_of(error: OSError) -> str | None:
     """Say an error of the system about a path; None where it is not about one, or none that a user can mend."""
     said, path = _SAID.get(error.errno or 0), error.filename2 or error.filename
+    if error.errno == errno.ENOENT and isinstance(path, str) and (link := _broken_link(Path(path))):
+        return link
     return f"{path}: {said}" if said and path else None
+
+
+def _broken_link(path: Path) -> str | None:
+    for place in (path, *path.parents):
+        if place.is_symlink() and not place.exists():
+            return f"{place}: a link that leads nowhere (to {os.readlink(place)}); repair or remove it"
+    return None
 
 
 def refuse_unwritable(paths: Iterable[Path]) -> None:
     """Raise CdmError if a file or folder cannot be made: broken links, files and folders without leave in its way."""
     for path in paths:
+        if link := _broken_link(path):
+            raise CdmError(link)
         for place in (path, *path.parents):
-            if place.is_symlink() and not place.exists():
-                raise CdmError(f"{place}: a link that leads nowhere (to {os.readlink(place)}); repair or remove it")
             if place.exists():
                 if place != path and not place.is_dir():
                     raise CdmError(f"{place}: {_SAID[errno.ENOTDIR]}")
