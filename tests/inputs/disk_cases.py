@@ -113,4 +113,11 @@ CASES = [
         READ_ONLY,
         steps=(read_only("out"),),
     ),
+    plain(
+        "the folder for a sheet of images can only be read",
+        "kedro inspect-images mine --sheet=shut/a.png --env=test",
+        "shut",
+        READ_ONLY,
+        steps=(images(), read_only("shut")),
+    ),
 ]

@@ -15,12 +15,13 @@ import configuration_cases
 import disk_cases
 import image_cases
 import option_cases
+import picture_cases
 import place_cases
 import pytest
 from bench import Case, Door, complaints, copy_project, finished, make_made, make_plain, run
 from steps import unmount_all
 
-MODULES = (configuration_cases, option_cases, image_cases, place_cases, disk_cases)
+MODULES = (configuration_cases, option_cases, image_cases, place_cases, disk_cases, picture_cases)
 CASES = [case for module in MODULES for case in module.CASES]
 
 

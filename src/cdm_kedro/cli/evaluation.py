@@ -54,6 +54,7 @@ def evaluate_samples(
     if output is None:
         click.echo(text)
     else:
+        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text + "\n", encoding="utf-8")
         click.echo(f"wrote {output}")
 

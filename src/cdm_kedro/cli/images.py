@@ -32,13 +32,19 @@ def inspect_images(
     from cdm_kedro.data.image_folder import scan, scan_undivided
     from cdm_kedro.data.inspection import hold_out, look, report
     from cdm_kedro.files.atomic import write_text
+    from cdm_kedro.params.files import folders_of
     from cdm_kedro.sampling.grids import draw_grid
 
+    sheet = sheet or Path(f"{folder.resolve().name}.png")
+    refuse_unwritable([sheet])
+    listed = folders_of(metadata.project_path / "conf", env or "base")[-1] / "val_files.txt"
     found = scan(folder) if (folder / "val").exists() and split is None else scan_undivided(folder)
     seen = look(found)
+    if all(one.bad for one in seen.values()):
+        path, one = next(iter(seen.items()))
+        raise click.ClickException(f"{folder}: every image is broken, such as {path} ({one.bad})")
     samples = next(iter(found.splits.values()))
     if split is not None:
-        listed = metadata.project_path / "conf" / (env or "base") / "val_files.txt"
         write_text(listed, "".join(f"{held}\n" for held in hold_out(samples, seen, split, seed)))
         found = scan(folder, listed)
     click.echo("\n".join(report(found, seen)))
@@ -48,7 +54,6 @@ def inspect_images(
             chosen[label].append(path)
     shown = [(path, label) for label in sorted(chosen)[:: 1 + len(chosen) // 20] for path in chosen[label]]
     tiles = [crops(decode(folder / path, apply_exif_rotation=True), "area", [_TILE])[_TILE] for path, _ in shown]
-    sheet = sheet or Path(f"{folder.resolve().name}.png")
     draw_grid(np.stack(tiles), np.array([label for _, label in shown]), found.classes, _COLUMNS, sheet)
     click.echo(f"wrote {sheet}")
     if split is not None:
@@ -75,6 +80,10 @@ def side_by_side(
     """Draw the largest samples of each CLASS (a name or an index), and below them others' pictures of that class."""
     from cdm_kedro.params.cascade import read_cascade
 
+    others = {who: Path(folder) for who, _, folder in (pair.partition("=") for pair in beside) if folder}
+    if len(others) < len(beside):
+        raise click.BadParameter("write WHO=FOLDER, with a name of its own for each", param_hint="--beside")
+    refuse_unwritable([out])
     shape = read_cascade(metadata.project_path / "conf", env)
     with open_catalog(metadata.project_path, env) as catalog:
         classes = catalog.load("classes" if shape.images else "class_names")
@@ -82,6 +91,5 @@ def side_by_side(
     from cdm_kedro.evaluation.pictures import draw_side_by_side
 
     labels = {name: class_index(name, classes) for name in names}
-    others = {who: Path(folder) for who, _, folder in (pair.partition("=") for pair in beside)}
     draw_side_by_side(samples, {classes[label]: label for label in labels.values()}, others, columns, out)
     click.echo(f"wrote {out}")

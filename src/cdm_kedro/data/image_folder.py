@@ -131,7 +131,7 @@ def _entries(path: Path) -> tuple[list[str], list[str]]:
         every = sorted(entries, key=lambda entry: entry.name)
     for entry in every:
         if re.search("[\udc80-\udcff]", entry.name):  # bytes that are no UTF-8, as Python has them
-            raise CdmError(f"{ascii(entry.path)}: the name is not UTF-8, and DVC cannot record it; rename it")
+            raise CdmError(f"{entry.path!a}: the name is not UTF-8, and DVC cannot record it; rename it")
     seen = [entry for entry in every if not entry.name.startswith(".")]
     for entry in seen:
         if entry.is_symlink() and not os.path.isfile(entry.path):

@@ -10,7 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from cdm_kedro.data.crop import BadImage, decode
+from cdm_kedro.data.crop import decode
 from cdm_kedro.data.image_folder import ImageFolder, Sample
 from cdm_kedro.errors import CdmError
 from cdm_kedro.params.data import CROP_SIDE
@@ -38,8 +38,8 @@ def _look(root: Path, path: str) -> Seen:
         image = decode(root / path, apply_exif_rotation=True)
         with Image.open(root / path) as file:
             kind = file.format or "unknown"
-    except BadImage as error:
-        return Seen(bad=str(error))
+    except Exception as error:  # all that a file can cause
+        return Seen(bad=str(error) or type(error).__name__)
     height, width = image.pixels.shape[:2]
     content = hashlib.sha256(f"{width} {height} ".encode() + image.pixels.tobytes()).hexdigest()
     return Seen(None, width, height, kind, content, tuple(image.notes))

@@ -11,7 +11,6 @@ from kedro.io import CatalogProtocol
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.params.base import differences
-from cdm_kedro.params.explain import not_a_key
 from cdm_kedro.params.files import read_parameters
 from cdm_kedro.pipeline_registry import by_stage, extra_of_stages
 from cdm_kedro.provenance.digests import BESIDE, NODES, digest_name
@@ -162,10 +161,13 @@ def render(catalog: CatalogProtocol, root: Path, env: str | None, extra: str | N
             stage["params"] = [{file: keys} for file, keys in sorted(params.items())]
         for output in sorted(pipeline.all_outputs()):
             dataset = catalog.get(output)
-            meta = dict((getattr(dataset, "metadata", None) or {}).get("dvc") or {})
+            told = getattr(dataset, "metadata", None) or {}
+            meta = told.get("dvc") or {} if isinstance(told, dict) else told
+            if not isinstance(meta, dict) or meta.get("kind", "outs") not in ("outs", "metrics", "plots"):
+                wrong = f"{output}.metadata.dvc is {meta!r}; write {{kind: outs}}, {{kind: metrics}} or {{kind: plots}}"
+                raise CdmError(f"catalog*.yml in conf: {wrong}")
+            meta = dict(meta)
             kind, path = meta.pop("kind", "outs"), _path(dataset, root, output)
-            if kind not in (kinds := ("outs", "metrics", "plots")):
-                raise CdmError(f"catalog*.yml in conf, {output}.metadata.dvc.kind: {not_a_key(kind, kinds, 'a kind')}")
             if kind == "plots":
                 axes = {k: meta.pop(k) for k in ("x", "y", "title") if k in meta}
                 plots.append({f"{up}{path}": axes})
