@@ -182,7 +182,11 @@ class Staleness:
                 f"stage {name} reads {', '.join(missing)}, which does not exist; put it there, run the stage that "
                 "makes it, or `dvc pull` (paths of files from outside are set in conf/*/globals.yml)"
             )
-        refuse_unwritable(map(Path, written))
+        for path in (d.fs_path for d in _data(stage) if d.hash_info and not d.hash_info.isdir):
+            if os.path.isdir(path):
+                raise CdmError(f"{path}: a folder, where a file belongs; move it away")
+        links_to_nothing = [path for path in read if not os.path.exists(path)]
+        refuse_unwritable(map(Path, [*links_to_nothing, *written]))
         lock = rwlock(self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), read, written, False)
         lock.__enter__()
         try:
