@@ -8,6 +8,9 @@ from pathlib import Path
 from bench import Case, Step
 from steps import cut, fifo, folder, images, link, move, pixels, put, remove
 
+from project import ROOT
+
+DVC_YAML = "dvc/test/dvc.yaml"
 RUN = "kedro run --env=test --pipelines=preprocess"
 
 
@@ -205,7 +208,7 @@ CASES = [
         "dvc repro with broken images",
         "dvc repro dvc/test/dvc.yaml:preprocess",
         ("train/a/0.png: the file is empty", "skip"),
-        (images(), put("mine/train/a/0.png", b""), put("run", "")),
+        (images(), put("mine/train/a/0.png", b""), put(DVC_YAML, (ROOT / DVC_YAML).read_text())),
         code=255,
         works=True,
     ),
