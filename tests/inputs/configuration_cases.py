@@ -375,7 +375,7 @@ ENVIRONMENTS = [
     env("kedro run --pipelines=base32 --env=zzz", "zzz", "claim, "),
     env("kedro dvc-yaml --env=tset", "tset", "test", quick=True),
     env("kedro model-sizes --env=tset", "tset", "test", quick=True),
-    env("kedro sample-class bird --env=tset", "tset", "test"),
+    env("kedro sample-class balloon --env=tset", "tset", "test"),
     env("kedro accept base32 --because=x --env=tset", "tset", "test"),
     env("kedro parent-run --env=tset", "tset", "test"),
     env("kedro slurm --dry-run --env=tset", "tset", "test"),

@@ -7,7 +7,7 @@ from image_cases import huge_png
 from steps import add, cut, folder, images, link, move, pixels, put, remove, swap
 
 LOOK = "kedro inspect-images mine --env=test"
-BESIDE = "kedro side-by-side bird --env=test"
+BESIDE = "kedro side-by-side balloon --env=test"
 CATALOG, PARAMETERS = "conf/base/catalog.yml", "conf/test/parameters.yml"
 HELD = "conf/test/val_files.txt"
 
@@ -32,7 +32,7 @@ def held(name: str, content: str | bytes | None, *said: str, steps: tuple[Step, 
 
 def beside(words: str, *said: str, steps: tuple[Step, ...] = (), code: int = 1) -> Case:
     """A case of `kedro side-by-side`."""
-    return Case(f"kedro side-by-side bird {words}", f"{BESIDE} {words}".strip(), said, steps, code=code, made=True)
+    return Case(f"kedro side-by-side balloon {words}", f"{BESIDE} {words}".strip(), said, steps, code=code, made=True)
 
 
 def dvc(name: str, new: str, *said: str) -> Case:
@@ -120,15 +120,17 @@ LISTS = [
 ]
 BESIDES = [
     Case("samples side by side before there are any", BESIDE, ("samples_256.npz", "run the stage that makes it")),
-    Case("a class that is none, side by side", "kedro side-by-side bidr --env=test", ("bidr", "bird"), made=True),
+    Case(
+        "a class that is none, side by side", "kedro side-by-side ballon --env=test", ("ballon", "balloon"), made=True
+    ),
     beside("--columns=0", "--columns", code=2),
     beside("--beside=theirs", "--beside", "WHO=FOLDER", code=2),
-    beside("--beside=theirs=gone", "gone/bird"),
-    beside("--beside=theirs=conf", "conf/bird"),
-    beside("--beside=theirs=b", "b/bird/0.png", steps=(put("b/bird/0.png", "words"),)),
+    beside("--beside=theirs=gone", "gone/balloon"),
+    beside("--beside=theirs=conf", "conf/balloon"),
+    beside("--beside=theirs=b", "b/balloon/0.png", steps=(put("b/balloon/0.png", "words"),)),
     beside("--out=pyproject.toml/a.png", "pyproject.toml", "a file, where a folder belongs"),
     beside("--out=src", "src", "directory", code=2),
-    beside("--beside=theirs=b --out=c.png", "wrote c.png", steps=(pixels("b/bird/0.png", (300, 200)),), code=0),
+    beside("--beside=theirs=b --out=c.png", "wrote c.png", steps=(pixels("b/balloon/0.png", (300, 200)),), code=0),
 ]
 ESTIMATES = [
     Case("an unknown environment for kedro estimate", "kedro estimate --env=tset", ("tset", "test")),
