@@ -22,6 +22,7 @@ def accept(metadata: Any, stages: tuple[str, ...], because: str, env: str | None
     """
     from kedro.framework.project import pipelines
 
+    from cdm_kedro.params.explain import not_a_key
     from cdm_kedro.pipeline_registry import by_stage, extra_of_stages
     from cdm_kedro.provenance.code import Code
     from cdm_kedro.provenance.dvcfile import code_stage
@@ -32,11 +33,8 @@ def accept(metadata: Any, stages: tuple[str, ...], because: str, env: str | None
     with open_catalog(root, env):
         extra_of = extra_of_stages()
         known = {*extra_of, *(name for name, _ in by_stage(pipelines["__default__"]))}
-        for stage in stages:
-            if stage not in known:
-                raise click.ClickException(
-                    f"{stage} is no stage of environment {env or 'base'}; there are {sorted(known)}"
-                )
+        for stage in sorted({*stages} - known):
+            raise click.ClickException(not_a_key(stage, sorted(known), f"a stage of environment {env or 'base'}"))
         staleness = Staleness(root, env, extra_of)
         code, tracking = Code(root), Tracking(root, "accept", env)
         try:

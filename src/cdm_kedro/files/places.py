@@ -40,13 +40,11 @@ def refuse_unwritable(paths: Iterable[Path]) -> None:
     for path in paths:
         if link := _broken_link(path):
             raise CdmError(link)
-        for place in (path, *path.parents):
-            if place.exists():
-                if place != path and not place.is_dir():
-                    raise CdmError(f"{place}: {_SAID[errno.ENOTDIR]}")
-                if not os.access(place, os.W_OK):
-                    raise CdmError(f"{place}: {_SAID[errno.EROFS]}")
-                break
+        place = next(place for place in (path, *path.parents) if place.exists())
+        if place != path and not place.is_dir():
+            raise CdmError(f"{place}: {_SAID[errno.ENOTDIR]}")
+        if not os.access(place, os.W_OK):
+            raise CdmError(f"{place}: {_SAID[errno.EROFS]}")
 
 
 @contextmanager

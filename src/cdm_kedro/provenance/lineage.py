@@ -37,9 +37,7 @@ class Lineage:
         self.root = root
         self._made: dict[str, tuple[str, dict[str, Any], str]] = {}
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        for lock in [*sorted((root / "dvc").rglob("dvc.lock")), root / "dvc.lock"]:
-            if not lock.exists():
-                continue
+        for lock in filter(Path.exists, [*sorted((root / "dvc").rglob("dvc.lock")), root / "dvc.lock"]):
             for name, stage in (yaml.load(lock.read_text(encoding="utf-8"), loader).get("stages") or {}).items():
                 for out in stage.get("outs", []):
                     self._made[out["path"]] = (name, stage, str(out.get("md5")))

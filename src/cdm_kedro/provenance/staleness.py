@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import wraps
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -185,8 +186,7 @@ class Staleness:
         for path in (d.fs_path for d in _data(stage) if d.hash_info and not d.hash_info.isdir):
             if os.path.isdir(path):
                 raise CdmError(f"{path}: a folder, where a file belongs; move it away")
-        links_to_nothing = [path for path in read if not os.path.exists(path)]
-        refuse_unwritable(map(Path, [*links_to_nothing, *written]))
+        refuse_unwritable(map(Path, [*filterfalse(os.path.exists, read), *written]))  # inputs that are broken links
         lock = rwlock(self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), read, written, False)
         lock.__enter__()
         try:
