@@ -23,7 +23,7 @@ def _refuse_no_runner(name: str, params: dict[str, Any]) -> None:
             raise TypeError("it is no runner")
         inspect.signature(kind).bind(**params)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise click.BadParameter(f"{name}: {error}; write one such as SequentialRunner", param_hint="--runner") from None
+        raise click.BadParameter(f"{name}: {error}; one is SequentialRunner", param_hint="--runner") from None
 
 
 def _run(force: bool, wait: float | None, **options: Any) -> Any:
