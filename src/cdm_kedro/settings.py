@@ -19,9 +19,8 @@ class RegistryConfigLoader(OmegaConfigLoader):
 
         pipeline_registry.loaded = (Path(conf_source), env)
         if Path(conf_source, "base").is_dir():  # say what is wrong with a file before Kedro stumbles over it
-            read_parameters(Path(conf_source), env)
-            refuse_wrong_places(Path(conf_source), env)
-            refuse_wrong_catalog(Path(conf_source), env)
+            for refuse_wrong in (read_parameters, refuse_wrong_places, refuse_wrong_catalog):
+                refuse_wrong(Path(conf_source), env)
         super().__init__(conf_source, env, **kwargs)
 
     def __getitem__(self, key: str) -> dict[str, Any]:

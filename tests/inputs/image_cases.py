@@ -8,9 +8,8 @@ from pathlib import Path
 from bench import Case, Step
 from steps import cut, fifo, folder, images, link, move, pixels, put, remove
 
-from project import ROOT
+from project import Project
 
-DVC_YAML = "dvc/test/dvc.yaml"
 RUN = "kedro run --env=test --pipelines=preprocess"
 
 
@@ -32,6 +31,11 @@ def good(name: str, *steps: Step, said: tuple[str, ...] = ()) -> Case:
 def raw_name(name: bytes) -> Step:
     """Give an image a name that is not UTF-8."""
     return lambda root: os.rename(root / "mine/train/a/0.png", os.fsencode(root / "mine/train/a") + b"/" + name)
+
+
+def kedro_dvc_yaml(root: Path) -> None:
+    """Write the dvc.yaml of conf/test."""
+    Project(root)("kedro", "dvc-yaml", "--env=test")
 
 
 def sparse(path: str, size: int) -> Step:
@@ -208,7 +212,7 @@ CASES = [
         "dvc repro with broken images",
         "dvc repro dvc/test/dvc.yaml:preprocess",
         ("train/a/0.png: the file is empty", "skip"),
-        (images(), put("mine/train/a/0.png", b""), put(DVC_YAML, (ROOT / DVC_YAML).read_text())),
+        (images(), put("mine/train/a/0.png", b""), kedro_dvc_yaml),
         code=255,
         works=True,
     ),

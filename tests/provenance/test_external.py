@@ -66,7 +66,7 @@ def test_a_question_is_completed(files: Path) -> None:
         ({"statistics_of": "real", "output": "a.json"}, r"output a\.json must end in \.npz"),
         ({"samples": "samples.npz", "reference": "real", "output": "dvc.lock"}, r"dvc\.lock must end in \.json"),
         ({"statistics_of": "samples.npz", "output": "samples.npz"}, r"samples\.npz, which this run reads"),
-        ({"statistics_of": "real", "output": "w.pth/a.npz"}, r"w\.pth is not a folder one may write to"),
+        ({"statistics_of": "real", "output": "w.pth/a.npz"}, r"w\.pth: a file, where a folder belongs"),
     ],
 )
 def test_wrong_questions_are_refused(files: Path, external: Any, message: str) -> None:

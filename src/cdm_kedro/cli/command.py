@@ -22,11 +22,11 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command.
 
-        Raises CdmError in place of an error of the system about a path, of YAML, of the catalog or of DVC. Raises
+        Raises CdmError in place of an error of the system about a path, of YAML, the catalog, DVC or MLflow. Raises
         SystemExit if work was interrupted; the code says by which signal.
         """
         try:
-            with _in_a_sentence():
+            with _in_a_sentence(ctx.params.get("params")):
                 return super().invoke(ctx)
         except CdmInterrupted as error:
             click.echo(str(error), err=True)
@@ -34,7 +34,7 @@ class Command(click.Command):
 
 
 @contextmanager
-def _in_a_sentence() -> Iterator[None]:
+def _in_a_sentence(given: Any = None) -> Iterator[None]:
     try:
         yield
     except (click.exceptions.Exit, click.Abort):
@@ -44,6 +44,13 @@ def _in_a_sentence() -> Iterator[None]:
 
         if isinstance(error, click.ClickException) and not isinstance(error, KedroCliError):
             raise
+        if type(error).__name__ == "ParameterValidationError":
+            from cdm_kedro.params.files import read_parameters
+            from cdm_kedro.pipeline_registry import configuration
+
+            found, message = read_parameters(*configuration()), str(error)
+            whole = found.overlaid(given) if isinstance(given, dict) else found
+            raise CdmError(f"wrong parameters\n{found.explain(message) or whole.explain(message) or message}") from None
         said = error.message if isinstance(error, KedroCliError) else _sentence(error)
         if said is None:
             raise
@@ -69,7 +76,7 @@ def _sentence(error: BaseException) -> str | None:
         return f"catalog*.yml in conf: {error}"
     if isinstance(error, DvcException | SCMError):
         return f"DVC: {'; '.join(filter(None, (str(error), str(error.__cause__ or ''))))}"
-    return None
+    return f"MLflow: {error}" if type(error).__name__ == "MlflowException" else None
 
 
 def env_option(what: str) -> Any:

@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from cdm_kedro.cli.command import Command, env_option, open_catalog
-from cdm_kedro.cli.sampling import class_index
+from cdm_kedro.cli.command import Command, env_option, open_catalog, refuse_output
 
 _TILE, _COLUMNS = 64, 8  # pixels of a picture on the sheet, pictures of a class
 
@@ -36,7 +35,7 @@ def inspect_images(
     from cdm_kedro.sampling.grids import draw_grid
 
     sheet = sheet or Path(f"{folder.resolve().name}.png")
-    refuse_unwritable([sheet])
+    refuse_output(sheet)
     listed = folders_of(metadata.project_path / "conf", env or "base")[-1] / "val_files.txt"
     found = scan(folder) if (folder / "val").exists() and split is None else scan_undivided(folder)
     seen = look(found)
@@ -83,12 +82,13 @@ def side_by_side(
     others = {who: Path(folder) for who, _, folder in (pair.partition("=") for pair in beside) if folder}
     if len(others) < len(beside):
         raise click.BadParameter("write WHO=FOLDER, with a name of its own for each", param_hint="--beside")
-    refuse_unwritable([out])
+    refuse_output(out)
     shape = read_cascade(metadata.project_path / "conf", env)
     with open_catalog(metadata.project_path, env) as catalog:
         classes = catalog.load("classes" if shape.images else "class_names")
         samples = catalog.load(f"samples_{shape.resolutions[-1]}")
     from cdm_kedro.evaluation.pictures import draw_side_by_side
+    from cdm_kedro.sampling.inputs import class_index
 
     labels = {name: class_index(name, classes) for name in names}
     draw_side_by_side(samples, {classes[label]: label for label in labels.values()}, others, columns, out)

@@ -13,7 +13,6 @@ from kedro.runner import AbstractRunner
 from kedro.utils import load_obj
 
 from cdm_kedro.cli.command import Command
-from cdm_kedro.errors import CdmError
 
 
 def _refuse_no_runner(name: str, params: dict[str, Any]) -> None:
@@ -37,17 +36,7 @@ def _run(force: bool, wait: float | None, **options: Any) -> Any:
         os.environ["CDM_FORCE"] = "1"
     assert kedro_run.callback is not None
     warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")  # both spellings are fine here
-    try:
-        return kedro_run.callback(**options)
-    except Exception as error:
-        if type(error).__name__ == "ParameterValidationError":
-            from cdm_kedro.params.files import read_parameters
-            from cdm_kedro.pipeline_registry import configuration
-
-            found = read_parameters(*configuration())
-            said = found.explain(str(error)) or found.overlaid(options["params"]).explain(str(error)) or error
-            raise CdmError(f"wrong parameters\n{said}") from None
-        raise
+    return kedro_run.callback(**options)
 
 
 run = Command(

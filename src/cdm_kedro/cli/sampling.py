@@ -57,19 +57,6 @@ def find_trained(root: Path, env: str | None) -> tuple["CascadeShape", list[str]
     return shape, classes, load
 
 
-def class_index(name: str, classes: list[str]) -> int:
-    """Index of a class given by name or index. Raises click.ClickException if there is no such class."""
-    if name in classes:
-        return classes.index(name)
-    if name.isdecimal() and int(name) < len(classes):
-        return int(name)
-    raise click.ClickException(f"no class {name!r}; {_listed(classes)}")
-
-
-def _listed(classes: list[str]) -> str:
-    return f"there are {len(classes)}: {', '.join(classes[:20])}{', …' if len(classes) > 20 else ''}"
-
-
 def _finished(cascade: "Cascade", title: str, labels: list[int], **how: Any) -> dict[int, "NDArray[Any]"]:
     """Sample or enlarge with a progress bar; returns resolution to (B, H, W, 3) uint8. ``how``: of Cascade.stream."""
     import numpy as np
@@ -100,6 +87,8 @@ def sample_class(
 
     Beside them grid_<seed>.png has a row for each class, and sizes_<seed>.png every size of each picture.
     """
+    from cdm_kedro.sampling.inputs import class_index
+
     _, classes, load = find_trained(metadata.project_path, env)
     labels = list(dict.fromkeys(class_index(name, classes) for name in names))
     grid, sizes = out / f"grid_{seed}.png", out / f"sizes_{seed}.png"

@@ -164,8 +164,7 @@ def render(catalog: CatalogProtocol, root: Path, env: str | None, extra: str | N
             told = getattr(dataset, "metadata", None) or {}
             meta = told.get("dvc") or {} if isinstance(told, dict) else told
             if not isinstance(meta, dict) or meta.get("kind", "outs") not in ("outs", "metrics", "plots"):
-                wrong = f"{output}.metadata.dvc is {meta!r}; write {{kind: outs}}, {{kind: metrics}} or {{kind: plots}}"
-                raise CdmError(f"catalog*.yml in conf: {wrong}")
+                raise CdmError(f"catalog*.yml: {output}.metadata.dvc is {meta!r}; its kind is outs, metrics or plots")
             meta = dict(meta)
             kind, path = meta.pop("kind", "outs"), _path(dataset, root, output)
             if kind == "plots":

@@ -1,12 +1,12 @@
 """Checks `kedro run --pipelines=evaluate --params=external…`, which judges files from outside the project."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cdm_kedro.errors import CdmError
+from cdm_kedro.files.places import refuse_unwritable
 
 KEY = "external"
 _PIPELINE = "evaluate"
@@ -77,9 +77,7 @@ def _name(inputs: Mapping[str, Path]) -> str:
 def _check_output(output: Path, inputs: Mapping[str, Path], roots: Sequence[Path]) -> None:
     if output.is_dir():
         raise CdmError(f"--params: external.output is {output}, which is a folder; name a file in it")
-    parent = next(folder for folder in output.parents if folder.exists())
-    if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise CdmError(f"--params: external.output is {output}, but {parent} is not a folder one may write to")
+    refuse_unwritable([output])
     if output in inputs.values():
         raise CdmError(f"--params: external.output is {output}, which this run reads; name another file")
     inside = [root for root in map(_absolute, roots) if output.is_relative_to(root)]

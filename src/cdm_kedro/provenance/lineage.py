@@ -100,9 +100,9 @@ class Lineage:
             return {}  # a client would create the file
         client = mlflow.MlflowClient(tracking_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
-        where = [experiment.experiment_id] if experiment else []
-        of = f"tags.`cdm.stage` = {_in_filter(stage)} and tags."
-        made, accepted = (f"{of}{_in_filter(f'{tag}.{path}', '`')} = '{md5}'" for tag in ("dvc", "accepted"))
+        quote = '"' if "`" in path else "`"  # MLflow has no other escape
+        where, of = [experiment.experiment_id] if experiment else [], f"tags.`cdm.stage` = '{stage}' and tags."
+        made, accepted = (f"{of}{quote}{tag}.{path}{quote} = '{md5}'" for tag in ("dvc", "accepted"))
         query = f"{made} and attributes.status = 'FINISHED'"
         runs = client.search_runs(where, query, max_results=1) if where else []
         if not runs:
@@ -115,11 +115,6 @@ class Lineage:
             "dirty": tags.get("git.dirty") == "True",
             "accepted": tuple(f"{other['cdm.accepted']} ({other['cdm.why']})" for other in reversed(later)),
         }
-
-
-def _in_filter(text: str, quote: str = "'") -> str:
-    """A key or a value in a filter of MLflow, which takes double quotes too, and has no other escape."""
-    return f'"{text}"' if quote in text else f"{quote}{text}{quote}"
 
 
 def describe(origins: list[Origin], changed: set[str], params: bool = True) -> str:

@@ -131,10 +131,5 @@ def open_run(root: Path, title: str, env: str | None) -> str | None:
 
 
 def close_run(root: Path, run: str, status: str) -> None:
-    """End a run that :func:`open_run` made. Raises CdmError if MLflow does not know it."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        Deliverer(default_tracking_uri(root), root / "mlruns").client.set_terminated(run, status)
-    except MlflowException as error:
-        raise CdmError(f"MLflow cannot end run {run}: {error.message}") from None
+    """End a run that :func:`open_run` made."""
+    Deliverer(default_tracking_uri(root), root / "mlruns").client.set_terminated(run, status)

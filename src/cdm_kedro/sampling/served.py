@@ -39,10 +39,12 @@ class CascadeModel(mlflow.pyfunc.PythonModel):
         """
         import pandas as pd
 
+        from cdm_kedro.sampling.inputs import class_index
+
         params = params or {}
-        labels = [self._label(value) for value in model_input["class"]]
-        seeds = [int(seed) for seed in model_input["seed"]] if "seed" in model_input else [0] * len(labels)
         try:
+            labels = [class_index(value, self.classes) for value in model_input["class"]]
+            seeds = [int(seed) for seed in model_input["seed"]] if "seed" in model_input else [0] * len(labels)
             cascade = self._cascade(params.get("s"), params.get("steps"), params.get("resolution"))
             rows: dict[tuple[int, int], list[int]] = {}
             for row, asked in enumerate(zip(labels, seeds, strict=True)):
@@ -56,13 +58,6 @@ class CascadeModel(mlflow.pyfunc.PythonModel):
         except ValueError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
         return pd.DataFrame(sorted(found), columns=["row", "class", "seed", "resolution", "image"])
-
-    def _label(self, value: Any) -> int:
-        if value in self.classes:
-            return int(self.classes.index(value))
-        if str(value).isdigit() and int(value) < len(self.classes):
-            return int(value)
-        raise MlflowException.invalid_parameter_value(f"no class {value!r}; there are {self.classes[:20]}")
 
     def _cascade(self, s: int | None, steps: int | None, resolution: int | None) -> Any:
         """The models up to a size; those of the last request are kept."""
