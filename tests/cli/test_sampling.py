@@ -1,8 +1,10 @@
-"""`kedro sample-class`: pictures from the trained models, on the tiny cascade."""
+"""`kedro sample-class` and `kedro upsample`: pictures from the trained models, on the tiny cascade."""
 
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,44 @@ def test_sample_class_writes_pictures(project: Any) -> None:
     assert Image.open(project.root / "several/grid_7.png").height > 2 * 256  # a row for each class
     assert Image.open(project.root / "several/sizes_7.png").height > 4 * 256  # a row for each picture
     assert "no class 'unicorn'; there are 10" in project("kedro", "sample-class", "unicorn", "--env=test", fails=True)
+
+
+def test_upsample_enlarges_own_pictures(project: Any, tmp_path: Path) -> None:
+    for name, size in (("small.png", (40, 50)), ("deep/exact.png", (64, 64)), ("deep/large.jpg", (300, 200))):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.effect_noise(size, 50).convert("RGB").save(tmp_path / name)
+    said = project("kedro", "upsample", str(tmp_path), "--class=2", "-n", "2", "--seed=3", "--env=test")
+    assert "small.png: 40 x 50; its centre square was reduced to 32 x 32" in said
+    assert "deep_exact.png: taken as it is, 64 x 64" in said
+    assert "deep_large.jpg: 300 x 200; its centre square was reduced to 64 x 64" in said
+    assert len(re.findall(r"PSNR [\d.]+ dB, colour shift red [-+][\d.]+, green [-+][\d.]+, blue", said)) == 3
+    out = project.root / "upsampled"
+    made = sorted(path.name for path in out.glob("*px.png"))
+    assert len(made) == 6 and "deep_exact.png_3_1_256px.png" in made
+    assert {Image.open(out / name).size for name in made} == {(256, 256)}
+    assert Image.open(out / "sheet.png").width > 4 * 256  # input, bicubic and two of ours
+    smaller = ("--from=32", "--to=64", "--s=20", "--out=smaller", "-n", "1")
+    project("kedro", "upsample", str(tmp_path / "deep/large.jpg"), "--class=2", *smaller, "--env=test")
+    assert Image.open(project.root / "smaller/large.jpg_0_0_64px.png").size == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "give --class; there are 10: balloon"),
+        (["--class=unicorn"], "no class 'unicorn'"),
+        (["--class=0", "--to=100"], "--to is 100; this cascade enlarges to [64, 128, 256]"),
+        (["--class=0", "--from=100"], "--from is 100; what 256 pixels are made from is [32, 64]"),
+        (["--class=0", "--from=32", "--s=51"], "sr64.s is 51; sr64 was trained for s: 0 to 50"),
+        (["--class=0", "--out=dvc.yaml/below"], "dvc.yaml: a file, where a folder belongs"),
+        (["--class=0", "--out=in_the_way"], "in_the_way/sheet.png: a folder, where a file belongs; move it away"),
+    ],
+)
+def test_what_upsample_cannot_do_is_refused_before_work(project: Any, options: list[str], says: str) -> None:
+    (project.root / "in_the_way/sheet.png").mkdir(parents=True, exist_ok=True)
+    own = next((project.root / "data/env/test/01_raw/embedded/val").rglob("*.jpg"))
+    said = project("kedro", "upsample", str(own), *options, "--env=test", fails=True)
+    assert says in said and "Traceback" not in said and "upsampled" not in said
 
 
 def test_side_by_side_shows_samples_beside_others(project: Any) -> None:

@@ -1,12 +1,14 @@
-"""Commands that run the trained models."""
+"""Commands that run the trained models: classes are sampled, pictures are enlarged."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cdm_kedro.cli.command import Command, open_catalog, refuse_output
+from cdm_kedro.sampling.inputs import class_index, listed, sort_inputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from cdm_kedro.params.cascade import CascadeShape
     from cdm_kedro.sampling.cascade import Cascade
 
-_TILE = 256  # pixels of a picture on a sheet
+_TILE, _SHEET_ROWS = 256, 20  # pixels of a picture on a sheet; rows of a sheet
 _BAR = "{l_bar}{bar}|{postfix} [{elapsed}<{remaining}]"
 _folder = click.Path(path_type=Path, file_okay=False)
 _OPTIONS = (
@@ -33,12 +35,11 @@ def find_trained(root: Path, env: str | None) -> tuple["CascadeShape", list[str]
     """Find an environment's trained models.
 
     Returns the cascade's shape, the classes, and a function that loads the models, with ``target`` those up to one and
-    with settings for once: s, steps, sampler. Raises CdmError if a file is missing.
+    with settings for once: s, steps, sampler. It keeps what it loaded last. Raises CdmError if a file is missing.
     """
     from cdm_kedro.params.cascade import read_cascade
     from cdm_kedro.params.files import read_parameters
     from cdm_kedro.params.sampling import SampleParams
-    from cdm_kedro.sampling.inputs import sort_inputs
 
     shape = read_cascade(root / "conf", env)
     with open_catalog(root, env) as catalog:
@@ -47,6 +48,7 @@ def find_trained(root: Path, env: str | None) -> tuple["CascadeShape", list[str]
         models, real, best = sort_inputs({name: catalog.load(name) for name in names})
     params = read_parameters(root / "conf", env).read("sample", SampleParams)
 
+    @lru_cache(maxsize=1)
     def load(target: str | None = None, **settings: Any) -> "Cascade":
         from cdm_kedro.sampling.best import asked, resolve_best
         from cdm_kedro.sampling.cascade import Cascade
@@ -87,8 +89,6 @@ def sample_class(
 
     Beside them grid_<seed>.png has a row for each class, and sizes_<seed>.png every size of each picture.
     """
-    from cdm_kedro.sampling.inputs import class_index
-
     _, classes, load = find_trained(metadata.project_path, env)
     labels = list(dict.fromkeys(class_index(name, classes) for name in names))
     grid, sizes = out / f"grid_{seed}.png", out / f"sizes_{seed}.png"
@@ -111,3 +111,83 @@ def sample_class(
     texts, all_sizes = [f"{side} px" for side in images], zip(*images.values(), strict=True)
     tile_rows([(classes[label], every, texts) for label, every in zip(each, all_sizes, strict=True)], _TILE).save(sizes)
     click.echo(f"wrote {sum(map(len, images.values()))} images to {out}, with {grid.name} and {sizes.name}")
+
+
+@click.command("upsample", cls=Command, params=[*_OPTIONS])
+@click.argument("source", metavar="FILE_OR_FOLDER", type=click.Path(exists=True, path_type=Path))
+@click.option("--class", "name", help="What the pictures show: a name or an index.")
+@click.option("--from", "low", type=int, help="Size to begin with; default the largest that the picture has.")
+@click.option("--to", "high", type=int, help="Size to end with; default the cascade's largest.")
+@click.option("--out", type=_folder, default=Path("upsampled"), show_default=True, help="Folder.")
+@click.pass_obj
+def upsample(
+    metadata: Any, source: Path, name: str | None, low: int | None, high: int | None, env: str | None, number: int,
+    seed: int, out: Path, s: int | None, **settings: Any,
+) -> None:  # fmt: skip
+    """Enlarge a picture, or those in a folder, by the super-resolution models, -n times each.
+
+    The centre square is reduced to the size that a model takes as preprocessing does, or enlarged where it is smaller.
+    sheet.png has the input, its bicubic enlargement and ours side by side.
+    """
+    from cdm_kedro.evaluation.sources import FolderSource
+
+    shape, classes, load = find_trained(metadata.project_path, env)
+    sizes = {model.resolution: model for model in shape.models if model.low is not None}
+    high = max(sizes, default=0) if high is None else high
+    if high not in sizes:
+        raise click.ClickException(f"--to is {high}; this cascade enlarges to {sorted(sizes)}")
+    lows = [model.low_resolution for model in shape.chain(sizes[high].name) if model.low_resolution is not None]
+    if low not in (None, *lows):
+        raise click.ClickException(f"--from is {low}; what {high} pixels are made from is {lows}")
+    paths = sorted(FolderSource(source).files) if source.is_dir() else [source]
+    names = ["_".join(path.relative_to(source).parts) or path.name for path in paths]
+    inputs = {file: read_input(path, [low] if low else lows) for file, path in zip(names, paths, strict=True)}
+    sheet = out / "sheet.png"
+    refuse_output(sheet)
+    cascade = load(sizes[high].name, **settings)
+    smallest = min(len(pixels) for pixels, _ in inputs.values())
+    seeing = any(model.params.unet.class_cond for model in cascade.models if model.params.resolution > smallest)
+    if name is None and seeing:
+        raise click.ClickException(f"these models see a class: give --class; {listed(classes)}")
+    label = 0 if name is None else class_index(name, classes)
+    import cv2
+    import torch
+    from PIL import Image
+
+    from cdm_kedro.sampling.consistency import consistency, consistency_sums
+    from cdm_kedro.sampling.tiles import tile_rows
+
+    rows = []
+    for file, (pixels, said) in inputs.items():
+        given = torch.from_numpy(pixels).permute(2, 0, 1).expand(number, -1, -1, -1)
+        images = _finished(cascade, file, [label] * number, seed=seed, images=given, s=s)[high]
+        for i, image in enumerate(images):
+            Image.fromarray(image).save(out / f"{file}_{seed}_{i}_{high}px.png")
+        bicubic = cv2.resize(pixels, (high, high), interpolation=cv2.INTER_CUBIC)
+        texts = [f"input, {len(pixels)} px", "bicubic", *[f"ours, {high} px"] * number]
+        rows.append((file, [pixels, bicubic, *images], texts))
+        measured = consistency(consistency_sums(torch.from_numpy(images).permute(0, 3, 1, 2), given))
+        psnr = f"{measured['psnr_to_input_db']:.1f} dB" if "psnr_to_input_db" in measured else "exact"
+        shift = ", ".join(f"{c} {measured[f'colour_shift_{c}']:+.1f}" for c in ("red", "green", "blue"))
+        against = f"averaged down to {len(pixels)} pixels against the input"
+        click.echo(f"{file}: {said}\n  {against}: PSNR {psnr}, colour shift {shift} levels")
+    tile_rows(rows[:_SHEET_ROWS], min(high, _TILE)).save(sheet)
+    left = f" (of the first {_SHEET_ROWS})" if len(rows) > _SHEET_ROWS else ""
+    click.echo(f"wrote {number * len(rows)} pictures to {out}, with sheet.png{left}")
+
+
+def read_input(path: Path, sides: list[int]) -> tuple["NDArray[Any]", str]:
+    """A picture's centre square at the largest of some sides that it has, (h, h, 3) uint8, and what was done to it."""
+    from cdm_kedro.data.crop import BadImage, crops, decode
+
+    try:
+        image = decode(path, apply_exif_rotation=True)
+    except BadImage as error:
+        raise click.ClickException(f"{path}: {error}") from None
+    height, width = image.pixels.shape[:2]
+    short = min(height, width)
+    side = max((side for side in sides if side <= short), default=min(sides))
+    if height == width == side:
+        return image.pixels, f"taken as it is, {side} x {side}"
+    how = "reduced" if side < short else "enlarged" if side > short else "taken"
+    return crops(image, "area", [side])[side], f"{width} x {height}; its centre square was {how} to {side} x {side}"

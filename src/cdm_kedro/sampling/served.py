@@ -3,8 +3,6 @@
 ``sampling.mlflow_model`` writes the folder that this file reads.
 """
 
-import base64
-import io
 import json
 import warnings
 from pathlib import Path
@@ -40,6 +38,7 @@ class CascadeModel(mlflow.pyfunc.PythonModel):
         import pandas as pd
 
         from cdm_kedro.sampling.inputs import class_index
+        from cdm_kedro.sampling.tiles import png_text
 
         params = params or {}
         try:
@@ -54,7 +53,7 @@ class CascadeModel(mlflow.pyfunc.PythonModel):
                 images = cascade.sample([label] * len(numbers), seed=seed)
                 sizes = sorted(images) if params.get("every_resolution") else [max(images)]
                 for i, row in enumerate(numbers):
-                    found += [(row, self.classes[label], seed, size, _png(images[size][i])) for size in sizes]
+                    found += [(row, self.classes[label], seed, size, png_text(images[size][i])) for size in sizes]
         except ValueError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
         return pd.DataFrame(sorted(found), columns=["row", "class", "seed", "resolution", "image"])
@@ -77,14 +76,6 @@ class CascadeModel(mlflow.pyfunc.PythonModel):
             cascade = Cascade.from_files(models, sampling, target=target)
             self._loaded = request, cascade
         return self._loaded[1]
-
-
-def _png(image: Any) -> str:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
 
 
 mlflow.models.set_model(CascadeModel())

@@ -1,5 +1,7 @@
-"""Rows of pictures beside their names."""
+"""Pictures as others show them: rows beside their names, and the text of a PNG file."""
 
+import base64
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,3 +30,12 @@ def tile_rows(rows: Sequence[tuple[str, Any, Sequence[str]]], side: int = 112) -
             place = margin + column * (side + _GAP) + side // 2, top + side + line // 2
             pen.text(place, text, fill=_INK, font=ImageFont.load_default(13), anchor="mm")
     return canvas
+
+
+def png_text(image: Any) -> str:
+    """The base64 text of a PNG file of a (3, H, W) uint8 tensor."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
