@@ -74,6 +74,7 @@ class Playground:
         self.made, self.work = root / "made", root / "work"
         self.project = Project(self.work)
         self.project.seconds = 1200  # a busy machine is slow
+        self.project.env["OMP_NUM_THREADS"] = "1"  # one process of two threads rounds otherwise than two of one
         self.project.env["PYTHONPATH"] = os.pathsep.join([str(HERE / "inject"), str(self.work / "src")])
         if not (self.made / "ready").exists():
             shutil.rmtree(self.work, ignore_errors=True)
