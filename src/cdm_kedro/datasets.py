@@ -13,6 +13,7 @@ from typing import Any, NewType, TypeVar
 from kedro.io import AbstractDataset, DatasetError
 
 from cdm_kedro.files.atomic import write_text
+from cdm_kedro.files.links import remove
 from cdm_kedro.files.places import disk_full_explained
 from cdm_kedro.files.table import from_csv, to_csv
 
@@ -20,13 +21,6 @@ ImagePreview = NewType("ImagePreview", str)
 JSONPreview = NewType("JSONPreview", str)
 PlotlyPreview = NewType("PlotlyPreview", dict)
 T = TypeVar("T")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 class OnDisk(AbstractDataset[T, T]):
@@ -72,11 +66,11 @@ class FileDataset(OnDisk[Path]):
             try:
                 shutil.move(data, beside)  # copies from another file system
                 if beside.is_dir():
-                    _remove(self._filepath)
+                    remove(self._filepath)
                 beside.replace(self._filepath)
             except OSError:
                 if data.exists():
-                    _remove(beside)
+                    remove(beside)
                 else:
                     shutil.move(beside, data)
                 raise

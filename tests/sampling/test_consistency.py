@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cdm_kedro.sampling.consistency import consistency, consistency_sums
+from cdm_kedro.sampling.job import consistency, consistency_sums
 
 
 def test_consistency_of_known_images() -> None:

@@ -95,12 +95,9 @@ class BetonSource:
 class FolderSource:
     """Images anywhere below a folder, in a seeded random order, so that the first of them are a fair sample.
 
-    Args:
-        size: side in pixels that images are cropped and resized to, as the preprocess stage does it; None takes them
-            as they are, and they must then all have one size.
-
-    Raises:
-        CdmError: There is no folder, or it holds no images; when read, an image is unreadable or of another size.
+    ``size``: side in pixels that images are cropped and resized to, as the preprocess stage does it; None takes them
+    as they are, and they must then all have one size. Raises CdmError if there is no folder, or it holds no images, or,
+    when read, an image is unreadable or of another size.
     """
 
     def __init__(self, path: Path, size: int | None = None) -> None:

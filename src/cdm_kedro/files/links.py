@@ -34,13 +34,18 @@ def put_back(folder: Path, outputs: Sequence[Path]) -> bool:
     if known != [str(path) for path in outputs]:
         return False
     for i, path in enumerate(outputs):
-        if path.is_symlink() or path.is_file():
-            path.unlink()
-        elif path.exists():
-            shutil.rmtree(path)
+        remove(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _link(folder / str(i), path)
     return True
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder, where there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _link(source: Path, target: Path) -> None:

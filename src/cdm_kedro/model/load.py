@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 from cdm_kedro.errors import CdmError
@@ -59,8 +60,7 @@ def load_net(weights: Path, params: ModelParams, num_classes: int, device: torch
     at every step.
     """
     net = build_unet(params, num_classes)
-    with safe_open(weights, "pt") as file:
-        net.load_state_dict({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118
+    net.load_state_dict(load_file(weights))
     if precision == "bf16":
         for module in net.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):

@@ -144,7 +144,11 @@ class UNet(nn.Module):
             geometry: (B, 4) float, how images were moved (:func:`cdm_kedro.training.crops.move`); None is not at all.
             dropout_keys: (B,) int32 of :func:`cdm_kedro.model.layers.dropout_keys`; None leaves dropout to PyTorch.
         """
-        low = self.upsampled(low_res, x)
+        if (low_res is None) == self.low_res:
+            raise ValueError("a super-resolution model needs low_res, and a base model has none")
+        low, how = None, self.low_res_interpolation
+        if low_res is not None:
+            low = F.interpolate(low_res, x.shape[-2:], mode=how, align_corners=False)
         emb = self.embed(noise_cond, y, aug_level, geometry)
         return self.predict(x, low, noise_cond, aug_level, emb, dropout_keys)
 
@@ -153,14 +157,6 @@ class UNet(nn.Module):
     ) -> Tensor:
         """Evaluate with the low-resolution input upsampled; ``inputs`` are embedding and keys of :meth:`network`."""
         return self.network(x if low is None else torch.cat((x, low.to(x.dtype)), dim=1), *inputs)
-
-    def upsampled(self, low_res: Tensor | None, x: Tensor) -> Tensor | None:
-        """Upsample the low-resolution input to the size of the noisy images; None for a base model."""
-        if (low_res is None) == self.low_res:
-            raise ValueError("a super-resolution model needs low_res, and a base model has none")
-        if low_res is None:
-            return None
-        return F.interpolate(low_res, x.shape[-2:], mode=self.low_res_interpolation, align_corners=False)
 
     def network(self, x: Tensor, emb: Tensor | None, dropout_keys: Tensor | None = None) -> Tensor:
         """Evaluate on the concatenated input (B, 3 or 6, H, W) and the embedding (B, 4 * channels)."""

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 from tqdm import tqdm
 
 from cdm_kedro.data.beton import read_labels
+from cdm_kedro.data.resample import downsample
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.atomic import write_text
 from cdm_kedro.files.npz import is_whole, write_arrays, write_npz
@@ -23,7 +26,6 @@ from cdm_kedro.processes.launch import processes_wanted, slurm_nodes
 from cdm_kedro.processes.shards import Progress, run_workers
 from cdm_kedro.sampling.cascade import Cascade
 from cdm_kedro.sampling.conditioning import BATCH_FILE, StoredSamples, read_batch_size, shard_name, state_key
-from cdm_kedro.sampling.consistency import consistency, consistency_sums
 
 log = logging.getLogger(__name__)
 RUNS_MODULES = ("cdm_kedro.sampling.worker",)
@@ -204,3 +206,26 @@ def merge(job: SamplingJob, made: int, seconds: float) -> SamplingResult:
         files[params.resolution] = job.folder / f"samples_{params.resolution}.npz"
         write_npz(files[params.resolution], shards, name, params.resolution, job.labels(num_classes))
     return SamplingResult(files, numbers)
+
+
+def consistency_sums(images: Tensor, low: Tensor) -> NDArray[np.float64]:
+    """Sum what :func:`consistency` needs over a batch; the sums of several batches may be added.
+
+    Returns (5,) float64: number of pixels; sums of output minus input in red, green, blue; sum of their squares.
+    ``images``: (B, 3, H, H) uint8 output. ``low``: (B, 3, h, h) uint8 images that the input was made from.
+    """
+    difference = downsample(images, low.shape[-1]).double() - low.double()
+    pixels = difference.new_tensor([difference.numel() / 3])
+    return torch.cat((pixels, difference.sum((0, 2, 3)), difference.square().sum()[None])).cpu().numpy()
+
+
+def consistency(sums: NDArray[np.float64]) -> dict[str, float]:
+    """Mean colour shift in levels of 8 bits, and PSNR in dB, which is absent where all pixels agree.
+
+    Saharia et al. 2021 (SR3) call the agreement of the downsampled output with the input consistency.
+    """
+    pixels, red, green, blue, squares = sums.tolist()
+    numbers = {f"colour_shift_{c}": v / pixels for c, v in (("red", red), ("green", green), ("blue", blue))}
+    if squares > 0:
+        numbers["psnr_to_input_db"] = 10 * math.log10(255**2 * 3 * pixels / squares)
+    return numbers

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from cdm_kedro.diffusion.pixels import to_range
@@ -27,13 +28,12 @@ def classifier_extractor(path: Path, device: torch.device | None = None) -> Extr
     device = device or best_device()
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
-        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
     keys = ("depth", "num_classes", "resolution", "width")
     if any(key not in metadata for key in keys):
         raise CdmError(f"{path} does not say the sizes of a classifier ({', '.join(keys)}); train it again")
     depth, num_classes, resolution, width = (int(metadata[key]) for key in keys)
     net = ResNet(depth, num_classes, resolution, width)
-    net.load_state_dict({key: value.to(dict(net.state_dict())[key].dtype) for key, value in state.items()})
+    net.load_state_dict(load_file(path))
     net = net.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
     def evaluate(x: Tensor) -> tuple[Tensor, Tensor]:
