@@ -40,7 +40,5 @@ class CasParams(ClassifierParams):
 
     resolutions: list[int] = Field(description="sizes of the cascade at which classifiers are trained; [] for none")
     num_samples: PositiveInt | Literal["train"] | None = Field(
-        None,
-        description="samples made for the classifiers alone, as many of each class; train = of each class as many as "
-        "there are training images; null = the samples of the stage `sample`",
+        None, description="made for the classifiers; train = of each class as in training; null = those of `sample`"
     )

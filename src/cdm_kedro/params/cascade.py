@@ -34,18 +34,14 @@ KEYS = (
 class CascadeParams(Params):
     """Which models the cascade has."""
 
-    stages: Annotated[tuple[str, ...], Different] = Field(
-        min_length=1, description="names of the models, each after the one below it"
-    )
+    stages: Annotated[tuple[str, ...], Different] = Field(min_length=1, description="names of the models, lowest first")
     images: bool = Field(True, description="whether there are images to train on and to compare with")
 
 
 class ClaimParams(Params):
     """What the pipeline `claim` is built from."""
 
-    seeds: Annotated[tuple[NonNegativeInt, ...], Different] = Field(
-        min_length=1, description="every point is sampled once with each"
-    )
+    seeds: Annotated[tuple[NonNegativeInt, ...], Different] = Field(min_length=1, description="each samples all points")
     sweep: ClaimSweepParams
     baseline: BaselineParams
     classifier: ClassifierParams = Field(description="the second extractor, trained on the same images")

@@ -19,9 +19,7 @@ class EmbeddedParams(Params):
     size: int = Field(320, ge=64, description="side of the rendered images in pixels")
     jpeg_quality: int = Field(92, ge=50, le=100)
     seed: int = Field(0, ge=0)
-    variety: float = Field(
-        0.0, ge=0, le=1, description="how much view and light differ between images; 0: as composed, 1: any hue"
-    )
+    variety: float = Field(0.0, ge=0, le=1, description="how much view and light differ; 0: as composed, 1: any hue")
 
 
 class PreprocessParams(Params):
@@ -34,14 +32,10 @@ class PreprocessParams(Params):
     apply_exif_rotation: bool = True
     workers: int = Field(0, ge=0, description="decoding processes; 0 = one a core")
     seed: int = Field(0, ge=0, description="order in which samples are written")
-    resolutions: tuple[int, ...] = Field(
-        RESOLUTIONS, min_length=1, description="sizes that are stored, in pixels; each divides 256"
-    )
+    resolutions: tuple[int, ...] = Field(RESOLUTIONS, min_length=1, description="sides in pixels, divisors of 256")
 
     val_files: str | None = Field(
-        None,
-        description="file that lists the images held out for validation, for a folder without val/; "
-        "`kedro inspect-images --split` writes it",
+        None, description="list of held-out images for a folder without val/; `kedro inspect-images --split` writes it"
     )
 
     @model_validator(mode="after")

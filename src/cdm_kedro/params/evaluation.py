@@ -13,20 +13,13 @@ class EvaluateParams(Params):
     extractor: Literal["efficientnet_lite0", "inception2015", "dinov2_vits14", "dinov2_vitb14", "dinov2_vitl14"] = (
         "efficientnet_lite0"
     )
-    weights: str | None = Field(
-        None, description="weights file of inception2015 (pt_inception-2015-12-05) or DINOv2 (dinov2_*_pretrain.pth)"
-    )
-    input_side: int = Field(
-        224, ge=32, le=518, description="pixels that efficientnet_lite0 and DINOv2 see; Inception always sees 299"
-    )
+    weights: str | None = Field(None, description="pt_inception-2015-12-05… or dinov2_*_pretrain.pth, as the extractor")
+    input_side: int = Field(224, ge=32, le=518, description="pixels for efficientnet_lite0 and DINOv2; Inception: 299")
     batch_size: int = Field(64, ge=1)
     devices: Devices = "auto"
     max_images: int | None = Field(None, ge=4, description="cap on images per set; null = all")
     kept_features: int = Field(
-        10_000,
-        ge=10,
-        description="images per set whose features serve kernel distance, precision and recall, which grow with the "
-        "square of it; the Fréchet distance and the class score always use all",
+        10_000, ge=10, description="images a set for metrics of quadratic cost (kernel distance, precision, recall)"
     )
     splits: int = Field(10, ge=1, description="splits of the Inception-style score")
     seed: int = Field(0, ge=0, description="which images are in which split and whose features are kept")
@@ -53,9 +46,7 @@ class ReportParams(Params):
 
     title: str = "Cascaded diffusion: run report"
     include: list[str] = Field(
-        [],
-        description="pipelines beside the cascade whose results are shown (run them first): cas, likelihood, claim, "
-        "search_…",
+        [], description="pipelines whose results are shown too (run them first): cas, likelihood, claim, search_…"
     )
     price_per_device_hour: float | None = Field(None, ge=0, description="adds a column of training cost")
     currency: str = "USD"

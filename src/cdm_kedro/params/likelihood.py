@@ -14,11 +14,7 @@ class LikelihoodParams(Params):
     split: Literal["train", "val"] = "val"
     images: int | None = Field(1000, ge=1, description="images of the split, from its start; null = all")
     batch_size: int = Field(16, ge=1, description="images per forward pass")
-    timesteps: int | None = Field(
-        50, ge=1, description="terms of the bound drawn an image, one from each of as many strata; null = every term"
-    )
-    stages: tuple[str, ...] | None = Field(
-        None, description="models to bound, with those below them; null = the whole cascade"
-    )
+    timesteps: int | None = Field(50, ge=1, description="stratified terms of the bound drawn an image; null = all")
+    stages: tuple[str, ...] | None = Field(None, description="models to bound, with those below; null = all")
     precision: Precision = "fp32"
     seed: int = Field(0, ge=0)

@@ -19,21 +19,14 @@ class UNetParams(Params):
     attention_resolutions: tuple[int, ...] = Field((), description="feature-map sides, in pixels, with attention")
     num_heads: int = Field(1, ge=1)
     num_head_channels: int | None = Field(None, ge=1, description="channels of one head (ADM) instead of num_heads")
-    middle_attention: bool = Field(
-        True, description="self-attention at the bottom of the U; off suits models trained on crops"
-    )
+    middle_attention: bool = Field(True, description="self-attention at the bottom of the U; off suits crops")
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     class_cond: bool = True
     scale_shift_norm: bool = Field(True, description="inject embeddings as FiLM scale and shift after GroupNorm")
     resblock_updown: bool | Literal["biggan"] = Field(
-        False,
-        description="residual blocks that resample (ADM) instead of plain layers; biggan: with a learned shortcut",
+        False, description="residual blocks that resample (ADM), not plain layers; biggan: with a learned shortcut"
     )
-    skip_scaling: bool = Field(
-        False,
-        exclude_if=lambda scaled: not scaled,
-        description="divide the sum of a residual layer and its input by the square root of 2 (SR3)",
-    )
+    skip_scaling: bool = Field(False, exclude_if=not_, description="divide a residual layer's sum by sqrt(2) (SR3)")
     low_res_interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     detail_std: float | None = Field(
         None,
@@ -42,9 +35,7 @@ class UNetParams(Params):
         "model: from 0) by this much (-1..1 units); null = plain eps prediction (the paper)",
     )
     checkpointing: bool | Literal["auto"] = Field(
-        "auto",
-        description="recompute activations in the backward pass to save memory; auto = on a GPU whose memory a step is "
-        "estimated not to fit",
+        "auto", description="recompute activations in the backward pass; auto = on a GPU too small for a step without"
     )
 
     @model_validator(mode="after")
@@ -72,9 +63,7 @@ class DiffusionParams(Params):
     learned_variances: bool = False
     vlb_weight: float = Field(1e-3, ge=0, description="weight of L_vlb in the hybrid loss")
     noise_conditioning: Literal["timestep", "continuous"] = "timestep"
-    timestep_scale: float = Field(
-        1.0, gt=0, description="factor on t before its embedding; 1000 / T is Improved DDPM's rescale_timesteps"
-    )
+    timestep_scale: float = Field(1.0, gt=0, description="factor on t in its embedding; 1000 / T as in Improved DDPM")
 
     @model_validator(mode="after")
     def _consistent(self) -> "DiffusionParams":
@@ -168,9 +157,7 @@ class SelectionParams(Params):
     batch_size: int = Field(64, ge=1, description="images per forward pass")
     sampler: Literal["ancestral", "ddim"] = "ancestral"
     steps: int | None = Field(None, ge=1, description="reverse steps; null = all training timesteps")
-    variance: Literal["small", "large"] = Field(
-        "small", exclude_if=lambda variance: variance == "small", description="as in sampling"
-    )
+    variance: Literal["small", "large"] = Field("small", exclude_if="small".__eq__, description="as in sampling")
     s: int = Field(0, ge=0, description="conditioning augmentation of the training images that condition the samples")
     extractor: Literal["efficientnet_lite0", "inception2015"] = "efficientnet_lite0"
     weights: str | None = Field(None, description="weights file of inception2015")
@@ -193,9 +180,7 @@ class TrainingParams(Params):
     geometry: float = Field(
         0.0, ge=0, le=0.5, exclude_if=not_, description="of half the images: std of shift (sides), turn (rad), log zoom"
     )
-    crop: int | None = Field(
-        None, ge=8, description="train a super-resolution model on random crops of this side (Imagen)"
-    )
+    crop: int | None = Field(None, ge=8, description="random crops of this side for super-resolution (Imagen)")
     class_dropout: float = Field(0.0, ge=0, lt=1, description="for classifier-free guidance; the paper uses none")
     precision: Precision = "bf16"
     compile: bool | None = Field(None, description="torch.compile; null = on CUDA only")

@@ -37,29 +37,20 @@ class ModelSamplingParams(Params):
     beta_start: float | None = Field(
         None, gt=0, lt=1, description="first beta of linear, quadratic and log, for any steps; null = as in training"
     )
-    beta_end: float | None = Field(
-        None, gt=0, lt=1, description="last beta; null = the one that ends at the noisiest level of training"
-    )
+    beta_end: float | None = Field(None, gt=0, lt=1, description="last beta; null = ends at training's noisiest level")
     variance: Literal["small", "large"] = Field(
-        "small",
-        description="ancestral steps of a model that learns no variances: small = beta-tilde, large = beta (SR3)",
+        "small", description="ancestral steps without learned variances: small = beta-tilde, large = beta (SR3)"
     )
     eta: float = Field(0.0, ge=0, le=1, description="DDIM's stochasticity")
     clip_x_start: bool = True
     guidance_scale: float = Field(1.0, ge=0, description="classifier-free guidance; 1 = none (the paper)")
-    s: int | Literal["best"] = Field(
-        0, description="conditioning augmentation at inference, in steps of the low model; 0 = clean"
-    )
+    s: int | Literal["best"] = Field(0, description="conditioning augmentation, in steps of the low model; 0 = clean")
     truncated: bool = Field(False, description="stop the low model at s (section 3.2) instead of re-noising (3.3)")
-    blur: float = Field(
-        0.0, ge=0, description="Gaussian blur of the low-resolution input at inference, in its pixels; 0 = none (3.1)"
-    )
+    blur: float = Field(0.0, ge=0, description="Gaussian blur of the low-resolution input, in its pixels (3.1)")
     conditioning: Literal["generated", "train", "val"] = Field(
         "generated", description="low-resolution input: the low model's samples, or real images (Table 3b)"
     )
-    resample_from: int | None = Field(
-        None, ge=1, description="noise finished samples to this training step, sample from there again (Table 2a)"
-    )
+    resample_from: int | None = Field(None, ge=1, description="noise samples to this step, sample again (Table 2a)")
 
     @model_validator(mode="after")
     def _consistent(self) -> "ModelSamplingParams":

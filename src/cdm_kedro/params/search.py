@@ -36,14 +36,11 @@ class SearchParams(SamplingParams):
 class SearchTruncationParams(SearchParams):
     """Score against s (Tables 3a and 3b)."""
 
-    s: Annotated[tuple[NonNegativeInt, ...], Different] = Field(
-        min_length=1, description="values of s; 0 is the baseline without augmentation"
-    )
+    s: Annotated[tuple[NonNegativeInt, ...], Different] = Field(min_length=1, description="0 is without augmentation")
     modes: Annotated[tuple[Mode, ...], Different] = Field(
         ("truncated", "non_truncated", "train", "val"),
         min_length=1,
-        description="how the low-resolution input is made: the low model stopped at s, its samples noised to s, or "
-        "real training or validation images noised to s",
+        description="the low model stopped at s, its samples noised to s, or real images of a split noised to s",
     )
 
     @model_validator(mode="after")

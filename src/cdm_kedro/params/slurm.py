@@ -16,9 +16,7 @@ class SlurmJobParams(Params):
     gpus: int = Field(0, ge=0, description="of each node")
     cpus: int = Field(1, ge=1, description="of each node")
     memory: str | None = Field(None, pattern=r"^\d+[KMGT]?$", description="of each node; null = the cluster's default")
-    time: str | None = Field(
-        None, pattern=_TIME, description="limit, e.g. 12:00:00 or 2-00:00:00; then the job saves and is requeued"
-    )
+    time: str | None = Field(None, pattern=_TIME, description="limit, as 2-00:00:00; then it saves and is requeued")
     partition: str | None = Field(None, pattern=r"^[\w.,-]+$")
     options: list[str] = Field([], description="further options of sbatch, one a line, e.g. --account=vision")
 
@@ -34,13 +32,10 @@ class SlurmJobParams(Params):
 class SlurmParams(SlurmJobParams):
     """What every stage's job asks for, and what some stages ask for instead."""
 
-    grace_seconds: int = Field(
-        300, ge=1, description="warning before the time limit, in which the step under way is finished and saved"
-    )
+    grace_seconds: int = Field(300, ge=1, description="warning before the limit, to finish and save the step under way")
     setup: list[str] = Field([], description="lines of shell before kedro starts, e.g. module load cuda")
     stages: dict[str, SlurmJobParams] = Field(
-        {},
-        description="what differs from the values above, by stage or, after those, by the first pattern like table3_*",
+        {}, description="what differs, by stage or, after those, by the first pattern like table3_*"
     )
 
     def job(self, stage: str) -> SlurmJobParams:

@@ -23,12 +23,8 @@ class TableParams(Params):
     """A table."""
 
     job: JobParams
-    states: Annotated[tuple[int, ...], Different] = Field(
-        (), description="values of s whose z_s are stored for the truncated rows: 4 bytes a value"
-    )
-    rows: dict[RowName, RowParams] = Field(
-        min_length=1, description="by the name of the paper's row (evaluation/paper.csv), where it has one"
-    )
+    states: Annotated[tuple[int, ...], Different] = Field((), description="s whose z_s are stored, 4 bytes a value")
+    rows: dict[RowName, RowParams] = Field(min_length=1, description="by the paper's names (evaluation/paper.csv)")
 
     @model_validator(mode="after")
     def _fits(self) -> "TableParams":
