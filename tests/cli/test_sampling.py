@@ -26,11 +26,14 @@ def test_sample_class_writes_pictures(project: Any) -> None:
     name = f"{classes[3]}_7_0_32px.png"
     a, b = (np.asarray(Image.open(project.root / folder / name)).astype(int) for folder in ("again", "pictures"))
     assert abs(a - b).max() <= 4  # the same image; another batch size may round otherwise
-    several = ("0", classes[3], "-n", "2", "--steps=2", "--sampler=ddim", "--s=5")
-    project("kedro", "sample-class", *several, "--env=test", "--out=several", "--seed=7")
+    several = ("0", classes[3], "-n", "2", "--steps=2", "--sampler=ddim", "--s=5", "--animate=a.gif")
+    assert "wrote a.gif" in project("kedro", "sample-class", *several, "--env=test", "--out=several", "--seed=7")
     assert len(list((project.root / "several").glob("*px.png"))) == 2 * 2 * 4
     assert Image.open(project.root / "several/grid_7.png").height > 2 * 256  # a row for each class
     assert Image.open(project.root / "several/sizes_7.png").height > 4 * 256  # a row for each picture
+    with Image.open(project.root / "a.gif") as film:
+        assert film.size == (512, 512) and film.n_frames == 4 * 3  # state and x_0, two classes; two steps and the end
+    assert "must end in .gif or .png" in project("kedro", "sample-class", "0", "--animate=a.mp4", fails=True)
     assert "no class 'unicorn'; there are 10" in project("kedro", "sample-class", "unicorn", "--env=test", fails=True)
 
 

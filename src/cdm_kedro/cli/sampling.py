@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cdm_kedro.params.cascade import CascadeShape
     from cdm_kedro.sampling.cascade import Cascade
+    from cdm_kedro.sampling.stream import Estimate
 
 _TILE, _SHEET_ROWS = 256, 20  # pixels of a picture on a sheet; rows of a sheet
 _BAR = "{l_bar}{bar}|{postfix} [{elapsed}<{remaining}]"
@@ -59,7 +60,9 @@ def find_trained(root: Path, env: str | None) -> tuple["CascadeShape", list[str]
     return shape, classes, load
 
 
-def _finished(cascade: "Cascade", title: str, labels: list[int], **how: Any) -> dict[int, "NDArray[Any]"]:
+def _finished(
+    cascade: "Cascade", title: str, labels: list[int], watch: Callable[["Estimate"], object] | None = None, **how: Any
+) -> dict[int, "NDArray[Any]"]:
     """Sample or enlarge with a progress bar; returns resolution to (B, H, W, 3) uint8. ``how``: of Cascade.stream."""
     import numpy as np
     from tqdm import tqdm
@@ -70,6 +73,8 @@ def _finished(cascade: "Cascade", title: str, labels: list[int], **how: Any) -> 
     with tqdm(total=len(labels) * sum(work.values()), desc=title, bar_format=_BAR) as bar:
         for estimate in cascade.stream(labels, **how):
             bar.set_postfix_str(f"{estimate.model}, step {estimate.step} of {estimate.steps}", refresh=False)
+            if watch is not None:
+                watch(estimate)
             if estimate.finished:
                 images = estimate.x_start.permute(0, 2, 3, 1).cpu().numpy()
                 parts.setdefault(images.shape[1], []).append(images)
@@ -81,27 +86,33 @@ def _finished(cascade: "Cascade", title: str, labels: list[int], **how: Any) -> 
 @click.command("sample-class", cls=Command, params=[*_OPTIONS])
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option("--out", type=_folder, default=Path("samples"), show_default=True, help="Folder.")
+@click.option("--animate", type=click.Path(path_type=Path), help="GIF or PNG that shows the first of each class grow.")
 @click.pass_obj
 def sample_class(
-    metadata: Any, names: tuple[str, ...], env: str | None, number: int, seed: int, out: Path, **settings: Any
-) -> None:
+    metadata: Any, names: tuple[str, ...], env: str | None, number: int, seed: int, out: Path, animate: Path | None,
+    **settings: Any,
+) -> None:  # fmt: skip
     """Sample images of each class NAME (a name or an index) to PNG files, one for each size of the cascade.
 
     Beside them grid_<seed>.png has a row for each class, and sizes_<seed>.png every size of each picture.
     """
+    if animate is not None and animate.suffix.lower() not in (".gif", ".png"):
+        raise click.ClickException(f"{animate}: the name of an animation must end in .gif or .png")
     _, classes, load = find_trained(metadata.project_path, env)
     labels = list(dict.fromkeys(class_index(name, classes) for name in names))
     grid, sizes = out / f"grid_{seed}.png", out / f"sizes_{seed}.png"
-    refuse_output(grid, sizes)
+    refuse_output(grid, sizes, *[animate] if animate else [])
     import torch
     from PIL import Image
 
+    from cdm_kedro.sampling.animation import Animation
     from cdm_kedro.sampling.tiles import tile_rows
 
     pictures = [(label, i) for label in labels for i in range(number)]
     each, numbers = [label for label, _ in pictures], torch.tensor([i for _, i in pictures])
+    animation = Animation(range(0, len(pictures), number) if animate else ())
     title = ", ".join(classes[label] for label in labels)
-    images = _finished(load(**settings), title, each, indices=numbers, seed=seed)
+    images = _finished(load(**settings), title, each, animation.add, indices=numbers, seed=seed)
     for side, batch in images.items():
         for (label, i), image in zip(pictures, batch, strict=True):
             Image.fromarray(image).save(out / f"{classes[label]}_{seed}_{i}_{side}px.png")
@@ -111,6 +122,9 @@ def sample_class(
     texts, all_sizes = [f"{side} px" for side in images], zip(*images.values(), strict=True)
     tile_rows([(classes[label], every, texts) for label, every in zip(each, all_sizes, strict=True)], _TILE).save(sizes)
     click.echo(f"wrote {sum(map(len, images.values()))} images to {out}, with {grid.name} and {sizes.name}")
+    if animate is not None:
+        animation.save(animate)
+        click.echo(f"wrote {animate}")
 
 
 @click.command("upsample", cls=Command, params=[*_OPTIONS])
