@@ -14,7 +14,7 @@ $(VENV)/.ready: constraints.txt pyproject.toml packaging/setup.sh packaging/buil
 
 setup: $(VENV)/.ready ## create .venv with everything in it
 
-demo: $(VENV)/.ready ## train the four demo models, sample the cascade, score it, write the report (ENV=test: in a minute)
+demo: $(VENV)/.ready ## train the four demo models, sample the cascade, score it, write the report (ENV=test: toy models)
 	@echo "kedro run --pipeline=cascade$(if $(ENV), --env=$(ENV))"
 	@$(BIN)/kedro run --pipeline=cascade $(if $(ENV),--env=$(ENV))
 	@echo "Report:  data/$(if $(ENV),env/$(ENV)/)08_reporting/report.html"
