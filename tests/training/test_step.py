@@ -88,7 +88,7 @@ def test_the_loop_waits_for_the_device_only_where_it_logs(
     with watched() as watch:
         trainer.run()
     assert trainer.step == 8 and len(trainer.curve) == 3 and len(saved) == 1
-    reads = ["tolist in meter.py", "tolist in trainer.py"] if network == "model" else ["tolist in trainer.py"]
+    reads = ["tolist in trainer.py"] * (2 if network == "model" else 1)  # of a model the meter, and skipped steps
     waits = [what.partition(":")[0] for kernels, what in watch.waits[: saved[0]] if kernels > 9]  # FFCV makes buffers
     assert waits == 3 * reads
 

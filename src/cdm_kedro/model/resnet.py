@@ -12,11 +12,9 @@ class _Block(nn.Module):
     def __init__(self, inside: int, channels: int, stride: int, bottleneck: bool) -> None:
         super().__init__()
         out = channels * 4 if bottleneck else channels
-        plan = (
-            ((inside, channels, 1, 1), (channels, channels, 3, stride), (channels, out, 1, 1))
-            if bottleneck
-            else ((inside, channels, 3, stride), (channels, channels, 3, 1))
-        )
+        plan = [(inside, channels, 3, stride), (channels, channels, 3, 1)]
+        if bottleneck:
+            plan = [(inside, channels, 1, 1), (channels, channels, 3, stride), (channels, out, 1, 1)]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, k, s, k // 2, bias=False) for a, b, k, s in plan)
         self.norms = nn.ModuleList(nn.BatchNorm2d(b) for _, b, _, _ in plan)
         nn.init.zeros_(self.norms[-1].weight)  # every block begins as its shortcut (Goyal et al. 2017)

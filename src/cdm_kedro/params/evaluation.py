@@ -30,11 +30,8 @@ class EvaluateParams(Params):
     @model_validator(mode="after")
     def _weights(self) -> "EvaluateParams":
         if self.extractor != "efficientnet_lite0" and self.weights is None:
-            file = (
-                "pt_inception-2015-12-05-6726825d.pth"
-                if self.extractor == "inception2015"
-                else f"{self.extractor}_pretrain.pth"
-            )
+            published = {"inception2015": "pt_inception-2015-12-05-6726825d.pth"}
+            file = published.get(self.extractor, f"{self.extractor}_pretrain.pth")
             raise ValueError(f"extractor {self.extractor} needs weights: the path of {file}")
         if self.extractor.startswith("dinov2") and self.input_side % 14:
             raise ValueError(f"input_side {self.input_side} is not divisible by DINOv2's patch of 14; use 224")

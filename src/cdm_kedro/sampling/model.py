@@ -1,6 +1,7 @@
 """One model of the cascade at inference: its network, what conditions it, and its reverse process."""
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,38 +25,30 @@ _START, _AUGMENT, _REVERSE = 0, 1, 2
 _WAYS = ({"dynamic": False, "mode": "reduce-overhead"}, {"dynamic": False})  # to compile; with CUDA graphs, and without
 
 
+@dataclass(eq=False)
 class LoadedModel:
-    """A model of the cascade in memory, with the settings that it is sampled by.
+    """A model of the cascade in memory, with the settings that it is sampled by; none of them is ``best``."""
 
-    ``number``: its position among all models of the cascade, on which its noise depends. ``sampling``: how it is
-    sampled. All values are numbers; none is ``best``. ``net``: the network in eval mode, on the device where it is to
-    run. ``precision``: "bf16" evaluates the network under autocast, "fp32" does not. ``compile``: whether to compile
-    the network; on a GPU with CUDA graphs, where ``graphs`` are wanted and work. ``states_at``: values of s at which
-    :meth:`sample` keeps the state z_s.
-    """
+    name: str
+    number: int  # its position among all models of the cascade, on which its noise depends
+    params: ModelParams
+    sampling: ModelSamplingParams
+    schedule: ReverseSchedule
+    net: nn.Module  # in eval mode, on the device where it is to run
+    precision: str = "fp32"  # "bf16" evaluates the network under autocast, "fp32" does not
+    compile: bool = False  # whether to compile the network; on a GPU with CUDA graphs, where ``graphs`` are wanted
+    states_at: Collection[int] = ()  # values of s at which :meth:`sample` keeps the state z_s
+    graphs: bool = True
 
-    def __init__(
-        self,
-        name: str,
-        number: int,
-        params: ModelParams,
-        sampling: ModelSamplingParams,
-        schedule: ReverseSchedule,
-        net: nn.Module,
-        precision: str = "fp32",
-        compile: bool = False,
-        states_at: Collection[int] = (),
-        graphs: bool = True,
-    ) -> None:
-        self.name, self.number, self.params, self.sampling = name, number, params, sampling
-        self.schedule, self.states_at, self.precision = schedule, frozenset(states_at), precision
-        self.process, self.augmentation = build_process(params.diffusion), build_augmentation(params.augmentation)
-        self.net, self.compiled, self.device = net, compile, next(net.parameters()).device
-        self.forward: Callable[..., Tensor] = net
-        if compile:
-            ways = _WAYS if self.device.type == "cuda" and graphs else _WAYS[1:]
-            self.forward = compiled(net, f"{name}'s network", ways, partial(self._lay_out, compiled=False))
-        self._lay_out(compile)
+    def __post_init__(self) -> None:
+        self.process = build_process(self.params.diffusion)
+        self.augmentation = build_augmentation(self.params.augmentation)
+        self.compiled, self.device = self.compile, next(self.net.parameters()).device
+        self.forward: Callable[..., Tensor] = self.net
+        if self.compile:
+            ways = _WAYS if self.device.type == "cuda" and self.graphs else _WAYS[1:]
+            self.forward = compiled(self.net, f"{self.name}'s network", ways, partial(self._lay_out, compiled=False))
+        self._lay_out(self.compile)
 
     def _lay_out(self, compiled: bool) -> None:
         self.layout = memory_layout(self.device, compiled)

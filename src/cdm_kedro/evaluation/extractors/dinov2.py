@@ -7,7 +7,6 @@ human judgement better than those between Inception's (Stein et al. 2023).
 from collections import OrderedDict
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,17 +22,8 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SOURCE = "https://dl.fbaipublicfiles.com/dinov2/{name}/{name}_pretrain.pth"
 
 
-class _Size(NamedTuple):
-    width: int
-    depth: int
-    heads: int
-
-
-SIZES = {
-    "dinov2_vits14": _Size(384, 12, 6),
-    "dinov2_vitb14": _Size(768, 12, 12),
-    "dinov2_vitl14": _Size(1024, 24, 16),
-}
+SIZES = {"dinov2_vits14": (384, 12, 6), "dinov2_vitb14": (768, 12, 12), "dinov2_vitl14": (1024, 24, 16)}
+"""Width, depth and heads of each network."""
 
 
 class _Attention(nn.Module):
@@ -114,8 +104,8 @@ def dinov2(name: str, path: Path, side: int, device: torch.device) -> Extractor:
     source = SOURCE.format(name=name)
     if not path.is_file():
         raise CdmError(f"evaluate.weights: {path} does not exist; get it from {source}")
-    size = SIZES[name]
-    net = DinoV2(*size, side)
+    width, depth, heads = SIZES[name]
+    net = DinoV2(width, depth, heads, side)
     try:
         net.load_state_dict(load_state(path))
     except RuntimeError as error:
@@ -126,4 +116,4 @@ def dinov2(name: str, path: Path, side: int, device: torch.device) -> Extractor:
     net = net.to(device).eval().requires_grad_(False)
     words = f"bicubic with antialias to {side} px, ImageNet mean and deviation; normalized class token"
     label = name if side == 224 else f"{name}_{side}px"
-    return Extractor(label, net, size.width, sha256(path), words, device, partial(dinov2, name, path, side))
+    return Extractor(label, net, width, sha256(path), words, device, partial(dinov2, name, path, side))
