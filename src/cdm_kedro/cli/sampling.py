@@ -168,7 +168,7 @@ def upsample(
     import torch
     from PIL import Image
 
-    from cdm_kedro.sampling.consistency import consistency, consistency_sums
+    from cdm_kedro.sampling.job import consistency, consistency_sums
     from cdm_kedro.sampling.tiles import tile_rows
 
     rows = []
