@@ -139,6 +139,5 @@ class CurveDataset(OnDisk[list[dict[str, float]]]):
         x, *others = rows[0]
         y = "loss" if "loss" in others else others[0]
         line = {"x": [row[x] for row in rows], "y": [row.get(y) for row in rows], "type": "scatter", "name": y}
-        return PlotlyPreview(
-            {"data": [line], "layout": {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}}
-        )
+        axes = {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
+        return PlotlyPreview({"data": [line], "layout": axes})

@@ -48,10 +48,8 @@ def estimate(metadata: Any, env: str | None) -> None:
         seconds["sample"] += evaluations * evaluation
         durations.note(name, seconds[name], params)
         epochs = images / len(folder.splits["train"])
-        heart = "; warning: it may learn them by heart" if epochs > 2000 else ""  # the paper: 1119
-        said[name] = (
-            f"{seconds[name] * devices / 3600:.2f} device hours, {about}, sees images {epochs:.0f} times{heart}"
-        )
+        risk = "; warning: it may learn them by heart" if epochs > 2000 else ""  # the paper: 1119
+        said[name] = f"{seconds[name] * devices / 3600:.2f} device hours, {about}, sees images {epochs:.0f} times{risk}"
     durations.note("sample", seconds["sample"], sample)
     todo = {job.stage: seconds.get(job.stage) or durations.expected(job.stage, None) for job in jobs}
     for stage in stages:

@@ -72,9 +72,7 @@ def code_digests(metadata: Any, folder: Path, modules: tuple[str, ...]) -> None:
 
 @click.command("dvc-yaml", cls=Command)
 @env_option("Environment; its file is dvc/<env>/dvc.yaml, base's is dvc.yaml.")
-@click.option(
-    "--pipeline", "-p", default=None, help="An extra pipeline; its file is dvc/<env or base>/<pipeline>/dvc.yaml."
-)
+@click.option("--pipeline", "-p", help="An extra pipeline; its file is dvc/<env or base>/<pipeline>/dvc.yaml.")
 @click.option("--check", is_flag=True, help="Change nothing; fail if the cascade's file is out of date.")
 @click.pass_obj
 def dvc_yaml(metadata: Any, env: str | None, pipeline: str | None, check: bool) -> None:

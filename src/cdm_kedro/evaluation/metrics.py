@@ -106,9 +106,7 @@ def squared_distances(a: Features, b: Features) -> Float:
 
 def neighbour_radii(x: Features, k: int = 3, block: int = 1024) -> Float:
     """Squared distance (N,) of each row to its k-th nearest other row."""
-    rows = [
-        np.partition(squared_distances(x[i : i + block], x), k, axis=1)[:, k].copy() for i in range(0, len(x), block)
-    ]
+    rows = [np.partition(squared_distances(x[i : i + block], x), k)[:, k].copy() for i in range(0, len(x), block)]
     return np.concatenate(rows)
 
 

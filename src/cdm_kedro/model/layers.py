@@ -217,9 +217,7 @@ class Attention(nn.Module):
             h = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), dim=-1) @ v
         else:
             # Flash kernels take (B, heads, H * W, channels of a head) whose last stride is 1, as in channels_last.
-            h = F.scaled_dot_product_attention(
-                *(part if part.stride(-1) == 1 else part.contiguous() for part in (q, k, v))
-            )
+            h = F.scaled_dot_product_attention(*(p if p.stride(-1) == 1 else p.contiguous() for p in (q, k, v)))
         h = h.transpose(1, 2).reshape(b, height, width, c).permute(0, 3, 1, 2)
         return residual(x, self.proj(h), self.skip_scaling)
 

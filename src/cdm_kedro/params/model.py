@@ -241,10 +241,8 @@ class ModelParams(Params):
                 raise ValueError(f"low_resolution {self.low_resolution} must be below resolution {self.resolution}")
             if self.resolution % self.low_resolution:
                 raise ValueError(f"low_resolution {self.low_resolution} does not divide resolution {self.resolution}")
-        elif self.augmentation.kind != "none":
-            raise ValueError(
-                f"augmentation {self.augmentation.kind} needs a low-resolution input; this is a base model"
-            )
+        elif (kind := self.augmentation.kind) != "none":
+            raise ValueError(f"augmentation {kind} needs a low-resolution input; this is a base model")
         return self
 
 

@@ -24,9 +24,7 @@ def likelihood(params: LikelihoodParams, stages: dict[str, Any], **files: Path) 
     images = {int(name.removeprefix(prefix)): path for name, path in files.items() if name.startswith(prefix)}
     used = {name: {k: v for k, v in keys.items() if k in _USED} for name, keys in stages.items()}
     for name, keys in used.items():
-        if not isinstance(keys.get("s", 0), int):
-            raise ValueError(
-                f"sample.stages.{name}.s is {keys['s']!r}; the bound needs a number: write the one searched"
-            )
+        if not isinstance(s := keys.get("s", 0), int):
+            raise ValueError(f"sample.stages.{name}.s is {s!r}; the bound needs a number: write the one searched")
     sampling = SampleParams.model_validate({"num_samples": 1, "precision": params.precision, "stages": used})
     return cascade_bits(Cascade.from_files(models, sampling), images, params)

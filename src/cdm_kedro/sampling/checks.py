@@ -121,15 +121,13 @@ def check_augmentation(
     key: str, name: str, model: ModelParams, sampling: ModelSamplingParams, low: DiffusionParams | None = None
 ) -> None:
     """Refuse a blur or s that the model was not trained for, or that a truncated ``low`` counts on another process."""
-    augmentation, s = model.augmentation, sampling.s
-    if sampling.blur > 0 and augmentation.kind != "blur":
+    augmentation, kind, s = model.augmentation, model.augmentation.kind, sampling.s
+    if sampling.blur > 0 and kind != "blur":
         raise CdmError(f"{key}.blur is {sampling.blur}; {name} was trained without blur, so use blur: 0")
     assert isinstance(s, int)
     if not isinstance(augmentation, GaussianAugmentation):
         if s > 0:
-            raise CdmError(
-                f"{key}.s is {s}; {name} was trained with augmentation {augmentation.kind}, which knows only s: 0"
-            )
+            raise CdmError(f"{key}.s is {s}; {name} was trained with augmentation {kind}, which knows only s: 0")
         return
     fixed, largest = augmentation.s, augmentation.s_max
     if s > largest or (fixed is not None and s != fixed):

@@ -110,9 +110,7 @@ def dinov2(name: str, path: Path, side: int, device: torch.device) -> Extractor:
         net.load_state_dict(load_state(path))
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise CdmError(
-            f"evaluate.weights: {path} does not hold {name} ({reason[:200]}); get it from {source}"
-        ) from None
+        raise CdmError(f"evaluate.weights: {path} does not hold {name} ({reason:.200}); get it from {source}") from None
     net = net.to(device).eval().requires_grad_(False)
     words = f"bicubic with antialias to {side} px, ImageNet mean and deviation; normalized class token"
     label = name if side == 224 else f"{name}_{side}px"
