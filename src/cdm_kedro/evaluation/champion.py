@@ -12,15 +12,12 @@ _HIGHER = ("score", "precision_train", "recall_train")
 
 @dataclass(frozen=True)
 class ChampionScore:
-    """A cascade's score: its name in the metrics file, its value, and whether a higher one is better.
+    """A cascade's score."""
 
-    ``protocol``: what must be equal in another cascade for the two to compare.
-    """
-
-    metric: str
+    metric: str  # its name in the metrics file
     value: float
-    higher: bool
-    protocol: dict[str, Any]
+    higher: bool  # whether a higher one is better
+    protocol: dict[str, Any]  # what must be equal in another cascade for the two to compare
 
     def standing(self, answer: dict[str, Any]) -> str:
         """Say how the cascade stands to the champion; ``answer`` is what registering it returned."""

@@ -24,15 +24,11 @@ _SMALLEST_SPLIT = 10  # images; the Inception score of a single image is always 
 
 @dataclass(frozen=True)
 class Reference:
-    """Statistics of images that others are compared with.
-
-    ``features``: (K, D) float32 features of a seeded random subset; None in files of other evaluators. ``indices``:
-    (K,) places of that subset in the source; None in files of other evaluators.
-    """
+    """Statistics of images that others are compared with; files of other evaluators hold moments alone."""
 
     moments: Moments
-    features: NDArray[np.float32] | None
-    indices: NDArray[np.int64] | None
+    features: NDArray[np.float32] | None  # (K, D) of a seeded random subset
+    indices: NDArray[np.int64] | None  # (K,) places of that subset in the source
 
 
 @dataclass(frozen=True)

@@ -70,9 +70,7 @@ class OneOffRunner(_TrackedRunner):
         super().__init__()
         self.root, self.env, self.name, self.title = root, env, name, title
 
-    def _run(
-        self, pipeline: Pipeline, catalog: CatalogProtocol, hook_manager: Any = None, run_id: str | None = None
-    ) -> None:
+    def _run(self, pipeline: Pipeline, catalog: CatalogProtocol, *hooks: Any) -> None:  # and the id of the run
         params = self._params(pipeline, catalog)
         work = scratch.process_dir(self.root)
         work.mkdir(parents=True, exist_ok=True)  # tells the next run, if this one is killed
@@ -82,7 +80,7 @@ class OneOffRunner(_TrackedRunner):
                 with tracking.stage(self.name, None, ["asked for"], params) as run:
                     for stage, nodes in by_stage(pipeline):
                         os.environ[scratch.VARIABLE] = str(work / stage)
-                        super()._run(Pipeline(nodes), catalog, hook_manager, run_id)
+                        super()._run(Pipeline(nodes), catalog, *hooks)
                     tracking.outputs(run, {o: catalog.get(o) for o in sorted(pipeline.all_outputs())}, {})
             finally:
                 os.environ.pop(scratch.VARIABLE, None)
@@ -120,9 +118,7 @@ class FreshRunner(_TrackedRunner):
         """MLflow, on first use."""
         return Tracking(self.staleness.root, self.title, self.staleness.env)
 
-    def _run(
-        self, pipeline: Pipeline, catalog: CatalogProtocol, hook_manager: Any = None, run_id: str | None = None
-    ) -> None:
+    def _run(self, pipeline: Pipeline, catalog: CatalogProtocol, *hooks: Any) -> None:  # and the id of the run
         started = time.monotonic()
         with _told(self._close):
             self.staleness.sweep()
@@ -134,17 +130,17 @@ class FreshRunner(_TrackedRunner):
                 own = {name: catalog.load(f"params:{name}") for name in todo if f"params:{name}" in pipeline.inputs()}
                 self._ahead = {name: self._durations.expected(name, own.get(name)) for name in todo}
             for name, nodes in stages:
-                self._stage(name, nodes, catalog, hook_manager, run_id)
+                self._stage(name, nodes, catalog, *hooks)
                 self._ahead.pop(name, None)
             log.info("done in %.0f s", time.monotonic() - started)
 
-    def _stage(self, name: str, nodes: list[Node], catalog: CatalogProtocol, hooks: Any, run_id: str | None) -> None:
+    def _stage(self, name: str, nodes: list[Node], catalog: CatalogProtocol, *hooks: Any) -> None:
         part = Pipeline(nodes)
         if name not in self.whole or {n.name for n in nodes} != self.whole[name]:
             log.warning(
                 "%s: only some of its nodes were asked for; running them without recording, the stage stays stale", name
             )
-            super()._run(part, catalog, hooks, run_id)
+            super()._run(part, catalog, *hooks)
             return
         self._refuse_edited(name, self.staleness.stage(name))  # before outputs are removed to make room for new ones
         run = self.staleness.begin(name, self.force)
@@ -165,7 +161,7 @@ class FreshRunner(_TrackedRunner):
                     log.info("%s: %s %s", name, did, "; ".join(run.why))
                     self._tell_skipped()
                     self._tell_rest()
-                    self._execute(run, part, catalog, hooks, run_id)
+                    self._execute(run, part, catalog, *hooks)
                 if stage_of_dvc() is None:
                     shutil.rmtree(run.work.parent, ignore_errors=True)  # of other parameters too
         finally:
@@ -186,7 +182,7 @@ class FreshRunner(_TrackedRunner):
         while self._skipped:
             self.tracking.skipped(*self._skipped.popitem())
 
-    def _execute(self, run: StageRun, part: Pipeline, catalog: CatalogProtocol, hooks: Any, run_id: str | None) -> None:
+    def _execute(self, run: StageRun, part: Pipeline, catalog: CatalogProtocol, *hooks: Any) -> None:
         params = self._params(part, catalog)
         os.environ[scratch.VARIABLE] = str(run.work.relative_to(self.staleness.root))
         try:
@@ -195,7 +191,7 @@ class FreshRunner(_TrackedRunner):
                 live().after = 0.0 if None in later else sum(filter(None, later))
                 if run.state == "due":
                     began, resumed = time.monotonic(), any(run.work.glob("*"))
-                    super()._run(part, catalog, hooks, run_id)
+                    super()._run(part, catalog, *hooks)
                     self.staleness.keep(run)
                     if not resumed:
                         self._durations.note(run.name, time.monotonic() - began, params.get(run.name))

@@ -30,16 +30,12 @@ T = TypeVar("T")
 
 @dataclass
 class StageRun:
-    """A stage whose turn has come.
-
-    Its state is ``fresh``; ``restored`` from DVC's run cache; ``kept`` by a run that ended before it could record; or
-    ``due``, which means that its nodes must run.
-    """
+    """A stage whose turn has come."""
 
     name: str
     key: str  # hash of its command, parameters, code and data, as they were when it began
     why: list[str]  # reasons why it is stale; empty when it is fresh
-    state: str
+    state: str  # fresh; restored from DVC's run cache; kept by a run that ended before it recorded; due, so it must run
     stage: Any  # DVC's, with the hashes that it began with
     work: Path  # folder for its unfinished work
     _rwlock: AbstractContextManager[None] | None = field(default=None, repr=False)

@@ -20,15 +20,12 @@ _MOST_SIGNAL = 0.1  # sqrt(alphas_cumprod) of the noisiest level, up to which it
 
 @dataclass(frozen=True)
 class CheckedModel:
-    """One model of a cascade whose models and settings fit together.
-
-    ``states_at``: values of s whose z_s the caller or a truncated model above needs.
-    """
+    """One model of a cascade whose models and settings fit together."""
 
     params: ModelParams
     sampling: ModelSamplingParams
     schedule: ReverseSchedule
-    states_at: frozenset[int]
+    states_at: frozenset[int]  # values of s whose z_s the caller or a truncated model above needs
 
 
 def check_cascade(

@@ -7,18 +7,20 @@ order and interruption do not change it.
 import math
 from collections.abc import Callable
 from functools import cache
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from cdm_kedro.model.execution import compiled
 
+Word: TypeAlias = Tensor | int
 _MASK = 0xFFFFFFFF
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 
 
-def _half_round(product: Tensor, word: Tensor, key: Tensor | int) -> Tensor:
+def _half_round(product: Tensor, word: Tensor, key: Word) -> Tensor:
     """Mix the upper half of a product with the lower halves of a word and a key; the upper half of the result is 0."""
     high = product >> 32
     # A counter's words start out broadcast, so the first two rounds touch few numbers; the others work in place.
@@ -26,9 +28,7 @@ def _half_round(product: Tensor, word: Tensor, key: Tensor | int) -> Tensor:
     return mixed.bitwise_xor_(key).bitwise_and_(_MASK)
 
 
-def philox4x32(
-    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int] | tuple[Tensor, Tensor]
-) -> tuple[Tensor, ...]:
+def philox4x32(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Word, Word]) -> tuple[Tensor, ...]:
     """Run ten rounds of Philox4x32.
 
     Returns four int64 tensors of random unsigned 32-bit words, of the common shape. ``counter``: four int64 tensors
@@ -36,8 +36,6 @@ def philox4x32(
     or as int64 tensors without dimensions.
     """
     c0, c1, c2, c3 = counter
-    k0: Tensor | int
-    k1: Tensor | int
     k0, k1 = key
     for _ in range(10):
         # int64 products wrap modulo 2^64, which leaves both 32-bit halves right; masking waits until a word is mixed.
@@ -76,7 +74,7 @@ def _generator(device: torch.device) -> Callable[..., tuple[Tensor, ...]]:
 
 
 @cache
-def _key(seed: int, device: torch.device) -> tuple[int, int] | tuple[Tensor, Tensor]:
+def _key(seed: int, device: torch.device) -> tuple[Word, Word]:
     """The two words of a seed. On CUDA they are tensors, as a compiled function would be compiled for every number."""
     low, high = seed & _MASK, (seed >> 32) & _MASK
     if device.type != "cuda":

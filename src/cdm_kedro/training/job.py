@@ -9,18 +9,14 @@ _HABITS = {"devices", "compile", "log_every", "checkpoint_seconds", "checkpoint_
 
 
 class Job(Params):
-    """One network to train on the FFCV file ``beton``, in the folder ``workdir``; written as JSON for the process.
-
-    ``data`` is what is known of the images. ``no_identity`` names the fields that decide nothing about the trained
-    weights, as pydantic's ``exclude`` takes them.
-    """
+    """One network to train on the FFCV file ``beton``, in the folder ``workdir``; written as JSON for the process."""
 
     name: str
     num_classes: int
     beton: str
     workdir: str
-    data: dict[str, Any]
-    no_identity: ClassVar[dict[str, Any]] = {}
+    data: dict[str, Any]  # what is known of the images
+    no_identity: ClassVar[dict[str, Any]] = {}  # for pydantic's exclude: fields that decide nothing about the weights
 
     @property
     def training(self) -> Any:

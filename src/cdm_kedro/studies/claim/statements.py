@@ -41,18 +41,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of the paper and what the scores say about it.
-
-    ``differences`` decide the verdict; positive ones speak for the statement, except in (iv). ``beside``: further
-    differences for the reader, at 95 %.
-    """
+    """One statement of the paper and what the scores say about it."""
 
     key: str
     verdict: Verdict
     text: str
     level: float
-    differences: list[Interval]
-    beside: list[Interval]
+    differences: list[Interval]  # which decide the verdict; positive ones speak for the statement, except in (iv)
+    beside: list[Interval]  # further differences for the reader, at 95 %
 
 
 def interval(values: Sequence[float] | Float, level: float = LEVEL, what: str = "") -> Interval:

@@ -17,15 +17,12 @@ _FACTS = ("device", "processes", "seconds", "steps_this_run", "parameters")
 
 
 class ClassifierJob(Job):
-    """One classifier to train, and to test on the FFCV file ``validation``, on images of ``resolution`` pixels.
-
-    The network is written to the file ``weights``; None if only its scores are wanted.
-    """
+    """One classifier to train, and to test on the FFCV file ``validation``, on images of ``resolution`` pixels."""
 
     params: ClassifierParams
     resolution: int
     validation: str
-    weights: str | None = None
+    weights: str | None = None  # the file for the network; None if only its scores are wanted
     no_identity: ClassVar[dict[str, Any]] = {
         "validation": True,
         "weights": True,
