@@ -58,6 +58,7 @@ class ModelShape:
     pretrained: bool = False  # whether published weights are converted instead of training it
     selects: bool = False  # whether its training scores samples and keeps the best weights
     held_out: bool = False  # whether it compares them with validation images
+    any_s: bool = False  # whether it is trained for every s of conditioning augmentation at once
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ class CascadeShape:
     def names(self) -> tuple[str, ...]:
         """Names of the models."""
         return tuple(model.name for model in self.models)
+
+    @property
+    def any_s(self) -> bool:
+        """Whether a model is trained for every s at once, so that samples can show what s does."""
+        return any(model.any_s for model in self.models)
 
     def chain(self, name: str) -> tuple[ModelShape, ...]:
         """A model and those below it, lowest first."""
@@ -141,6 +147,7 @@ def _model(given: Parameters, name: str, below: dict[str, ModelShape], named_in:
         pretrained=given.get(f"{name}.pretrained") is not None,
         selects=given.get(f"{name}.training.selection") is not None,
         held_out=given.get(f"{name}.training.selection.split") == "val",
+        any_s=given.get(f"{name}.augmentation.kind") == "gaussian" and given.get(f"{name}.augmentation.s") is None,
     )
     if model.low is not None and model.low not in below:
         raise given.error(f"{name}.low is {model.low!r}, which is not an earlier entry of cascade.stages")

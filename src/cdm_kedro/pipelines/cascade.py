@@ -10,7 +10,7 @@ from cdm_kedro.pipelines.grids import draw_grids
 from cdm_kedro.pipelines.preprocess import preprocess
 from cdm_kedro.pipelines.reference import make_reference
 from cdm_kedro.pipelines.register import register_cascade
-from cdm_kedro.pipelines.report import draw_single_images, report
+from cdm_kedro.pipelines.report import draw_several_s, draw_single_images, report
 from cdm_kedro.pipelines.sample import sample_cascade
 from cdm_kedro.pipelines.train.nodes import make_train
 from cdm_kedro.pipelines.train.selecting import make_selecting_train
@@ -58,7 +58,7 @@ def _add_sampling(stages: Stages, cascade: CascadeShape) -> None:
     grids = same(*(f"grid_{side}" for side in cascade.resolutions))
     inputs = {"params": "params:sample"}
     models = same(*(f"{name}_model" for name in cascade.names), *cascade.sample_inputs)
-    outputs = {**samples, "card": "sample_card"}
+    outputs = {**samples, "card": "sample_card"} | (same("several_s") if cascade.any_s else {})
     stages.add("sample", "sample_cascade", sample_cascade, inputs | models, outputs, "sample")
     inputs = {"params": "params:grids", "classes": "classes" if cascade.images else "class_names", **samples}
     stages.add("grids", "draw_grids", draw_grids, inputs, grids, "picture")
@@ -82,6 +82,8 @@ def _add_report(stages: Stages, cascade: CascadeShape) -> None:
     chosen = {"samples": f"samples_{largest}", "train": f"train_{largest}", **same("single_images", "metrics")}
     drawn = same("neighbours", "realism")
     stages.add("report", "draw_single_images", draw_single_images, chosen, drawn, "report", "picture")
+    if cascade.any_s:
+        stages.add("report", "draw_several_s", draw_several_s, same("several_s"), "conditioning", "report", "picture")
     shown = [f"{model.name}_card" for model in cascade.models]
     shown += [f"{model.name}_curve" for model in cascade.models if not model.pretrained]
     shown += [f"grid_{side}" for side in cascade.resolutions]
@@ -90,7 +92,7 @@ def _add_report(stages: Stages, cascade: CascadeShape) -> None:
         "params": "params:report",
         **same("metrics", "data_card", "registered", *shown),
     }
-    figures = [*drawn]
+    figures = [*drawn, *["conditioning"] * cascade.any_s]
     for name in cascade.reported:
         if name == "cas":
             inputs["cas"] = "cas_table"

@@ -45,3 +45,24 @@ def draw_single_images(single_images: Path, samples: Path, train: Path, metrics:
         chosen, name = dict(arrays), metrics["extractor"]["name"]
     generated, real, folder = NpzSource(samples), BetonSource(train), scratch_dir("report")
     return draw_single_images(chosen, generated, real, metrics["memorization"], name, folder)
+
+
+def draw_several_s(several_s: Path) -> Path:
+    """Draw what :func:`~cdm_kedro.sampling.several_s.enlarge_at_several_s` made: a row for each s, below the input."""
+    import numpy as np
+
+    from cdm_kedro.evaluation.pictures import draw_rows
+    from cdm_kedro.tracking.scratch import scratch_dir
+
+    with np.load(several_s, allow_pickle=False) as arrays:
+        low, levels, images = arrays["low"], arrays["s"].tolist(), arrays["images"]
+        psnr = ", ".join(f"{p:.1f} dB at s = {s}" for s, p in zip(levels, arrays["psnr"], strict=True))
+        caption = (
+            f"What conditioning augmentation does: the same {len(low[0])}-pixel samples, enlarged with the same noise "
+            f"at several s. The cascade was sampled at s = {arrays['used']}. The more s, the less the model trusts its "
+            f"input; PSNR of the enlarged images, averaged down, to the input: {psnr}."
+        )
+    rows = {"input": low} | {f"s = {s}": enlarged for s, enlarged in zip(levels, images, strict=True)}
+    out = scratch_dir("report") / "conditioning.png"
+    draw_rows(rows, out, caption)
+    return out

@@ -9,13 +9,15 @@ def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Any]:
     """Sample every model of the cascade, class-balanced.
 
     Returns ``samples_<resolution>``: an npz with ``arr_0`` (N, H, W, 3) uint8 and ``arr_1`` (N,) int64 labels.
-    ``card``: throughput, each model's consistency with its input, MLflow run, commit and parameters. ``inputs``:
-    ``<model>_model``, the weights of every model, lowest first; ``train_<resolution>`` and ``val_<resolution>`` FFCV
-    files for models conditioned on real images; ``<search>_best`` for models that ask for best values.
+    ``card``: throughput, each model's consistency with its input, MLflow run, commit and parameters. ``several_s``:
+    what s does, where a model was trained for every s. ``inputs``: ``<model>_model``, the weights of every model,
+    lowest first; ``train_<resolution>`` and ``val_<resolution>`` FFCV files for models conditioned on real images;
+    ``<search>_best`` for models that ask for best values.
     """
     from cdm_kedro.sampling.best import resolve_best
     from cdm_kedro.sampling.inputs import sort_inputs
     from cdm_kedro.sampling.job import SamplingJob, run_job
+    from cdm_kedro.sampling.several_s import enlarge_at_several_s
     from cdm_kedro.tracking.git import commit
     from cdm_kedro.tracking.live import live
     from cdm_kedro.tracking.scratch import scratch_dir
@@ -26,4 +28,5 @@ def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Any]:
     live().log_metrics(result.summary, step=0)
     facts = {"mlflow_run": live().run_id, "git_commit": commit(), "params": resolved.model_dump(mode="json")}
     samples = {f"samples_{resolution}": path for resolution, path in result.files.items()}
-    return {**samples, "card": {**result.summary, **facts}}
+    several_s = enlarge_at_several_s(models, resolved, samples, scratch_dir("sample"))
+    return {**samples, **several_s, "card": {**result.summary, **facts}}
