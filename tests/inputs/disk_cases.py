@@ -29,7 +29,12 @@ CASES = [
     plain("the scratch folder can only be read", EMBEDDED, ".scratch", READ_ONLY, steps=(read_only(".scratch"),)),
     plain("DVC's folder can only be read", EMBEDDED, ".dvc", READ_ONLY, steps=(read_only(".dvc"),)),
     plain(
-        "DVC's cache can only be read", EMBEDDED, ".dvc/cache", READ_ONLY, steps=(read_only(".dvc/cache"),), works=True
+        "DVC's cache can only be read",
+        EMBEDDED,
+        ".dvc/cache",
+        "Read-only file system",
+        "dvc cache dir",
+        steps=(read_only(".dvc/cache"),),
     ),
     plain("the project can only be read", EMBEDDED, READ_ONLY, steps=(read_only("."),)),
     plain("the folder of dvc.yaml can only be read", EMBEDDED, "dvc", READ_ONLY, steps=(read_only("dvc"),)),
@@ -44,7 +49,7 @@ CASES = [
     ),
     plain("the disk of data is full", EMBEDDED, "data", "no space left", steps=(disk("data", "300k"),), works=True),
     plain(
-        "the scratch disk is full", EMBEDDED, ".scratch", "no space left", steps=(disk(".scratch", "8m"),), works=True
+        "the scratch disk is full", EMBEDDED, ".scratch", "no space left", steps=(disk(".scratch", "2m"),), works=True
     ),
     plain(
         "the disk of DVC's cache is full", EMBEDDED, ".dvc/cache", FULL, steps=(disk(".dvc/cache", "100k"),), works=True
@@ -120,4 +125,7 @@ CASES = [
         READ_ONLY,
         steps=(images(), read_only("shut")),
     ),
+    plain("the scratch disk has no room for the code", EMBEDDED, ".scratch", FULL, steps=(disk(".scratch", "500k"),)),
+    made("DVC's cache can only be read, later", GRIDS, ".dvc/cache", READ_ONLY, steps=(WIDER, read_only(".dvc/cache"))),
+    made("DVC's cache can only be read and all is fresh", RUN, "is fresh", steps=(read_only(".dvc/cache"),), code=0),
 ]

@@ -98,13 +98,13 @@ RECORDS = [
         "dvc.yaml does not parse, for the check",
         "kedro dvc-yaml --check",
         ("dvc.yaml", "kedro dvc-yaml"),
-        (put("dvc.yaml", "stages: [1\n"),),
+        (put("conf/local/.gitkeep", ""), put("dvc.yaml", "stages: [1\n")),
     ),
     Case(
         "dvc.yaml is not UTF-8, for the check",
         "kedro dvc-yaml --check",
         ("dvc.yaml", "kedro dvc-yaml"),
-        (put("dvc.yaml", b"caf\xe9"),),
+        (put("conf/local/.gitkeep", ""), put("dvc.yaml", b"caf\xe9")),
     ),
     Case(
         "another environment's dvc.yaml does not parse",

@@ -22,6 +22,9 @@ _SAID = {
 
 def said_of(error: OSError) -> str | None:
     """Say an error of the system about a path; None where it is not about one, or none that a user can mend."""
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        _, path, text = error.args[0][0]  # the first file of a folder that was copied
+        return next((f"{path}: {said}" for code, said in _SAID.items() if os.strerror(code) in text), None)
     said, path = _SAID.get(error.errno or 0), error.filename2 or error.filename
     if error.errno == errno.ENOENT and isinstance(path, str) and (link := _broken_link(Path(path))):
         return link
@@ -58,8 +61,8 @@ def disk_full_explained(folder: Path, needed: int = 0, kept: str = "Nothing unfi
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) and os.strerror(errno.ENOSPC) not in str(error):
+            raise  # a folder that is copied raises shutil.Error, whose text has that of every file
         wanted = f"{needed / 1e9:.3g} GB are needed and " if needed else ""
         raise CdmError(
             f"{folder}: no space left on its file system ({wanted}{free / 1e9:.3g} GB were free at the start). "

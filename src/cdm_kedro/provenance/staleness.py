@@ -182,7 +182,8 @@ class Staleness:
         for path in (d.fs_path for d in _data(stage) if d.hash_info and not d.hash_info.isdir):
             if os.path.isdir(path):
                 raise CdmError(f"{path}: a folder, where a file belongs; move it away")
-        refuse_unwritable(map(Path, [*filterfalse(os.path.exists, read), *written]))  # inputs that are broken links
+        broken = filterfalse(os.path.exists, read)  # links that lead nowhere
+        refuse_unwritable(map(Path, [*broken, *written, self.repo.cache.local.path]))
         lock = rwlock(self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), read, written, False)
         lock.__enter__()
         try:
