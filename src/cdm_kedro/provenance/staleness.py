@@ -90,6 +90,7 @@ class Staleness:
         talk = logging.getLogger("dvc")  # importing DVC gave it a handler of its own; the runner says what happens
         talk.setLevel(logging.ERROR)
         talk.propagate = False
+        logging.getLogger("dvc_data").setLevel(logging.CRITICAL)  # its errors with tracebacks are raised, too
         try:
             self.repo = Repo(str(root))
         except (DvcException, SCMError) as error:
@@ -266,7 +267,8 @@ class Staleness:
         CdmError then.
         """
         stage = run.stage
-        with disk_full_explained(self.root, kept=f"The outputs of stage {run.name} are complete and kept"):
+        kept = f"The outputs of stage {run.name} are complete and kept"
+        with disk_full_explained(Path(self.repo.cache.local.path), kept=kept):
             for out in stage.outs:
                 out.save()
                 out.commit()
