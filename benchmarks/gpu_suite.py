@@ -8,15 +8,17 @@ images a second, TFLOP/s, their share of what a large matmul reaches in the same
 and the time outside the network; the same step of guided-diffusion (with its checkout) and of diffusers (where it is
 installed); a sampling step over the bare network, with CUDA graphs and without; and the loader to the device.
 
-The 32-to-64 model comes first. A part that the budget has no room for, going by the longest part so far, is left out
-and named; compiled kernels are kept in .benchgpu, so `--models` in a second call finds them. A part that fails is
-recorded with its error, and the suite goes on. Every part is in benchmarks/results/gpu_suite.json as soon as it ends.
+The 32-to-64 model comes first. The parts run in a process of their own, which is ended where a part fails or takes more
+than half of the time that is left; that is recorded, and the suite goes on. What the budget has no room for is named.
+Compiled kernels are kept in .benchgpu, so `--models` in a second call finds them. Every part is in
+benchmarks/results/gpu_suite.json as soon as it ends, beside those that earlier calls measured on the same device.
 `--toy` runs all parts on the CPU at the sizes of the tests.
 """
 
 import argparse
 import gc
 import importlib.util
+import json
 import logging
 import os
 import statistics
@@ -25,12 +27,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+import parts
 import training
 from cdm_kedro.data.beton_writer import write_beton
 from cdm_kedro.diffusion.samplers import ReverseSchedule
@@ -51,7 +53,7 @@ from results import FOLDER, record
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("sr64", "base32", "sr256", "sr128")
 CLASSES = 1000
-Figures = dict[str, Any]
+Figures = parts.Figures
 
 
 def seconds_of(function: Callable[[], object], calls: int, device: torch.device) -> float:
@@ -71,6 +73,11 @@ def matmul_tflops(device: torch.device, side: int) -> float:
     turn = partial(torch.matmul, a, b)
     turn()
     return 2 * side**3 / min(seconds_of(turn, 10, device) for _ in range(10)) / 1e12
+
+
+def matmul_part(device: torch.device, side: int) -> Figures:
+    """:func:`matmul_tflops` as a part."""
+    return {"tflops": matmul_tflops(device, side)}
 
 
 def training_part(
@@ -139,29 +146,38 @@ def training_part(
 def peers_part(
     params: TrainedModelParams, micro: int, guided: Path | None, device: torch.device, compile: bool, steps: int
 ) -> Figures:
-    """A bare training step of each peer at the same shape, alone on the device: images a second."""
+    """A bare training step of each peer at the same shape in its faster layout, alone on the device."""
     plain = params.model_copy(update={"unet": params.unet.model_copy(update={"detail_std": None})})
     fp16 = device.type == "cuda"  # guided-diffusion's own mixed precision, which a CPU does not have
-    makers: dict[str, Callable[[], Callable[[], None]]] = {}
+    makers: dict[str, dict[str, Callable[[], Callable[[], None]]]] = {}  # of a step, by peer and memory layout
     widths = [params.unet.channels * mult for mult in params.unet.channel_mult]
     if guided is not None and all(width % 32 == 0 for width in widths):
         net = partial(training.Guided, guided, plain, fp16)
-        makers["guided-diffusion"] = lambda: training.training_step(net(), plain, micro, device, False, not fp16)
+        makers["guided-diffusion"] = {
+            name: lambda layout=layout: training.training_step(net(), plain, micro, device, False, not fp16, layout)
+            for name, layout in (("contiguous", torch.contiguous_format), ("channels_last", torch.channels_last))
+        }
     if importlib.util.find_spec("diffusers"):
         theirs = partial(training.Diffusers, plain)
-        makers["diffusers"] = lambda: training.training_step(theirs(), plain, micro, device, compile)
+        makers["diffusers"] = {"": lambda: training.training_step(theirs(), plain, micro, device, compile)}
     found: Figures = {"microbatch": micro}
     flops = model_size(plain, CLASSES).forward_flops
-    for name, make in makers.items():
-        try:
-            step = make()
-            seconds_of(step, 3, device)
-            rate = micro / seconds_of(step, steps, device)
-            found |= {f"{name} images/s": rate, f"{name} tflops": achieved(flops, rate, 1, None)["tflops"]}
-        except torch.OutOfMemoryError:
-            found[name] = "does not fit"
-        step = None  # type: ignore[assignment]
-        emptied(device)
+    for name, layouts in makers.items():
+        rates: dict[str, float] = {}
+        for layout, make in layouts.items():
+            try:
+                step = make()
+                seconds_of(step, 3, device)
+                rates[layout] = micro / seconds_of(step, steps, device)
+            except torch.OutOfMemoryError:
+                found[f"{name} {layout}".strip()] = "does not fit"
+            step = None  # type: ignore[assignment]
+            emptied(device)
+        if rates:
+            best = max(rates, key=lambda layout: rates[layout])
+            tflops = achieved(flops, rates[best], 1, None)["tflops"]
+            found |= {f"{name} images/s": rates[best], f"{name} tflops": tflops}
+            found |= {f"{name} {layout}, ms a step": 1e3 * micro / rate for layout, rate in rates.items() if layout}
     return found if makers else found | {"left out": "neither a checkout of guided-diffusion nor diffusers is there"}
 
 
@@ -244,36 +260,19 @@ def emptied(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def run_parts(
-    parts: dict[str, Callable[[], Figures]], minutes: float, device: torch.device, done: Callable[[Figures], object]
-) -> Figures:
-    """Run what the budget has room for; ``done`` receives all figures after every part."""
-    begun, longest = time.monotonic(), 0.0
-    out: Figures = {}
-    for name, part in parts.items():
-        start = time.monotonic()
-        if start - begun + longest > 60 * minutes:
-            out[name] = {"left out": f"{(start - begun) / 60:.1f} of {minutes:g} minutes are spent"}
-            continue
-        try:
-            out[name] = part()
-        except Exception as error:  # one part's failure is a finding, not the end
-            out[name] = {"failed": f"{type(error).__name__}: {error}"}
-        emptied(device)
-        longest = max(longest, time.monotonic() - start)
-        out[name]["seconds"] = time.monotonic() - start
-        done(out)
-        print(name)
-        for key, value in out[name].items():
-            print(f"  {key:32}{value:12.3f}" if isinstance(value, float) else f"  {key:32}{value!s:>12}", flush=True)
-    return out
+def alone(device: torch.device, part: parts.Part) -> Figures:
+    """Run a part with what the trainer sets, and clean up after it."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
+    found = part()
+    emptied(device)
+    return found
 
 
-def against_peers(parts: Figures) -> Figures:
+def against_peers(found: Figures) -> Figures:
     """The trainer's whole step over each peer's bare one, where both were measured."""
     ratios = {}
-    for name, figures in parts.items():
-        ours = parts.get(name.replace(" peers", " training"), {}).get("images/s")
+    for name, figures in found.items():
+        ours = found.get(name.replace(" peers", " training"), {}).get("images/s")
         if name.endswith(" peers") and ours:
             rates = {key.removesuffix(" images/s"): v for key, v in figures.items() if key.endswith(" images/s")}
             ratios |= {f"{name.removesuffix(' peers')} over {peer}": ours / rate for peer, rate in rates.items()}
@@ -294,8 +293,11 @@ def main() -> None:
         raise SystemExit("no GPU: --toy runs on the CPU, and `make bench` measures the demo's sizes there")
     device = torch.device("cpu") if toy else torch.device("cuda", 0)
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(ROOT / ".benchgpu/inductor"))
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.benchmark = True
-    steps, rounds, peak = (2, 1, matmul_tflops(device, 128)) if toy else (20, 5, matmul_tflops(device, 8192))
+    steps, rounds, side = (2, 1, 128) if toy else (20, 5, 8192)
+    worker = parts.Worker()
+    peak = worker.run(partial(matmul_part, device, side), 120).get("tflops")
+    if peak is None:
+        raise SystemExit("a product of two matrices fails on this device")
     about = {
         "device": "CPU, toy sizes" if toy else torch.cuda.get_device_name(device),
         "torch": str(torch.__version__),
@@ -303,25 +305,29 @@ def main() -> None:
     }
     print(*(f"{key}: {value}" for key, value in about.items()), sep="\n")
     models = {name: training.stage_params("test" if toy else "imagenet", name) for name in options.models}
-    parts: dict[str, Callable[[], Figures]] = {}
+    every: dict[str, parts.Part] = {}
     for name, params in models.items():
         micro = 2 if toy else params.training.microbatch or params.training.batch_size
-        parts[f"{name} training"] = partial(training_part, params, micro, device, not toy, steps, peak)
-        parts[f"{name} peers"] = partial(peers_part, params, micro, options.guided, device, not toy, steps)
-        parts[f"{name} sampling"] = partial(sampling_part, params, micro, device, not toy, 10 // rounds, rounds)
+        every[f"{name} training"] = partial(training_part, params, micro, device, not toy, steps, peak)
+        every[f"{name} peers"] = partial(peers_part, params, micro, options.guided, device, not toy, steps)
+        every[f"{name} sampling"] = partial(sampling_part, params, micro, device, not toy, 10 // rounds, rounds)
     for side in (64, 256):
         stored, batch = (64, 8) if toy else (2**28 // (3 * side * side), 64)
-        parts[f"loader {side}"] = partial(loader_part, side, batch, stored, device, 4 if toy else 200)
+        every[f"loader {side}"] = partial(loader_part, side, batch, stored, device, 4 if toy else 200)
     # The first model, its peers, and the loader; then every model's training; then the rest.
     first = next(iter(models))
-    order = [n for n in parts if n.startswith((first, "loader"))] + [n for n in parts if n.endswith(" training")]
-    parts = {name: parts[name] for name in dict.fromkeys([*order, *parts])}
+    order = [n for n in every if n.startswith((first, "loader"))] + [n for n in every if n.endswith(" training")]
+    every = {name: partial(alone, device, every[name]) for name in dict.fromkeys([*order, *every])}
+    name = "gpu_suite_toy" if toy else "gpu_suite"
+    file = options.results / f"{name}.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
     def save(found: Figures) -> None:
-        figures = {**about, "parts": found, "whole step over bare step": against_peers(found)}
-        record("gpu_suite_toy" if toy else "gpu_suite", figures, options.results, quiet=True)
+        all_parts = parts.merged(before, about, found)
+        figures = {**about, "parts": all_parts, "whole step over bare step": against_peers(all_parts)}
+        record(name, figures, options.results, quiet=True)
 
-    found = run_parts(parts, options.minutes, device, save)
+    found = parts.run_parts(every, options.minutes, save, worker)
     for key, value in against_peers(found).items():
         print(f"{key:40}{value:8.2f}")
     if any("failed" in figures for figures in found.values()):

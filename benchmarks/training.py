@@ -139,11 +139,12 @@ def training_step(
     device: torch.device,
     compile_it: bool,
     autocast: bool = True,
+    layout: torch.memory_format | None = None,
 ) -> Callable[[], None]:
     """One training step on fixed data: predict the noise, mean squared error, fused Adam."""
-    # On the CPU each in the layout that it trains in: theirs contiguous, ours as the trainer has it.
-    fast = device.type == "cuda" or isinstance(model, Ours)
-    layout = torch.channels_last if fast else torch.contiguous_format
+    if layout is None:  # on the CPU each in the layout that it trains in: theirs contiguous, ours as the trainer has it
+        fast = device.type == "cuda" or isinstance(model, Ours)
+        layout = torch.channels_last if fast else torch.contiguous_format
     model = model.to(device, memory_format=layout).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     side = params.training.crop or params.resolution
