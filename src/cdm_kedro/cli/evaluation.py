@@ -12,8 +12,8 @@ _OPTIONS = (
     click.Option(["--extractor"], help="efficientnet_lite0, inception2015 (then it is FID), dinov2_vit{s,b,l}14."),
     click.Option(["--weights"], help="Weights file of inception2015 or DINOv2."),
     click.Option(["--input-side"], type=int, help="Pixels that efficientnet_lite0 and DINOv2 see."),
-    click.Option(["--batch-size"], type=int),
-    click.Option(["--max-images"], type=int, help="Cap on images a set; the default is all."),
+    click.Option(["--batch-size"], type=int, help="Images at once."),
+    click.Option(["--max-images"], type=int, help="At most so many images of each set; else all."),
     click.Option(["--size"], type=int, help="Crop and resize folders of images to this side: 32, 64, 128 or 256."),
     click.Option(["--env", "-e"], envvar="KEDRO_ENV", help="Environment whose evaluate.* parameters are the defaults."),
 )
@@ -36,15 +36,15 @@ def _params(root: Path, env: str | None, given: dict[str, Any]) -> Any:
     type=click.Path(exists=True, path_type=Path),
     help="Statistics (npz with mu and sigma), or real images: a folder, a .beton file, an npz with arr_0.",
 )
-@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="JSON file; else it is printed.")
+@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="JSON file; else printed.")
 @click.pass_obj
 def evaluate_samples(
     metadata: Any, samples: Path, reference: Path, output: Path | None, size: int | None, env: str | None, **given: Any
 ) -> None:
     """Judge SAMPLES: an npz in the ADM evaluator's convention (arr_0 uint8 NHWC), a folder of images or a .beton file.
 
-    Prints the Fréchet distance (FID with inception2015), kernel distance, Inception-style score, precision and recall
-    as JSON. Statistics of other evaluators hold no features, so they give the Fréchet distance alone.
+    Gives the Fréchet distance (FID with inception2015), kernel distance, Inception-style score, precision and recall
+    as JSON. A reference of mu and sigma alone holds no features, so it gives the Fréchet distance alone.
     """
     refuse_output(*[output] if output else [], inputs=[samples, reference])
     params = _params(metadata.project_path, env, given)

@@ -70,7 +70,7 @@ def inspect_images(
     help="Others' pictures; the folder has one for each class, named so.",
 )
 @click.option("--columns", default=4, show_default=True, type=click.IntRange(min=1), help="Pictures in a row.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("side_by_side.png"))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default="side_by_side.png", help="PNG file.")
 @env_option("Environment whose samples are shown.")
 @click.pass_obj
 def side_by_side(

@@ -19,7 +19,7 @@ _CPU_STEP = 1e12  # floating-point operations that a step may have on a CPU, whe
 def estimate(metadata: Any, env: str | None) -> None:
     """Measure a few steps of each model, and print what each stage of the cascade takes on this machine.
 
-    A stage without a network has a time once it has run. `kedro run` tells by these numbers how much is left.
+    A stage without a network has a time only after it has run. `kedro run` tells by these numbers how much is left.
     """
     from cdm_kedro.data.image_folder import scan
     from cdm_kedro.data.inspection import thin

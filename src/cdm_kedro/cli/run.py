@@ -68,4 +68,4 @@ def jupyter(ctx: click.Context) -> None:
     """Refuse a subcommand whose package is not there."""
     needed = _NEEDS.get(ctx.invoked_subcommand or "", "ipykernel")
     if find_spec(needed) is None:
-        raise click.ClickException(f"{needed} is not installed: pip install -c constraints.txt -e '.[notebook]'")
+        raise click.ClickException(f"{needed} is not installed: pip install -c constraints.txt notebook")

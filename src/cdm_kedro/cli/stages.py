@@ -76,7 +76,7 @@ def code_digests(metadata: Any, folder: Path, modules: tuple[str, ...]) -> None:
 @click.option("--check", is_flag=True, help="Change nothing; fail if the cascade's file is out of date.")
 @click.pass_obj
 def dvc_yaml(metadata: Any, env: str | None, pipeline: str | None, check: bool) -> None:
-    """Write dvc.yaml from the pipeline, the catalog and the parameters, as `kedro run` does when it is out of date."""
+    """Write dvc.yaml from the pipeline, the catalog and the parameters; `kedro run` does it by itself when needed."""
     from cdm_kedro.pipeline_registry import extra_of_stages
     from cdm_kedro.provenance.dvcfile import dvc_file, refresh, render
 
