@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cdm_kedro.cli.command import Command, open_catalog, refuse_output
+from cdm_kedro.errors import CdmError
 from cdm_kedro.sampling.inputs import class_index, listed, sort_inputs
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def find_trained(root: Path, env: str | None) -> tuple["CascadeShape", list[str]
     Returns the cascade's shape, the classes, and a function that loads the models, with ``target`` those up to one and
     with settings for once: s, steps, sampler. It keeps what it loaded last. Raises CdmError if a file is missing.
     """
+    from cdm_kedro.model.load import read_description
     from cdm_kedro.params.cascade import read_cascade
     from cdm_kedro.params.files import read_parameters
     from cdm_kedro.params.sampling import SampleParams
@@ -47,6 +49,8 @@ def find_trained(root: Path, env: str | None) -> tuple["CascadeShape", list[str]
         names = [*(f"{model}_model" for model in shape.names), *shape.sample_inputs]
         classes = catalog.load("classes" if shape.images else "class_names")
         models, real, best = sort_inputs({name: catalog.load(name) for name in names})
+    if len(classes) != (known := read_description(next(iter(models.values())))[1]):
+        raise CdmError(f"classes.json has {len(classes)} classes, the models {known}; bring it back: kedro run")
     params = read_parameters(root / "conf", env).read("sample", SampleParams)
 
     @lru_cache(maxsize=1)

@@ -7,6 +7,7 @@ from typing import Any
 
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.templates import fill_template
+from cdm_kedro.params.files import read_yaml
 from cdm_kedro.provenance.dvcfile import is_code
 from cdm_kedro.tracking.delivery import default_tracking_uri
 from cdm_kedro.tracking.registry import EXPERIMENT
@@ -32,13 +33,10 @@ class Lineage:
     """Reads the records of every dvc.lock of the project in ``root``."""
 
     def __init__(self, root: Path) -> None:
-        import yaml
-
         self.root = root
         self._made: dict[str, tuple[str, dict[str, Any], str]] = {}
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         for lock in filter(Path.exists, [*sorted((root / "dvc").rglob("dvc.lock")), root / "dvc.lock"]):
-            for name, stage in (yaml.load(lock.read_text(encoding="utf-8"), loader).get("stages") or {}).items():
+            for name, stage in (read_yaml(lock).get("stages") or {}).items():
                 for out in stage.get("outs", []):
                     self._made[out["path"]] = (name, stage, str(out.get("md5")))
 

@@ -117,7 +117,7 @@ class Staleness:
         from dvc.lock import LockError
 
         def attempt() -> T:
-            with self._lock_repo(self.repo):
+            with disk_full_explained(Path(self.repo.tmp_dir)), self._lock_repo(self.repo):  # the lock is a file there
                 return work()
 
         def holders(error: Exception) -> list[int]:
