@@ -38,19 +38,13 @@ class SamplingJob(Params):
     """Everything that decides a job's samples, and where they go; sampling processes read it as JSON."""
 
     folder: Path
-    models: dict[str, Path]
-    """Model to weights, lowest first."""
+    models: dict[str, Path]  # model to weights, lowest first
     params: SamplingParams
-    real: dict[str, Path] = Field(default_factory=dict)
-    """``train_<resolution>`` and ``val_<resolution>`` FFCV files."""
-    stored: tuple[str, Path] | None = None
-    """A model, and the folder of the finished job, or the npz, whose samples of it are used."""
-    states_at: dict[str, tuple[int, ...]] = Field(default_factory=dict)
-    """Model to the values of s whose states z_s are stored beside its samples, as float32."""
-    labels_of: Path | None = None
-    """FFCV file of images that the samples share the distribution of labels with; None for balanced classes."""
-    target: str | None = None
-    """The model whose samples are wanted, beside those that it needs; None for all."""
+    real: dict[str, Path] = Field(default_factory=dict)  # ``train_<resolution>`` and ``val_<resolution>`` FFCV files
+    stored: tuple[str, Path] | None = None  # a model, and the folder of the finished job, or the npz, of its samples
+    states_at: dict[str, tuple[int, ...]] = Field(default_factory=dict)  # model to each s whose float32 z_s is stored
+    labels_of: Path | None = None  # FFCV file whose distribution of labels the samples share; None for balanced ones
+    target: str | None = None  # the model whose samples are wanted, beside those that it needs; None for all
 
     def labels(self, num_classes: int) -> NDArray[np.int64]:
         """The samples' labels (N,)."""
@@ -69,8 +63,7 @@ class SamplingResult(NamedTuple):
     """What a job made."""
 
     files: dict[int, Path]
-    summary: dict[str, float]
-    """Seconds, throughput, and each super-resolution model's consistency with its input."""
+    summary: dict[str, float]  # seconds, throughput, and each super-resolution model's consistency with its input
 
 
 def balanced_labels(num_samples: int, num_classes: int) -> NDArray[np.int64]:
