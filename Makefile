@@ -52,8 +52,9 @@ check: $(VENV)/.ready ## lint, types, directions of imports, and dvc.yaml agains
 	$(BIN)/lint-imports
 	for env in base imagenet test; do $(BIN)/kedro dvc-yaml --check --env=$$env || exit 1; done
 
+# Without -q, which would hide the warnings from `strict`.
 docs: $(VENV)/.ready ## build the documentation site into .site, with strict links
-	PYTHONPATH=src NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+	PYTHONPATH=src NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 bench: $(VENV)/.ready ## training and loader speed on the CPU (GUIDED=checkout of guided-diffusion to compare with it)
 	$(BIN)/python benchmarks/training.py $(if $(GUIDED),--guided $(GUIDED))
