@@ -293,6 +293,7 @@ def main() -> None:
         raise SystemExit("no GPU: --toy runs on the CPU, and `make bench` measures the demo's sizes there")
     device = torch.device("cpu") if toy else torch.device("cuda", 0)
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(ROOT / ".benchgpu/inductor"))
+    begun = time.monotonic()
     steps, rounds, side = (2, 1, 128) if toy else (20, 5, 8192)
     worker = parts.Worker()
     peak = worker.run(partial(matmul_part, device, side), 120).get("tflops")
@@ -327,7 +328,7 @@ def main() -> None:
         figures = {**about, "parts": all_parts, "whole step over bare step": against_peers(all_parts)}
         record(name, figures, options.results, quiet=True)
 
-    found = parts.run_parts(every, options.minutes, save, worker)
+    found = parts.run_parts(every, options.minutes - (time.monotonic() - begun) / 60, save, worker)
     for key, value in against_peers(found).items():
         print(f"{key:40}{value:8.2f}")
     if any("failed" in figures for figures in found.values()):

@@ -88,7 +88,7 @@ def run_parts(
             start = time.monotonic()
             left = end - start
             if left < _TOO_FEW:
-                out[name] = {"left out": f"the budget of {minutes:g} minutes is spent"}
+                out[name] = {"left out": "the budget is spent"}
                 continue
             out[name] = worker.run(part, min(left, max(_LEAST, left / 2)))
             out[name] |= {"seconds": time.monotonic() - start, "date": datetime.date.today().isoformat()}
