@@ -83,6 +83,7 @@ class Staleness:
         os.chdir(root)
         self.root, self.env = root, env
         self.extra_of = {**(extra_of or {}), **{code_stage(extra): extra for extra in (extra_of or {}).values()}}
+        from dvc.config import ConfigError
         from dvc.exceptions import DvcException
         from dvc.repo import Repo, lock_repo
         from dvc.scm import SCMError
@@ -93,6 +94,8 @@ class Staleness:
         logging.getLogger("dvc_data").setLevel(logging.CRITICAL)  # its errors with tracebacks are raised, too
         try:
             self.repo = Repo(str(root))
+        except ConfigError as error:
+            raise CdmError(f"{root}/.dvc/config, or DVC's for this user or machine: {error}; correct it") from None
         except (DvcException, SCMError) as error:
             raise CdmError(
                 f"{root} is not a DVC repository ({error}). In a clone it is; in a plain copy run "
