@@ -118,10 +118,15 @@ class Staleness:
     def alone(self, work: Callable[[], T]) -> T:
         """Do work while no other `kedro run` or `dvc` changes the project's records; wait until none does."""
         from dvc.lock import LockError
+        from dvc.rwlock import RWLockFileCorruptedError
 
         def attempt() -> T:
             with disk_full_explained(Path(self.repo.tmp_dir)), self._lock_repo(self.repo):  # the lock is a file there
-                return work()
+                try:
+                    return work()
+                except RWLockFileCorruptedError:  # a process was killed while it wrote the file
+                    Path(self.repo.tmp_dir, "rwlock").unlink(missing_ok=True)
+                    return work()
 
         def holders(error: Exception) -> list[int]:
             found = pids_in(str(error))
@@ -138,10 +143,11 @@ class Staleness:
     def all_fresh(self) -> bool:
         """One look at the whole cascade; unchanged files are not read again (DVC keeps their hashes)."""
         from dvc.lock import LockError
+        from dvc.rwlock import RWLockFileCorruptedError
 
         try:
             return not self.repo.status(targets=[str(dvc_file(self.root, self.env))])
-        except LockError:  # somebody is at work, so it is not
+        except (LockError, RWLockFileCorruptedError):  # somebody is at work, or was killed, so it is not
             return False
 
     @_alone
@@ -165,15 +171,11 @@ class Staleness:
 
     @_alone
     def _begin(self, name: str, forced: bool) -> StageRun:
-        from dvc.rwlock import RWLockFileCorruptedError, rwlock
+        from dvc.rwlock import rwlock
 
         stage = self.stage(name)
-        try:
-            self.back_to_cache(stage)
-            why = ["it is forced"] if forced else reasons(stage)
-        except RWLockFileCorruptedError:  # a process was killed while it wrote the file
-            Path(self.repo.tmp_dir, "rwlock").unlink(missing_ok=True)
-            return self._begin(name, forced)
+        self.back_to_cache(stage)
+        why = ["it is forced"] if forced else reasons(stage)
         if not why:
             return self._run(name, stage, [], "fresh")
         read, written = [d.fs_path for d in stage.deps], [o.fs_path for o in stage.outs]
