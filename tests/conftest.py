@@ -72,4 +72,5 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny cascade of conf/test, run once from end to end with `kedro run`."""
     project = new_project(tmp_path_factory.mktemp("project") / "cdm")
     (project.root / "first.log").write_text(project.kedro())
+    project.by_door = True
     return project

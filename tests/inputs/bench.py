@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from project import Project, new_project
+from project import Project, door, new_project
 
 LINKED = 1_000_000  # bytes from which a copy of a project shares a file with it
 Step = Callable[[Path], object]
@@ -93,29 +91,11 @@ def environment(case: Case, root: Path) -> dict[str, str]:
     return {key: value for key, value in env.items() if value is not None}
 
 
-class Door:
-    """A process that runs `kedro` again and again, see ``door.py``."""
-
-    def __init__(self, project: Path) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("door.py"))]
-        self.process = subprocess.Popen(
-            command, cwd=project, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=Project(project).env
-        )
-
-    def run(self, case: Case, root: Path) -> Outcome:
-        """Run a case's command in a project; what hangs is killed."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        log = root.with_name("output.log")
-        request = {"argv": shlex.split(case.command), "cwd": str(root), "env": environment(case, root)}
-        started = time.monotonic()
-        self.process.stdin.write(json.dumps({**request, "output": str(log), "limit": case.limit}) + "\n")
-        self.process.stdin.flush()
-        code = json.loads(self.process.stdout.readline())
-        return Outcome(code, log.read_text(encoding="utf-8", errors="replace"), time.monotonic() - started)
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.communicate()
+def run_by_door(case: Case, root: Path) -> Outcome:
+    """Run a case's command in a project by :func:`project.door`; what hangs is killed."""
+    started = time.monotonic()
+    code, output = door()(shlex.split(case.command), root, environment(case, root), case.limit)
+    return Outcome(code, output, time.monotonic() - started)
 
 
 def run(case: Case, root: Path) -> Outcome:

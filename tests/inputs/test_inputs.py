@@ -18,7 +18,7 @@ import option_cases
 import picture_cases
 import place_cases
 import pytest
-from bench import Case, Door, complaints, copy_project, finished, make_made, make_plain, run
+from bench import Case, complaints, copy_project, finished, make_made, make_plain, run, run_by_door
 from steps import unmount_all
 
 MODULES = (configuration_cases, option_cases, image_cases, place_cases, disk_cases, picture_cases)
@@ -41,13 +41,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], Path]:
         return root
 
     return get
-
-
-@pytest.fixture(scope="session")
-def door(source: Callable[[bool], Path]) -> Iterator[Door]:
-    opened = Door(source(False))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
@@ -74,8 +67,8 @@ def params(quick: bool) -> list[object]:
 
 
 @pytest.mark.parametrize("case", params(True))
-def test_a_bad_input_gets_a_sentence(case: Case, source: Callable[[bool], Path], door: Door, copied: Path) -> None:
-    judge(case, source(case.made), copied, door.run)
+def test_a_bad_input_gets_a_sentence(case: Case, source: Callable[[bool], Path], copied: Path) -> None:
+    judge(case, source(case.made), copied, run_by_door)
 
 
 @pytest.mark.slow
