@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import multiprocessing
 import os
@@ -29,11 +30,15 @@ def _serve(parts: Connection) -> None:
     os.setsid()
     while True:
         try:
-            parts.send(parts.recv()())
+            part = parts.recv()
         except EOFError:
             return
+        try:
+            found = part()
         except Exception as error:
-            parts.send({"failed": f"{type(error).__name__}: {error}"})
+            found = {"failed": f"{type(error).__name__}: {error}"}
+        with contextlib.suppress(BrokenPipeError):  # it was stopped meanwhile
+            parts.send(found)
 
 
 class Worker:
