@@ -100,7 +100,7 @@ CASES = [
         BASE32,
         ".scratch",
         "space",
-        steps=(LONGER, disk(".scratch", "6m")),
+        steps=(LONGER, disk(".scratch", "2m")),
         works=True,
     ),
     made(
