@@ -140,6 +140,12 @@ ESTIMATES = [
 METADATA = [
     dvc("a number for what DVC is told", "metadata: {dvc: 3}", "metadata.dvc"),
     dvc("a number for a dataset's metadata", "metadata: 3", "metadata"),
+    Case(
+        "a dataset that is not in the catalog",
+        "kedro dvc-yaml --env=test",
+        ("catalog", "metrics is missing"),
+        (swap(CATALOG, "metrics:\n  type", "metrcs:\n  type"),),
+    ),
     dvc("a list for a kind", "metadata: {dvc: {kind: [metrics]}}", "metadata.dvc", "outs, metrics or plots"),
     dvc("an option that DVC does not know", "metadata: {dvc: {kind: metrics, cahce: false}}", "cahce", run="run"),
 ]

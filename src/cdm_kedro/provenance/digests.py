@@ -95,7 +95,8 @@ def _parse(path: Path) -> ast.Module:
     except SyntaxError as error:
         from cdm_kedro.errors import CdmError  # here, so that a bare Python can read the rest
 
-        raise CdmError(f"{path}, line {error.lineno}: {error.msg}; correct it and run again") from None
+        inside = path.as_posix().rpartition(f"/{PACKAGE}/")[2]  # the file may lie in a run's copy of the code
+        raise CdmError(f"src/{PACKAGE}/{inside}, line {error.lineno}: {error.msg}; correct it and run again") from None
 
 
 def _walk_running(tree: ast.AST) -> Iterator[ast.AST]:

@@ -41,6 +41,8 @@ def is_code(path: str) -> bool:
 def _path(dataset: Any, root: Path, name: str) -> str:
     if name == "images":
         return "${images}"  # so that stock DVC follows conf/<env>/globals.yml too
+    if dataset is None:
+        raise CdmError(f"catalog*.yml in conf: {name} is missing, which a stage reads or writes; write it again")
     path = Path(dataset._filepath)
     return (path.relative_to(root) if path.is_absolute() and path.is_relative_to(root) else path).as_posix()
 
