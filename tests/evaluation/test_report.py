@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+import threading
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from report_values import CARD, HOSTILE, SAMPLING, hostile_report, metrics
 
 from cdm_kedro.evaluation.pictures import save_png
-from cdm_kedro.evaluation.report import render, training_cost
+from cdm_kedro.evaluation.report import curve_svg, render, training_cost
 from cdm_kedro.params.evaluation import ReportParams
 
 
@@ -71,3 +76,19 @@ def test_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
     page = Elements(hostile_report(tmp_path))
     assert not page.found & {"script", "onerror", "iframe", "object"}
     assert page.text.count(HOSTILE) >= 8  # title twice, curve, table, currency, caption, device, summary
+
+
+def test_a_curve_is_drawn_while_a_thread_imports_ipython(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As MLflow's client does; Matplotlib would look into the half of it."""
+    (tmp_path / "IPython.py").write_text("import time\ntime.sleep(0.5)\nversion_info = (9, 0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    thread = threading.Thread(target=importlib.import_module, args=["IPython"])
+    thread.start()
+    while "IPython" not in sys.modules:
+        time.sleep(0.01)
+    try:
+        assert curve_svg([{"step": 1.0, "loss": 1.0}, {"step": 2.0, "loss": 0.5}]).startswith("<svg")
+    finally:
+        thread.join()
+        del sys.modules["IPython"]

@@ -1,7 +1,9 @@
 """Figures and pictures of images as PNG files, each with its caption in the file itself, as its ``Description``."""
 
 import base64
+import importlib
 import io
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,15 @@ LINES = {
 """Each way of conditioning super-resolution, with the label, colour and marker that every figure gives it."""
 
 
+def wait_for_ipython() -> None:
+    """Wait until IPython is imported if a thread is importing it.
+
+    MLflow's client imports it in its thread, and a new figure of Matplotlib looks into it, whole or not.
+    """
+    if "IPython" in sys.modules:
+        importlib.import_module("IPython")
+
+
 @contextmanager
 def figure(
     path: Path,
@@ -45,6 +56,7 @@ def figure(
     """
     from matplotlib.figure import Figure
 
+    wait_for_ipython()
     drawn = Figure(figsize=size, layout="constrained")
     yield drawn.subplots(1, panels)
     if panels == 1:

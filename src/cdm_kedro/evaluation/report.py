@@ -7,7 +7,7 @@ from typing import Any
 
 from cdm_kedro.evaluation.metrics import CANONICAL, metric_names
 from cdm_kedro.evaluation.paper import published
-from cdm_kedro.evaluation.pictures import BLUE, image_uri, read_caption
+from cdm_kedro.evaluation.pictures import BLUE, image_uri, read_caption, wait_for_ipython
 from cdm_kedro.files.templates import fill_template
 from cdm_kedro.params.evaluation import ReportParams
 
@@ -28,6 +28,7 @@ def curve_svg(rows: Sequence[Mapping[str, float]]) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
+    wait_for_ipython()
     with matplotlib.rc_context(
         {"svg.hashsalt": "cdm", "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"}
     ):
