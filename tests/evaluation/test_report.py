@@ -80,6 +80,8 @@ def test_hostile_names_are_shown_as_text(tmp_path: Path) -> None:
 
 def test_a_curve_is_drawn_while_a_thread_imports_ipython(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As MLflow's client does; Matplotlib would look into the half of it."""
+    points = [{"step": 1.0, "loss": 1.0}, {"step": 2.0, "loss": 0.5}]
+    curve_svg(points)  # Matplotlib's own import would take longer than the thread's
     (tmp_path / "IPython.py").write_text("import time\ntime.sleep(0.5)\nversion_info = (9, 0)\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
@@ -88,7 +90,7 @@ def test_a_curve_is_drawn_while_a_thread_imports_ipython(tmp_path: Path, monkeyp
     while "IPython" not in sys.modules:
         time.sleep(0.01)
     try:
-        assert curve_svg([{"step": 1.0, "loss": 1.0}, {"step": 2.0, "loss": 0.5}]).startswith("<svg")
+        assert curve_svg(points).startswith("<svg")
     finally:
         thread.join()
         del sys.modules["IPython"]
