@@ -32,7 +32,9 @@ def test_sample_class_writes_pictures(project: Any) -> None:
     assert Image.open(project.root / "several/grid_7.png").height > 2 * 256  # a row for each class
     assert Image.open(project.root / "several/sizes_7.png").height > 4 * 256  # a row for each picture
     with Image.open(project.root / "a.gif") as film:
-        assert film.size == (512, 512) and film.n_frames == 4 * 3  # state and x_0, two classes; two steps and the end
+        assert (
+            film.height == 2 * 259 and film.width > 2 * 256 and film.n_frames == 4 * 3
+        )  # state and x_0, two classes; two steps and the end
     assert "must end in .gif or .png" in project("kedro", "sample-class", "0", "--animate=a.mp4", fails=True)
     assert "no class 'unicorn'; there are 10" in project("kedro", "sample-class", "unicorn", "--env=test", fails=True)
 

@@ -37,7 +37,7 @@ def imported() -> set[str]:
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {normal(name) for name in project["dependencies"]}
-    optional = {normal(name) for name in project["optional-dependencies"]["gpu"]}
+    optional = {normal(name) for extra in ("gpu", "playground") for name in project["optional-dependencies"][extra]}
     distributions = packages_distributions()
     makers = {name: {normal(maker) for maker in distributions[name]} for name in imported()}
     assert not {name for name, made_by in makers.items() if not made_by & (declared | optional)}

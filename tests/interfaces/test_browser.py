@@ -159,3 +159,31 @@ def test_hostile_names_are_text_in_the_report(tmp_path: Path) -> None:
         assert page.evaluate("document.title") == HOSTILE
         assert page.evaluate("document.querySelectorAll('script, [onerror]').length") == 0
         assert page.evaluate("[...document.images].every(i => i.src.startsWith('data:') && i.naturalWidth > 0)")
+
+
+def test_the_playground_samples_and_enlarges(project: Any, tmp_path: Path) -> None:
+    """Each size appears with its time; an uploaded picture is enlarged; what models refuse is said on the page."""
+    pytest.importorskip("nicegui", reason="the extra [playground] is not installed")
+    command = ("env", "-u", "PYTEST_CURRENT_TEST", "kedro", "playground", "--env=test", "--port={port}")
+    pixels = "[...document.querySelectorAll('.q-img img')].map(i => i.naturalWidth)"
+    own = next((project.root / "data/env/test/01_raw/embedded/val").rglob("*.jpg"))
+    with served(project, *command) as url, browser(tmp_path / "profile", 1400) as page:
+        page.open(url)
+        deadline = time.monotonic() + 60
+        while not page.evaluate("document.querySelectorAll('button').length"):  # its text is in the scripts before
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+        page.evaluate("[...document.querySelectorAll('button')].find(b => b.innerText.match(/sample/i)).click()")
+        page.wait_for(*(f"{side} px after" for side in (32, 64, 128, 256)))
+        assert page.evaluate(pixels) == [32, 64, 128, 256]
+        page.picture(pictures(tmp_path) / "playground.png")
+        chooser = page.command("Runtime.evaluate", expression="document.querySelector('input[type=file]')")["result"]
+        page.command("DOM.setFileInputFiles", files=[str(own)], objectId=chooser["objectId"])
+        page.wait_for(
+            f"{own.name}: 288 x 288; its centre square was reduced to 64 x 64", "your picture", "256 px after"
+        )
+        chooser = page.command("Runtime.evaluate", expression="document.querySelector('input[type=file]')")["result"]
+        page.command("DOM.setFileInputFiles", files=[str(project.root / "dvc.yaml")], objectId=chooser["objectId"])
+        page.wait_for("dvc.yaml: ", "not an image")
+    address = project("kedro", "playground", "--port=1", "--env=nothing", fails=True)
+    assert "nothing" in address and "Traceback" not in address

@@ -3,29 +3,20 @@
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from cdm_kedro.cli.command import Command, open_catalog, refuse_output
 from cdm_kedro.errors import CdmError
-from cdm_kedro.sampling.inputs import class_index, listed, sort_inputs
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from cdm_kedro.params.cascade import CascadeShape
-    from cdm_kedro.sampling.cascade import Cascade
-    from cdm_kedro.sampling.stream import Estimate
+from cdm_kedro.sampling.inputs import class_index, sort_inputs
+from cdm_kedro.sampling.tiles import tile_rows
 
 _TILE, _SHEET_ROWS = 256, 20  # pixels of a picture on a sheet; rows of a sheet
 _BAR = "{l_bar}{bar}|{postfix} [{elapsed}<{remaining}]"
-_folder = click.Path(path_type=Path, file_okay=False)
 _OPTIONS = (
     click.Option(["--env", "-e"], envvar="KEDRO_ENV", help="Environment whose models and parameters are used."),
-    click.Option(
-        ["-n", "--number"], default=4, show_default=True, type=click.IntRange(min=1), help="Pictures of each."
-    ),
+    click.Option(["-n", "--number"], default=4, show_default=True, type=click.IntRange(min=1), help="Pictures each."),
     click.Option(["--seed"], default=0, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Decides them."),
     click.Option(["--s"], type=click.IntRange(min=0), help="Conditioning augmentation of models with Gaussian noise."),
     click.Option(["--steps"], type=click.IntRange(min=1), help="Reverse steps of every model."),
@@ -33,11 +24,10 @@ _OPTIONS = (
 )
 
 
-def find_trained(root: Path, env: str | None) -> tuple["CascadeShape", list[str], Callable[..., "Cascade"]]:
-    """Find an environment's trained models.
+def find_trained(root: Path, env: str | None) -> tuple[Any, list[str], Callable[..., Any]]:
+    """Find an environment's CascadeShape, its classes, and a function that loads its Cascade and keeps the last one.
 
-    Returns the cascade's shape, the classes, and a function that loads the models, with ``target`` those up to one and
-    with settings for once: s, steps, sampler. It keeps what it loaded last. Raises CdmError if a file is missing.
+    The function takes the ``target`` model and, for once, s, steps and sampler. Raises CdmError if a file is missing.
     """
     from cdm_kedro.model.load import read_description
     from cdm_kedro.params.cascade import read_cascade
@@ -54,7 +44,7 @@ def find_trained(root: Path, env: str | None) -> tuple["CascadeShape", list[str]
     params = read_parameters(root / "conf", env).read("sample", SampleParams)
 
     @lru_cache(maxsize=1)
-    def load(target: str | None = None, **settings: Any) -> "Cascade":
+    def load(target: str | None = None, **settings: Any) -> Any:
         from cdm_kedro.sampling.best import asked, resolve_best
         from cdm_kedro.sampling.cascade import Cascade
 
@@ -65,8 +55,8 @@ def find_trained(root: Path, env: str | None) -> tuple["CascadeShape", list[str]
 
 
 def _finished(
-    cascade: "Cascade", title: str, labels: list[int], watch: Callable[["Estimate"], object] | None = None, **how: Any
-) -> dict[int, "NDArray[Any]"]:
+    cascade: Any, title: str, labels: list[int], watch: Callable[[Any], object] | None = None, **how: Any
+) -> dict[int, Any]:
     """Sample or enlarge with a progress bar; returns resolution to (B, H, W, 3) uint8. ``how``: of Cascade.stream."""
     import numpy as np
     from tqdm import tqdm
@@ -89,7 +79,7 @@ def _finished(
 
 @click.command("sample-class", cls=Command, params=[*_OPTIONS])
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@click.option("--out", type=_folder, default=Path("samples"), show_default=True, help="Folder.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("samples"), show_default=True)
 @click.option("--animate", type=click.Path(path_type=Path), help="GIF or PNG that shows the first of each class grow.")
 @click.pass_obj
 def sample_class(
@@ -110,13 +100,11 @@ def sample_class(
     from PIL import Image
 
     from cdm_kedro.sampling.animation import Animation
-    from cdm_kedro.sampling.tiles import tile_rows
 
     pictures = [(label, i) for label in labels for i in range(number)]
     each, numbers = [label for label, _ in pictures], torch.tensor([i for _, i in pictures])
-    animation = Animation(range(0, len(pictures), number) if animate else ())
-    title = ", ".join(classes[label] for label in labels)
-    images = _finished(load(**settings), title, each, animation.add, indices=numbers, seed=seed)
+    animation = Animation({k * number: classes[label] for k, label in enumerate(labels)} if animate else {})
+    images = _finished(load(**settings), ", ".join(names), each, animation.add, indices=numbers, seed=seed)
     for side, batch in images.items():
         for (label, i), image in zip(pictures, batch, strict=True):
             Image.fromarray(image).save(out / f"{classes[label]}_{seed}_{i}_{side}px.png")
@@ -136,7 +124,7 @@ def sample_class(
 @click.option("--class", "name", help="What the pictures show: a name or an index.")
 @click.option("--from", "low", type=int, help="Size to begin with; default the largest that the picture has.")
 @click.option("--to", "high", type=int, help="Size to end with; default the cascade's largest.")
-@click.option("--out", type=_folder, default=Path("upsampled"), show_default=True, help="Folder.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("upsampled"), show_default=True)
 @click.pass_obj
 def upsample(
     metadata: Any, source: Path, name: str | None, low: int | None, high: int | None, env: str | None, number: int,
@@ -160,20 +148,17 @@ def upsample(
     paths = sorted(FolderSource(source).files) if source.is_dir() else [source]
     names = ["_".join(path.relative_to(source).parts) or path.name for path in paths]
     inputs = {file: read_input(path, [low] if low else lows) for file, path in zip(names, paths, strict=True)}
-    sheet = out / "sheet.png"
-    refuse_output(sheet)
+    refuse_output(out / "sheet.png")
     cascade = load(sizes[high].name, **settings)
     smallest = min(len(pixels) for pixels, _ in inputs.values())
-    seeing = any(model.params.unet.class_cond for model in cascade.models if model.params.resolution > smallest)
-    if name is None and seeing:
-        raise click.ClickException(f"these models see a class: give --class; {listed(classes)}")
+    if name is None and any(m.params.unet.class_cond for m in cascade.models if m.params.resolution > smallest):
+        raise CdmError(f"these models see a class: give --class; there are {len(classes)}: {', '.join(classes[:20])}")
     label = 0 if name is None else class_index(name, classes)
     import cv2
     import torch
     from PIL import Image
 
     from cdm_kedro.sampling.job import consistency, consistency_sums
-    from cdm_kedro.sampling.tiles import tile_rows
 
     rows = []
     for file, (pixels, said) in inputs.items():
@@ -189,19 +174,18 @@ def upsample(
         shift = ", ".join(f"{c} {measured[f'colour_shift_{c}']:+.1f}" for c in ("red", "green", "blue"))
         against = f"averaged down to {len(pixels)} pixels against the input"
         click.echo(f"{file}: {said}\n  {against}: PSNR {psnr}, colour shift {shift} levels")
-    tile_rows(rows[:_SHEET_ROWS], min(high, _TILE)).save(sheet)
-    left = f" (of the first {_SHEET_ROWS})" if len(rows) > _SHEET_ROWS else ""
-    click.echo(f"wrote {number * len(rows)} pictures to {out}, with sheet.png{left}")
+    tile_rows(rows[:_SHEET_ROWS], min(high, _TILE)).save(out / "sheet.png")
+    click.echo(f"wrote {number * len(rows)} pictures to {out}, with sheet.png of the first {len(rows[:_SHEET_ROWS])}")
 
 
-def read_input(path: Path, sides: list[int]) -> tuple["NDArray[Any]", str]:
+def read_input(path: Path, sides: list[int], name: str | None = None) -> tuple[Any, str]:
     """A picture's centre square at the largest of some sides that it has, (h, h, 3) uint8, and what was done to it."""
     from cdm_kedro.data.crop import BadImage, crops, decode
 
     try:
         image = decode(path, apply_exif_rotation=True)
     except BadImage as error:
-        raise click.ClickException(f"{path}: {error}") from None
+        raise CdmError(f"{name or path}: {error}") from None
     height, width = image.pixels.shape[:2]
     short = min(height, width)
     side = max((side for side in sides if side <= short), default=min(sides))

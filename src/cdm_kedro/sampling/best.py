@@ -16,10 +16,7 @@ P = TypeVar("P", bound=SamplingParams)
 
 
 def asked(params: P, models: Mapping[str, Path], **settings: Any) -> P:
-    """Change the settings of every model for once; None leaves one as it is.
-
-    ``s`` goes to the models with Gaussian augmentation alone, and a ``sampler`` takes no settings of another with it.
-    """
+    """Change the settings of every model for once; None leaves one as it is, and s is for Gaussian augmentation."""
     changed = dict(params.stages)
     for name in params.stages.keys() & models:
         given = {key: value for key, value in settings.items() if value is not None}

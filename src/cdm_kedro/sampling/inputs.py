@@ -31,9 +31,5 @@ def class_index(name: Any, classes: list[str]) -> int:
         return classes.index(name)
     if str(name).isdecimal() and int(name) < len(classes):
         return int(name)
-    raise CdmError(f"no class {name!r}; {listed(classes)}")
-
-
-def listed(classes: list[str]) -> str:
-    """Say which classes there are, at most twenty."""
-    return f"there are {len(classes)}: {', '.join(classes[:20])}{', …' if len(classes) > 20 else ''}"
+    shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
+    raise CdmError(f"no class {name!r}; there are {len(classes)}: {shown}")

@@ -73,8 +73,7 @@ class CascadeModel(mlflow.pyfunc.PythonModel):
                 raise ValueError(f"resolution is {resolution}; the cascade makes {sorted(sizes)}")
             sampling = asked(SamplingParams.model_validate(self.sampling), models, s=s, steps=steps)
             target = None if resolution in (None, max(sizes)) else sizes[resolution]
-            cascade = Cascade.from_files(models, sampling, target=target)
-            self._loaded = request, cascade
+            self._loaded = request, Cascade.from_files(models, sampling, target=target)
         return self._loaded[1]
 
 
