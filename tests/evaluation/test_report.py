@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from matplotlib.backend_bases import FigureCanvasBase
 from PIL import Image
 from report_values import CARD, HOSTILE, SAMPLING, hostile_report, metrics
 
@@ -82,6 +83,7 @@ def test_a_curve_is_drawn_while_a_thread_imports_ipython(tmp_path: Path, monkeyp
     """As MLflow's client does; Matplotlib would look into the half of it."""
     points = [{"step": 1.0, "loss": 1.0}, {"step": 2.0, "loss": 0.5}]
     curve_svg(points)  # Matplotlib's own import would take longer than the thread's
+    FigureCanvasBase._fix_ipython_backend2gui.cache_clear()  # it looks once a process
     (tmp_path / "IPython.py").write_text("import time\ntime.sleep(0.5)\nversion_info = (9, 0)\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "IPython", raising=False)
