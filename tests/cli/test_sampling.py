@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,15 @@ def test_what_upsample_cannot_do_is_refused_before_work(project: Any, options: l
     own = next((project.root / "data/env/test/01_raw/embedded/val").rglob("*.jpg"))
     said = project("kedro", "upsample", str(own), *options, "--env=test", fails=True)
     assert says in said and "Traceback" not in said and "upsampled" not in said
+
+
+def test_two_pictures_do_not_become_one_file(project: Any, tmp_path: Path) -> None:
+    own = next((project.root / "data/env/test/01_raw/embedded/val").rglob("*.jpg"))
+    for name in ("a/b.jpg", "a_b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(own, tmp_path / name)
+    said = project("kedro", "upsample", str(tmp_path), "--class=0", "--env=test", fails=True)
+    assert "two pictures would be written as a_b.jpg" in said
 
 
 def test_side_by_side_shows_samples_beside_others(project: Any) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cdm_kedro.data.beton import read_labels
 from cdm_kedro.data.image_folder import Sample, scan, scan_undivided
-from cdm_kedro.data.inspection import Seen, hold_out, look, report
+from cdm_kedro.data.inspection import Seen, hold_out, look, report, small
 from cdm_kedro.data.preprocess import preprocess_folder
 from cdm_kedro.errors import CdmError
 from cdm_kedro.params.data import PreprocessParams
@@ -58,6 +58,9 @@ def test_the_report_says_what_is_there_and_what_is_wrong(mixed: Path) -> None:
         "there more than once: train/b/1.png = val/b/again.webp",
     ):
         assert line in lines, said
+    assert list(small(folder)) == ["warning: 1 of 7 images have a short side below 256 pixels and are enlarged"]
+    (mixed / "train/a/clear.png").unlink()
+    assert list(small(scan(mixed))) == []
 
 
 def seen(contents: dict[str, str]) -> dict[str, Seen]:

@@ -51,12 +51,9 @@ def evaluate_samples(
     from cdm_kedro.evaluation.external import score_samples
 
     text = json.dumps(score_samples(params, samples, reference, size), indent=2, allow_nan=False, ensure_ascii=False)
-    if output is None:
-        click.echo(text)
-    else:
-        output.parent.mkdir(parents=True, exist_ok=True)
+    if output is not None:
         output.write_text(text + "\n", encoding="utf-8")
-        click.echo(f"wrote {output}")
+    click.echo(text if output is None else f"wrote {output}")
 
 
 @click.command("reference-statistics", cls=Command, params=[*_OPTIONS])

@@ -22,7 +22,7 @@ def estimate(metadata: Any, env: str | None) -> None:
     A stage without a network has a time only after it has run. `kedro run` tells by these numbers how much is left.
     """
     from cdm_kedro.data.image_folder import scan
-    from cdm_kedro.data.inspection import thin
+    from cdm_kedro.data.inspection import small, thin
     from cdm_kedro.params.cascade import read_cascade
     from cdm_kedro.params.files import read_globals, read_parameters
     from cdm_kedro.params.model import TrainedModelParams
@@ -56,7 +56,7 @@ def estimate(metadata: Any, env: str | None) -> None:
         time = readable(todo[stage] or 0.0) if todo.get(stage) else "?" if stage in todo else "done"
         click.echo(f"{stage:12}{time:>10}  {said.get(stage, '') if stage in todo else ''}".rstrip())
     click.echo(f"{'together':12}{readable(sum(time or 0.0 for time in todo.values())):>10}")
-    click.echo("\n".join(thin(folder)))
+    click.echo("\n".join((*thin(folder), *small(folder))))
 
 
 def _measure(name: str, params: Any, num_classes: int) -> tuple[float, float, int, str]:

@@ -24,7 +24,7 @@ _ONE_AT_A_TIME = asyncio.Lock()
 def playground(metadata: Any, env: str | None, host: str, port: int) -> None:
     """Serve a page: choose a class, a seed, s and steps and see every size appear, or upload a picture to enlarge."""
     if find_spec("nicegui") is None:
-        raise click.ClickException("nicegui is not installed: pip install -c constraints.txt -e '.[playground]'")
+        raise click.ClickException("nicegui is not installed: pip install -c constraints.txt nicegui")
     trained = find_trained(metadata.project_path, env)
     from nicegui import ui
 

@@ -147,6 +147,8 @@ def upsample(
         raise click.ClickException(f"--from is {low}; what {high} pixels are made from is {lows}")
     paths = sorted(FolderSource(source).files) if source.is_dir() else [source]
     names = ["_".join(path.relative_to(source).parts) or path.name for path in paths]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise CdmError(f"{source}: two pictures would be written as {twice[0]}; rename one, or enlarge them one by one")
     inputs = {file: read_input(path, [low] if low else lows) for file, path in zip(names, paths, strict=True)}
     refuse_output(out / "sheet.png")
     cascade = load(sizes[high].name, **settings)

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -80,6 +80,18 @@ def thin(folder: ImageFolder) -> Iterator[str]:
     count = Counter(folder.classes[sample.label] for sample in next(iter(folder.splits.values())))
     if names := [f"{name} ({count[name]})" for name in sorted(count, key=count.__getitem__) if count[name] < _THIN]:
         yield f"warning: {len(names)} classes have fewer than {_THIN} images: {_some(names)}"
+
+
+def small(folder: ImageFolder) -> Iterator[str]:
+    """A warning of training images that preprocessing enlarges, if there are any, by the headers of at most 1000."""
+    from PIL import Image
+
+    count, paths = 0, [sample.path for sample in next(iter(folder.splits.values()))]
+    for path in (some := paths[:: 1 + len(paths) // 1000]):
+        with suppress(OSError), Image.open(folder.root / path) as file:  # preprocessing names a broken one
+            count += min(file.size) < CROP_SIDE
+    if count:
+        yield f"warning: {count} of {len(some)} images have a short side below {CROP_SIDE} pixels and are enlarged"
 
 
 def report(folder: ImageFolder, seen: dict[str, Seen]) -> Iterator[str]:

@@ -88,11 +88,6 @@ class CascadeShape:
         """Names of the models."""
         return tuple(model.name for model in self.models)
 
-    @property
-    def any_s(self) -> bool:
-        """Whether a model is trained for every s at once, so that samples can show what s does."""
-        return any(model.any_s for model in self.models)
-
     def chain(self, name: str) -> tuple[ModelShape, ...]:
         """A model and those below it, lowest first."""
         model = next(model for model in (*self.models, *self.ablations) if model.name == name)

@@ -58,7 +58,9 @@ def _add_sampling(stages: Stages, cascade: CascadeShape) -> None:
     grids = same(*(f"grid_{side}" for side in cascade.resolutions))
     inputs = {"params": "params:sample"}
     models = same(*(f"{name}_model" for name in cascade.names), *cascade.sample_inputs)
-    outputs = {**samples, "card": "sample_card"} | (same("several_s") if cascade.any_s else {})
+    outputs = {**samples, "card": "sample_card"}
+    if any(model.any_s for model in cascade.models):
+        outputs |= same("several_s")
     stages.add("sample", "sample_cascade", sample_cascade, inputs | models, outputs, "sample")
     inputs = {"params": "params:grids", "classes": "classes" if cascade.images else "class_names", **samples}
     stages.add("grids", "draw_grids", draw_grids, inputs, grids, "picture")
@@ -82,7 +84,8 @@ def _add_report(stages: Stages, cascade: CascadeShape) -> None:
     chosen = {"samples": f"samples_{largest}", "train": f"train_{largest}", **same("single_images", "metrics")}
     drawn = same("neighbours", "realism")
     stages.add("report", "draw_single_images", draw_single_images, chosen, drawn, "report", "picture")
-    if cascade.any_s:
+    shows_s = "several_s" in stages["sample"].outputs()
+    if shows_s:
         stages.add("report", "draw_several_s", draw_several_s, same("several_s"), "conditioning", "report", "picture")
     shown = [f"{model.name}_card" for model in cascade.models]
     shown += [f"{model.name}_curve" for model in cascade.models if not model.pretrained]
@@ -92,7 +95,7 @@ def _add_report(stages: Stages, cascade: CascadeShape) -> None:
         "params": "params:report",
         **same("metrics", "data_card", "registered", *shown),
     }
-    figures = [*drawn, *["conditioning"] * cascade.any_s]
+    figures = [*drawn, *["conditioning"] * shows_s]
     for name in cascade.reported:
         if name == "cas":
             inputs["cas"] = "cas_table"
