@@ -48,12 +48,8 @@ def resolve_best(params: P, found: Mapping[str, Mapping[str, Any]], models: Mapp
                 raise CdmError(f"sample.stages.{name} asks for {search}, which searched {best['stage']}")
             changed = [m for m, digest in best["models"].items() if m in models and sha256(models[m]) != digest]
             if changed:
-                log.warning(
-                    "%s was run with other weights of %s; `kedro run --pipeline=%s` searches again",
-                    search,
-                    ", ".join(changed),
-                    search,
-                )
+                remedy = f"`kedro run --pipeline={search}` searches again"
+                log.warning("%s was run with other weights of %s; %s", search, ", ".join(changed), remedy)
             values |= best["values"]
         if values:
             filled[name] = ModelSamplingParams.model_validate({**settings.model_dump(), **values})
