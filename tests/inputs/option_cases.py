@@ -98,7 +98,7 @@ COMMANDS = [
     command("sample-class ² --env=test", "²", "no class", made=True),
     command("sample-class ballon --env=test", "ballon", "balloon", made=True),
     command("sample-class 999 --env=test", "999", made=True),
-    command("sample-class -- -1 --env=test", code=2, made=True),
+    command("sample-class --env=test -- -1", "no class '-1'", "balloon", made=True),
     command("sample-class 0 -n 1 --seed=99999999999999999999999999 --env=test", "--seed", code=2, made=True),
     command("sample-class 0 -n 1 --seed=-5 --env=test", "--seed", code=2, made=True),
     command("sample-class 0 -n 1 --env=test --out=pyproject.toml/below", "pyproject.toml", made=True),
