@@ -92,7 +92,7 @@ def test_an_accepted_change_runs_nothing(project: Any) -> None:
     refused = project("kedro", "accept", "--env=test", "base32", "--because=x", fails=True)
     assert "base32 cannot be accepted: changed outs: data/env/test/06_models/base32.safetensors" in refused
     refused = project("kedro", "accept", "--env=test", "sr64", "evaluat", "--because=x", fails=True)
-    assert "evaluat is no stage" in refused
+    assert "evaluat is not a stage of environment test; did you mean evaluate?" in refused
     unet.write_text(text)
     assert executed(project.kedro()) == []
 
