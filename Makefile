@@ -21,7 +21,7 @@ demo: $(VENV)/.ready ## train the four demo models, sample the cascade, score it
 	@echo "Runs:    $(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db      DAG: $(BIN)/kedro viz"
 
 test: $(VENV)/.ready ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slurm: $(VENV)/.ready ## run the tests of `kedro slurm` on a real Slurm cluster of two nodes on this machine (installs Slurm)
 	packaging/slurm/with-cluster $(BIN)/python -m pytest -x tests/deployment/test_slurm_cluster.py

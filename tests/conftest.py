@@ -18,6 +18,17 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 
+LONGEST = ("provenance/test_two_doors.py", "provenance/test_edits.py", "docs/test_docs.py", "cli/test_sampling.py")
+LONGEST += ("tracking/test_tracked_project.py", "interfaces/test_browser.py", "cli/test_estimate.py")
+"""Files of a minute and more: with `--dist loadfile` they go first, so that no process waits for one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    order = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
 @pytest.fixture(autouse=True)
 def _two_threads() -> None:
     import torch
