@@ -10,7 +10,7 @@ from cdm_kedro.files.atomic import written_whole
 from cdm_kedro.sampling.stream import Estimate
 from cdm_kedro.sampling.tiles import tile_rows
 
-_SIDE, _PER_MODEL, _COLOURS = 256, 14, 64  # pixels of a tile; steps of a model that are shown; of a GIF
+_SIDE, _PER_MODEL, _COLOURS = 256, 8, 40  # pixels of a tile; steps of a model that are shown; of a GIF
 _STEP, _FINISHED, _LAST = 70, 500, 2500  # milliseconds
 
 
