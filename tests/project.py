@@ -17,6 +17,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("conf", "src", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "pyproject.toml", ".telemetry")
 
+STAGES = ("preprocess", "base32", "sr64", "sr128", "sr256", "sample", "grids", "reference", "evaluate")
+STAGES += ("register", "report")
+PARAMETERS = "conf/test/parameters.yml"
+
 
 class Door:
     """A process that runs `kedro` and `dvc` again and again, see ``door.py``."""

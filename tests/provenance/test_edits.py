@@ -20,11 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from project import executed
-
-STAGES = ("preprocess", "base32", "sr64", "sr128", "sr256", "sample", "grids", "reference", "evaluate")
-STAGES += ("register", "report")
-PARAMETERS = "conf/test/parameters.yml"
+from project import PARAMETERS, STAGES, executed
 
 
 @pytest.fixture(autouse=True)

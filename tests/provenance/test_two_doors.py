@@ -20,11 +20,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from project import executed, ran_by_dvc
-
-STAGES = ("preprocess", "base32", "sr64", "sr128", "sr256", "sample", "grids", "reference", "evaluate")
-STAGES += ("register", "report")
-PARAMETERS = "conf/test/parameters.yml"
+from project import PARAMETERS, STAGES, executed, ran_by_dvc
 
 
 @pytest.fixture(autouse=True)
