@@ -112,6 +112,7 @@ def _environment(processes: int, nodes: int, defaults: Mapping[str, str]) -> dic
     if nodes == 1:  # otherwise torchrun would read the number of nodes from them
         env = {key: value for key, value in env.items() if not key.startswith("PET_")}
     env.setdefault("PET_SHUTDOWN_TIMEOUT", "120")  # torchrun's own 30 s after SIGTERM are too few to save 13 GB
+    env.setdefault("GOMP_SPINCOUNT", "1000")  # a waiting thread else spins away the core that a working one needs
     if _under_srun(nodes):
         with socket.socket() as listener:
             listener.bind(("", 0))
