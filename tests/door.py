@@ -42,6 +42,7 @@ def become(request: dict) -> NoReturn:
     sys.argv = request["argv"]
     sys.orig_argv = [sys.executable, *sys.argv]  # what starts itself again becomes a process of its own
     sys.path[:0] = request["env"].get("PYTHONPATH", "").split(os.pathsep)
+    exec((Path(__file__).parents[1] / "packaging/startup.py").read_text(), globals())  # as a new Python would
     script = {"kedro": "kedro.framework.cli", "dvc": "dvc.cli"}[Path(sys.argv[0]).name]
     sys.exit(importlib.import_module(script).main())
 

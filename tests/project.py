@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("conf", "src", ".dvc/config", ".dvcignore", ".gitignore", "dvc.yaml", "pyproject.toml", ".telemetry")
+COPIED = (
+    "conf",
+    "src",
+    ".dvc/config",
+    ".dvcignore",
+    ".gitignore",
+    "dvc.yaml",
+    "pyproject.toml",
+    "packaging/startup.py",
+    ".telemetry",
+)
 
 STAGES = ("preprocess", "base32", "sr64", "sr128", "sr256", "sample", "grids", "reference", "evaluate")
 STAGES += ("register", "report")

@@ -12,7 +12,6 @@ import pytest
 
 from cdm_kedro.errors import CdmError
 from cdm_kedro.provenance.lockfile import mend
-from cdm_kedro.provenance.staleness import _valid
 
 OUTS = "    outs:\n    - path: x\n      hash: md5\n      md5: abc\n      size: 3\n"
 GOOD = f"schema: '2.0'\nstages:\n  a:\n    cmd: do\n{OUTS}"
@@ -22,29 +21,29 @@ GOOD = f"schema: '2.0'\nstages:\n  a:\n    cmd: do\n{OUTS}"
 def test_the_last_good_copy_comes_back(tmp_path: Path, broken: str) -> None:
     lock = tmp_path / "dvc/test/dvc.lock"
     lock.parent.mkdir(parents=True)
-    mend(lock, tmp_path, _valid)
+    mend(lock, tmp_path)
     assert not lock.exists()
     lock.write_text(broken)
     with pytest.raises(CdmError, match=r"git checkout dvc/test/dvc.lock"):
-        mend(lock, tmp_path, _valid)
+        mend(lock, tmp_path)
     lock.write_text(GOOD)
-    mend(lock, tmp_path, _valid)
+    mend(lock, tmp_path)
     lock.write_text(broken)
-    mend(lock, tmp_path, _valid)
+    mend(lock, tmp_path)
     assert lock.read_text() == GOOD
 
 
 def test_a_merge_is_for_people(tmp_path: Path) -> None:
     lock = tmp_path / "dvc.lock"
     lock.write_text(GOOD)
-    mend(lock, tmp_path, _valid)
+    mend(lock, tmp_path)
     lock.write_text(GOOD + "<<<<<<< HEAD\n=======\n>>>>>>> other\n")
     with pytest.raises(CdmError, match=r"--ours dvc\.lock"):
-        mend(lock, tmp_path, _valid)
+        mend(lock, tmp_path)
 
 
 def test_dvc_is_killed_while_it_writes(tmp_path: Path) -> None:
-    """`dvc repro` alone, with no code of ours but what pyproject.toml names."""
+    """`dvc repro` alone, with no code of ours but the start-up file's."""
     inject = Path(__file__).parents[1] / "accidents/inject"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(inject), os.environ.get("PYTHONPATH")]))}
 
@@ -62,3 +61,11 @@ def test_dvc_is_killed_while_it_writes(tmp_path: Path) -> None:
         assert list(tmp_path.rglob(f"{where.split('=')[1]}.*.part"))  # it was writing
     again = dvc("repro")
     assert again.returncode == 0 and "md5: abc" not in lock.read_text(), again.stdout + again.stderr
+    good = lock.read_text()
+    assert dvc("status").returncode == 0
+    lock.write_text("[1")
+    mended = dvc("status")
+    assert mended.returncode == 0 and "could not be read" in mended.stderr and lock.read_text() == good
+    lock.write_text(good + "<<<<<<< HEAD\n=======\n>>>>>>> other\n")
+    refused = dvc("status")
+    assert refused.returncode == 255 and "ERROR: dvc.lock holds the marks of an unfinished merge" in refused.stderr

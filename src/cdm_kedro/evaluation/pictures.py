@@ -104,7 +104,7 @@ def draw_side_by_side(
         for who, folder in others.items():
             theirs = FolderSource(folder / name, len(source.read([0])[0]))
             rows[f"{name}: {who}"] = theirs.read(range(min(columns, theirs.count)))
-    draw_rows(rows, path, "Samples and others' pictures of the same classes.")
+    draw_rows(rows, path, "Samples and others' pictures of the same classes.", side=256)
 
 
 def draw_single_images(

@@ -18,7 +18,13 @@ WAIT = "CDM_WAIT"
 T = TypeVar("T")
 
 
-def patiently(attempt: Callable[[], T], busy: type[Exception], pids: Callable[[Exception], list[int]], what: str) -> T:
+def patiently(
+    attempt: Callable[[], T],
+    busy: type[Exception],
+    pids: Callable[[Exception], list[int]],
+    what: str,
+    rest: Callable[[float], None] = time.sleep,
+) -> T:
     """Try until it works, as long as other processes are in the way: ``busy`` says so, ``pids`` which ones they are.
 
     Raises CdmError if the time of ``CDM_WAIT`` is over.
@@ -33,13 +39,13 @@ def patiently(attempt: Callable[[], T], busy: type[Exception], pids: Callable[[E
             if limit is not None and time.monotonic() - started >= float(limit):
                 raise CdmError(
                     f"gave up waiting for {what} after {float(limit):g} s: {holders} holds it. Nothing is lost; "
-                    "run again when it ends, or wait longer with --wait"
+                    f"run again when it ends, or wait longer (--wait, {WAIT})"
                 ) from None
             if holders != said:
                 log.info("waiting for %s, which %s holds", what, holders)
                 said = holders
             spent = time.monotonic() - tried  # looking takes locks too: others must get their turn, DVC within 3 s
-            time.sleep(0.3 if spent > 2.5 else min(5.0, max(0.3, 5 * spent)))
+            rest(0.3 if spent > 2.5 else min(5.0, max(0.3, 5 * spent)))
 
 
 def describe(pid: int) -> str:
@@ -60,6 +66,14 @@ def pids_in(text: str) -> list[int]:
     return [int(pid) for pid in dict.fromkeys(re.findall(r"\(PID (\d+)\)", text))]
 
 
+def holder(lock: Path) -> list[int]:
+    """The process whose id is in a lock's file, if one is."""
+    try:
+        return [int(lock.read_text(encoding="utf-8"))]
+    except (OSError, ValueError):
+        return []
+
+
 @contextmanager
 def only_process(path: Path, what: str) -> Iterator[None]:
     """Let one process at a time into the block, whatever becomes of the others: the kernel frees a dead one's lock.
@@ -68,13 +82,7 @@ def only_process(path: Path, what: str) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
-
-        def holder(_: Exception) -> list[int]:
-            file.seek(0)
-            text = file.read()
-            return [int(text)] if text.isdecimal() else []
-
-        patiently(lambda: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB), OSError, holder, what)
+        patiently(lambda: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB), OSError, lambda _: holder(path), what)
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))

@@ -1,4 +1,4 @@
-"""Asks DVC which stages are stale and records in dvc.lock what was run. No other module uses DVC's internals (3.67)."""
+"""Asks DVC which stages are stale and records in dvc.lock what was run, through DVC's internals (3.67)."""
 
 import hashlib
 import json
@@ -19,9 +19,9 @@ from cdm_kedro.files import links
 from cdm_kedro.files.places import disk_full_explained, refuse_unwritable
 from cdm_kedro.params.base import differences
 from cdm_kedro.params.files import Parameters
-from cdm_kedro.provenance import lockfile
+from cdm_kedro.provenance import lockfile, stock_dvc
 from cdm_kedro.provenance.dvcfile import code_stage, dvc_file, is_code, reasons
-from cdm_kedro.provenance.locks import patiently, pids_in
+from cdm_kedro.provenance.locks import holder, patiently, pids_in
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -110,10 +110,10 @@ class Staleness:
                 "with `dvc cache dir --local FOLDER` and run again: outputs on disk go there, and nothing reruns"
             ) from None
         self._lock_repo = lock_repo
-        lockfile.whole_in_dvc()
-        lockfile.parsed_once_in_dvc()
+        stock_dvc.write_whole()
+        stock_dvc.parse_once()
         for extra in (None, *dict.fromkeys(self.extra_of.values())):
-            lockfile.mend(dvc_file(root, env, extra).with_name("dvc.lock"), root, _valid)
+            lockfile.mend(dvc_file(root, env, extra).with_name("dvc.lock"), root)
 
     def alone(self, work: Callable[[], T]) -> T:
         """Do work while no other `kedro run` or `dvc` changes the project's records; wait until none does."""
@@ -129,10 +129,7 @@ class Staleness:
                     return work()
 
         def holders(error: Exception) -> list[int]:
-            found = pids_in(str(error))
-            with suppress(OSError, ValueError):
-                found = found or [int(Path(self.repo.tmp_dir, "lock").read_text())]
-            return found
+            return pids_in(str(error)) or holder(Path(self.repo.tmp_dir, "lock"))
 
         return patiently(attempt, LockError, holders, "this project's records")
 
@@ -326,7 +323,7 @@ class Staleness:
 
     def _write_lock(self, stage: Any) -> None:
         stage.dvcfile._lockfile.dump(stage)
-        lockfile.mend(Path(stage.dvcfile._lockfile.path), self.root, _valid)
+        lockfile.mend(Path(stage.dvcfile._lockfile.path), self.root)
 
     def sweep(self) -> None:
         """Remove the unfinished work of stages that are recorded: `dvc repro` records after the process that could."""
@@ -365,12 +362,3 @@ class Staleness:
                 _, _, built = build(odb, str(path.absolute()), self.repo.root_dir and odb.fs, "md5", dry_run=True)
                 found[path.as_posix()] = str(built.hash_info.value)
         return found
-
-
-def _valid(content: object) -> bool:
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-    from voluptuous import Invalid
-
-    with suppress(Invalid):
-        return bool(COMPILED_LOCKFILE_SCHEMA(content))
-    return False
