@@ -74,3 +74,24 @@ def test_rows_continue_stored_samples_and_states(
     impossible = RowParams.model_validate({"model": "sr", "s": 41})
     with pytest.raises(CdmError, match="sr was trained for s: 0 to 40"):
         score_row(impossible, job, SCORING, reference, finished, SamplingInputs(pair, {}, {}), tmp_path)
+
+
+def test_rows_of_a_model_without_a_lower_one_as_in_table_2a(
+    models: dict[str, Path], real: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(scratch.VARIABLE, str(tmp_path))
+    base, reference = {"base": models["base"]}, tmp_path / "reference.npz"
+    write_reference(reference, make_extractor(SCORING), SCORING, {name: real[name] for name in ("train_8", "val_8")})
+    shown = {}
+    for name, settings in {"single": {}, "single_more_steps": {"resample_from": 20}}.items():
+        row = RowParams.model_validate({"model": "base", **settings})
+        job = JobParams.model_validate(JOB)
+        made = score_row(row, job, SCORING, reference, None, SamplingInputs(base, {}, {}), tmp_path / name)
+        params = sampling(**JOB).model_copy(update={"stages": {"base": row}})
+        alone = run_job(SamplingJob(folder=tmp_path / f"{name}_alone", models=base, params=params, real={})).files[8]
+        shown[name] = np.load(made["pictures"])["high"]
+        np.testing.assert_array_equal(shown[name], np.load(alone)["arr_0"])
+        assert made["scores"]["model"] == "base" and made["scores"].get("resample_from") == settings.get(
+            "resample_from"
+        )
+    assert (shown["single"] != shown["single_more_steps"]).any()
