@@ -114,9 +114,8 @@ def _read_blocks(job: FeatureJob) -> Iterator[Batch]:
 def read_ahead(source: Source, spans: Sequence[range]) -> Iterator[Images]:
     """The images of each batch; a thread reads the next one while the current one is worked on."""
     with ThreadPoolExecutor(1, "read-images") as pool:
-        waiting = [pool.submit(source.read, span) for span in spans[:1]]
-        for number in range(len(spans)):
-            images = waiting.pop().result()
-            if number + 1 < len(spans):
-                waiting.append(pool.submit(source.read, spans[number + 1]))
+        submitted = (pool.submit(source.read, span) for span in spans)
+        waiting = next(submitted, None)
+        while waiting is not None:
+            images, waiting = waiting.result(), next(submitted, None)
             yield images

@@ -144,11 +144,8 @@ def realism(real: Features, fake: Features, k: int = 3, block: int = 1024) -> Fl
     radii = neighbour_radii(real, k, block)
     dense = radii <= np.median(radii)
     kept, radii = np.asarray(real)[dense], radii[dense]
-    out = []
-    for start in range(0, len(fake), block):
-        d = squared_distances(fake[start : start + block], kept)
-        out.append(np.sqrt((radii[None] / np.maximum(d, 1e-12)).max(1)))
-    return np.concatenate(out)
+    distances = (squared_distances(fake[i : i + block], kept) for i in range(0, len(fake), block))
+    return np.sqrt(np.concatenate([(radii[None] / np.maximum(d, 1e-12)).max(1) for d in distances]))
 
 
 def nearest(

@@ -38,9 +38,7 @@ class Selector:
         wanted = job.training.selection
         assert wanted is not None
         self.job, self.wanted, self.world = job, wanted, world
-        scoring = EvaluateParams.model_validate(
-            {"extractor": wanted.extractor, "weights": wanted.weights, "input_side": wanted.input_side}
-        )
+        scoring = EvaluateParams.model_validate(wanted.model_dump(include={"extractor", "weights", "input_side"}))
         self.extractor = make_extractor(scoring, world.device)
         self.name = "fid" if wanted.extractor == "inception2015" else f"fd_{self.extractor.name}"
         net = build_unet(job.params, job.num_classes).to(world.device)
@@ -49,9 +47,7 @@ class Selector:
             job.name,
             0,
             job.params,
-            ModelSamplingParams.model_validate(
-                {key: getattr(wanted, key) for key in ("sampler", "steps", "variance", "s")}
-            ),
+            ModelSamplingParams.model_validate(wanted.model_dump(include={"sampler", "steps", "variance", "s"})),
             ReverseSchedule.respaced(
                 build_process(diffusion), wanted.steps, continuous=diffusion.noise_conditioning == "continuous"
             ),

@@ -31,18 +31,12 @@ class Moments:
 
     def covariance(self) -> Float:
         """The covariance (D, D) from either form."""
-        if self.sigma is not None:
-            return self.sigma
-        assert self.factor is not None
-        return self.factor.T @ self.factor
+        return self.root.T @ self.root if self.sigma is None else self.sigma
 
     @cached_property
     def trace(self) -> float:
         """Trace of the covariance."""
-        if self.sigma is not None:
-            return float(np.trace(self.sigma))
-        assert self.factor is not None
-        return float((self.factor**2).sum())
+        return float((self.root**2).sum() if self.sigma is None else np.trace(self.sigma))
 
     @cached_property
     def root(self) -> Float:
@@ -63,7 +57,6 @@ class MomentsAccumulator:
     def __init__(self) -> None:
         self.n = 0
         self._rows: list[NDArray[np.floating]] = []
-        self._waiting = 0
         self._shift: Float | None = None
         self._sum: Float = np.zeros(0)
         self._outer: Float = np.zeros((0, 0))
@@ -84,9 +77,8 @@ class MomentsAccumulator:
         if len(x) == 0:
             return
         self._rows.append(x)
-        self._waiting += len(x)
         self.n += len(x)
-        if self._waiting > x.shape[1]:
+        if sum(map(len, self._rows)) > x.shape[1]:
             self._fold()
 
     def merge(self, other: "MomentsAccumulator") -> None:
@@ -96,7 +88,7 @@ class MomentsAccumulator:
             if self._shift is None:
                 self._shift = other._shift.copy()
                 self._sum, self._outer = np.zeros_like(other._sum), np.zeros_like(other._outer)
-            count, d = other.n - other._waiting, other._shift - self._shift
+            count, d = other.n - sum(map(len, other._rows)), other._shift - self._shift
             cross = np.outer(d, other._sum)
             self._outer += other._outer + cross + cross.T + count * np.outer(d, d)
             self._sum += other._sum + count * d
@@ -108,7 +100,7 @@ class MomentsAccumulator:
         if not self._rows:
             return
         x = np.concatenate(self._rows).astype(np.float64)
-        self._rows, self._waiting = [], 0
+        self._rows = []
         if self._shift is None:
             self._shift = x.mean(0)
             self._sum, self._outer = np.zeros(x.shape[1]), np.zeros((x.shape[1], x.shape[1]))
@@ -171,8 +163,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     if a.factor is not None:
         cross = np.linalg.svd(f @ a.factor.T, compute_uv=False).sum()
     else:
-        assert a.sigma is not None
-        product = f @ a.sigma @ f.T
+        product = f @ a.covariance() @ f.T
         cross = _roots(np.linalg.eigvalsh((product + product.T) / 2)).sum()
     difference = a.mu - b.mu
     value = float(difference @ difference + a.trace + b.trace - 2 * cross)

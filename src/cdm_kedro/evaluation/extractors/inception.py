@@ -5,6 +5,7 @@ pytorch-fid publishes it as pt_inception-2015-12-05-6726825d.pth, torch-fidelity
 weights-inception-2015-12-05-6726825d.pth; both hold the same tensors.
 """
 
+from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -37,16 +38,11 @@ class _Step(NamedTuple):
 _Branch = tuple[_Step | tuple[_Step, _Step], ...]  # a pair of steps runs side by side, concatenated
 
 
-class _Conv(nn.Module):
-    def __init__(self, inside: int, step: _Step) -> None:
-        super().__init__()
-        valid = step.valid or step.stride > 1
-        padding = (0, 0) if valid else (step.kernel[0] // 2, step.kernel[1] // 2)
-        self.conv = nn.Conv2d(inside, step.out, step.kernel, step.stride, padding, bias=False)
-        self.bn = nn.BatchNorm2d(step.out, eps=1e-3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn(self.conv(x)))
+def _conv(inside: int, step: _Step) -> nn.Sequential:
+    valid = step.valid or step.stride > 1
+    padding = (0, 0) if valid else (step.kernel[0] // 2, step.kernel[1] // 2)
+    conv = nn.Conv2d(inside, step.out, step.kernel, step.stride, padding, bias=False)
+    return nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(step.out, eps=1e-3), relu=nn.ReLU()))
 
 
 class _Mixed(nn.Module):
@@ -60,10 +56,10 @@ class _Mixed(nn.Module):
             for step in branch:
                 sides = (step,) if isinstance(step, _Step) else step
                 for side in sides:
-                    self.add_module(f"branch{side.name}", _Conv(width, side))
+                    self.add_module(f"branch{side.name}", _conv(width, side))
                 width = sum(side.out for side in sides)
         if pool_out is not None:
-            self.branch_pool = _Conv(inside, _Step("pool", pool_out, (1, 1)))
+            self.branch_pool = _conv(inside, _Step("pool", pool_out, (1, 1)))
 
     def forward(self, x: Tensor) -> Tensor:
         outs = []
@@ -122,11 +118,11 @@ class Inception2015(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.Conv2d_1a_3x3 = _Conv(3, _Step("", 32, (3, 3), 2))
-        self.Conv2d_2a_3x3 = _Conv(32, _Step("", 32, (3, 3), valid=True))
-        self.Conv2d_2b_3x3 = _Conv(32, _Step("", 64, (3, 3)))
-        self.Conv2d_3b_1x1 = _Conv(64, _Step("", 80, (1, 1)))
-        self.Conv2d_4a_3x3 = _Conv(80, _Step("", 192, (3, 3), valid=True))
+        self.Conv2d_1a_3x3 = _conv(3, _Step("", 32, (3, 3), 2))
+        self.Conv2d_2a_3x3 = _conv(32, _Step("", 32, (3, 3), valid=True))
+        self.Conv2d_2b_3x3 = _conv(32, _Step("", 64, (3, 3)))
+        self.Conv2d_3b_1x1 = _conv(64, _Step("", 80, (1, 1)))
+        self.Conv2d_4a_3x3 = _conv(80, _Step("", 192, (3, 3), valid=True))
         self.Mixed_5b = _mixed_a(192, 32)
         self.Mixed_5c = _mixed_a(256, 64)
         self.Mixed_5d = _mixed_a(288, 64)
