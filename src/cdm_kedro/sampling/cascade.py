@@ -114,12 +114,8 @@ class Cascade:
             if name not in wanted:
                 continue
             net = load_net(models[name], model.params, num_classes, device, precision)
-            loaded.append(
-                LoadedModel(
-                    name, number, model.params, model.sampling, model.schedule, net,
-                    precision, compile_nets, model.states_at,
-                )
-            )  # fmt: skip
+            settings = model.params, model.sampling, model.schedule
+            loaded.append(LoadedModel(name, number, *settings, net, precision, compile_nets, model.states_at))
             split, low = model.sampling.conditioning, model.params.low
             if low is not None and split != "generated":
                 low_images[name] = RealImages((real or {})[f"{split}_{model.params.low_resolution}"], num_classes)
@@ -132,10 +128,6 @@ class Cascade:
     def batch_size(self) -> int:
         """Images at once at the lowest resolution of the cascade; "auto" is measured when first asked for."""
         return fitting_batch(self.models, self._lowest, self.device)
-
-    def batch_size_of(self, model: LoadedModel) -> int:
-        """Images at once at a model's resolution: as many pixels as at the lowest, but at least one image."""
-        return max(1, self.batch_size * self._lowest**2 // model.params.resolution**2)
 
     def work(self) -> dict[str, float]:
         """Estimate the relative cost of one sample of each model: network evaluations times pixels."""
@@ -253,7 +245,8 @@ class Cascade:
         own_labels, own_indices = labels.to(self.device), indices.to(self.device)
         for model in self.models:
             low, z_s = self._low(model, labels, indices, made)
-            most, count = self.batch_size_of(model), len(labels)
+            # As many pixels at once as at the lowest resolution, but at least one image.
+            most, count = max(1, self.batch_size * self._lowest**2 // model.params.resolution**2), len(labels)
             images: list[Tensor] = []
             states: dict[int, list[Tensor]] = {s: [] for s in model.states_at}
             for start in range(0, count, most):

@@ -69,15 +69,11 @@ def check_cascade(
         check_augmentation(key, name, model, sampling, known[model.low].diffusion)
         if sampling.truncated and isinstance(sampling.s, int) and sampling.s > 0:
             states[model.low].add(sampling.s)
-    return {
-        name: CheckedModel(
-            model,
-            params.stages[name],
-            _schedule(f"sample.stages.{name}", model, params.stages[name], states[name]),
-            frozenset(states[name]),
-        )
-        for name, model in known.items()
-    }, counts.pop()
+    checked = {}
+    for name, model in known.items():
+        schedule = _schedule(f"sample.stages.{name}", model, params.stages[name], states[name])
+        checked[name] = CheckedModel(model, params.stages[name], schedule, frozenset(states[name]))
+    return checked, counts.pop()
 
 
 def _check_alone(key: str, model: ModelParams, sampling: ModelSamplingParams) -> None:

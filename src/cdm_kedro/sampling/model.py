@@ -129,11 +129,7 @@ class LoadedModel:
         model: Model = partial(evaluate, labels if self.params.unet.class_cond else None)
         if settings.guidance_scale != 1:
             model = guided(model, partial(evaluate, None), settings.guidance_scale)
-        own: dict[str, dict[str, Any]] = {
-            "ancestral": {"variance": settings.variance},
-            "ddim": {"eta": settings.eta},
-            "dpmpp_2m": {},
-        }
+        own: dict[str, dict[str, Any]] = {"ancestral": {"variance": settings.variance}, "ddim": {"eta": settings.eta}}
         reverse = partial(
             SAMPLERS[settings.sampler],
             model,
@@ -141,7 +137,7 @@ class LoadedModel:
             self.schedule,
             lambda step: draw(_REVERSE + step),
             clip_x_start=settings.clip_x_start,
-            **own[settings.sampler],
+            **own.get(settings.sampler, {}),
         )
         states = truncated(lambda callback: reverse(callback=callback), self.schedule.timesteps, self.states_at)
         x = states.pop(0)

@@ -63,15 +63,14 @@ class Checkpoints:
 
         Returns False, with nothing saved, if the checkpoint before is still being written.
         """
-        if self._thread is not None and self._thread.is_alive():
-            if not wait:
-                return False
-            self._thread.join()
+        if not wait and self._thread is not None and self._thread.is_alive():
+            return False
+        self.join()
         self._snapshot(tensors)
         self._thread = threading.Thread(target=self._write, args=(step, state, self._copied), name="checkpoint")
         self._thread.start()
         if wait:
-            self._thread.join()
+            self.join()
             if self._error is not None:
                 raise self._error
         return True
@@ -80,17 +79,13 @@ class Checkpoints:
         """Copy to pinned host memory, from a GPU on a stream of its own while the next step computes its gradients."""
         cuda = next((t.device for t in tensors.values() if t.is_cuda), None)
         self._host |= host_memory({name: t for name, t in tensors.items() if name not in self._host}, cuda is not None)
-        if cuda is None:
-            for name, tensor in tensors.items():
-                self._host[name].copy_(tensor.detach())
-            return
-        stream = torch.cuda.Stream(cuda)
-        stream.wait_stream(torch.cuda.current_stream(cuda))
-        with torch.cuda.stream(stream):
+        stream = None if cuda is None else torch.cuda.Stream(cuda)
+        if stream is not None:
+            stream.wait_stream(torch.cuda.current_stream(cuda))
+        with torch.cuda.stream(stream):  # None changes nothing
             for name, tensor in tensors.items():
                 self._host[name].copy_(tensor.detach(), non_blocking=True)
-            self._copied = torch.cuda.Event()
-            self._copied.record(stream)
+            self._copied = None if stream is None else stream.record_event()
 
     def before_change(self) -> None:
         """Have the GPU finish copying the saved tensors before they change. The host does not wait."""

@@ -52,11 +52,10 @@ class ClassifierTrainer(Loop):
         super().__init__(job, world, emit)
         self.params, self.validation, self.weights = job.params, Path(job.validation), job.weights
         torch.manual_seed(self.params.seed)
-        net = ResNet(self.params.depth, job.num_classes, job.resolution, self.params.width)
-        self.net = net.to(world.device, memory_format=torch.channels_last)
         sizes = {"depth": job.params.depth, "width": job.params.width}
         sizes |= {"num_classes": job.num_classes, "resolution": job.resolution}
         self.description = {key: str(value) for key, value in sizes.items()}
+        self.net = ResNet(**sizes).to(world.device, memory_format=torch.channels_last)
         decayed = [p for p in self.net.parameters() if p.ndim > 1]
         others = [p for p in self.net.parameters() if p.ndim <= 1]  # normalization and biases are not decayed
         self.optimizer = torch.optim.SGD(
