@@ -38,16 +38,10 @@ def sample_positions(num_samples: int, seed: int, first: int, count: int) -> NDA
 
     The stream is one Philox-keyed permutation of the data set after another, so any position can be computed alone.
     """
-    out = np.empty(count, np.int64)
-    done = 0
-    while done < count:
-        epoch, offset = divmod(first + done, num_samples)
-        key = np.random.SeedSequence([seed, epoch])
-        permutation = np.random.Generator(np.random.Philox(key)).permutation(num_samples)
-        take = min(count - done, num_samples - offset)
-        out[done : done + take] = permutation[offset : offset + take]
-        done += take
-    return out
+    epochs = range(first // num_samples, (first + count - 1) // num_samples + 1)
+    keys = (np.random.SeedSequence([seed, epoch]) for epoch in epochs)
+    orders = [np.random.Generator(np.random.Philox(key)).permutation(num_samples) for key in keys]
+    return np.concatenate(orders)[first % num_samples :][:count]
 
 
 class _PinnedRing:

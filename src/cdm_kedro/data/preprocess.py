@@ -150,12 +150,9 @@ class _Split:
 
 
 def _source_hash(folder: ImageFolder) -> str:
-    digest = hashlib.sha256()
-    for samples in folder.splits.values():
-        for sample in samples:
-            size = (folder.root / sample.path).stat().st_size
-            digest.update(os.fsencode(f"{sample.path}\0{size}\n"))
-    return digest.hexdigest()
+    paths = (sample.path for samples in folder.splits.values() for sample in samples)
+    listing = "".join(f"{path}\0{(folder.root / path).stat().st_size}\n" for path in paths)
+    return hashlib.sha256(os.fsencode(listing)).hexdigest()
 
 
 def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[str, Any]:
@@ -231,9 +228,9 @@ def _data_card(folder: ImageFolder, source_hash: str, splits: list[_Split], para
                 "sha256": split.hashes[resolution],
                 "source_sha256": split.hashes[CROP_SIDE],  # of the largest crops: equal where the images are
             }
-        counts = np.bincount(split.labels[split.good], minlength=len(folder.classes))
-        card["per_class"][split.name] = {name: int(n) for name, n in zip(folder.classes, counts, strict=True)}
-        missing = [name for name, n in card["per_class"][split.name].items() if n == 0]
+        counts = np.bincount(split.labels[split.good], minlength=len(folder.classes)).tolist()
+        per_class = card["per_class"][split.name] = dict(zip(folder.classes, counts, strict=True))
+        missing = [name for name, n in per_class.items() if n == 0]
         if split.name == "train" and missing:
             raise CdmError(f"{split.root}: classes {missing[:5]} are left without a readable image")
     return card

@@ -65,8 +65,8 @@ def _write(folder: Path, params: EmbeddedParams, image: tuple[str, str, int]) ->
 def generate(folder: Path, params: EmbeddedParams) -> Path:
     """Write the whole data set; an older folder of the name is replaced once the new one is complete.
 
-    Returns ``folder``, holding ``train/<class>/*.jpg`` and ``val/<class>/*.jpg``. Raises CdmError: no room for the
-    images. Raises CdmError if a process was killed.
+    Returns ``folder``, holding ``train/<class>/*.jpg`` and ``val/<class>/*.jpg``. Raises CdmError if there is no room
+    for the images, or a process was killed.
     """
     from tqdm import tqdm
 
