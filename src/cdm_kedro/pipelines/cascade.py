@@ -96,15 +96,11 @@ def _add_report(stages: Stages, cascade: CascadeShape) -> None:
         **same("metrics", "data_card", "registered", *shown),
     }
     figures = [*drawn, *["conditioning"] * shows_s]
+    compared = [f"{picture}_cas_{side}" for side in cascade.cas_resolutions for picture in CAS_PICTURES]
+    several = {"cas": compared, "likelihood": [], "claim": ["claim_figure", "claim_pictures"]}
     for name in cascade.reported:
-        if name == "cas":
-            inputs["cas"] = "cas_table"
-            figures += [f"{picture}_cas_{side}" for side in cascade.cas_resolutions for picture in CAS_PICTURES]
-        elif name == "likelihood":
-            inputs["likelihood"] = "likelihood"
-        elif name == "claim":
-            figures += ["claim_figure", "claim_pictures"]
-        else:
-            figures.append(f"{name}_figure")
+        figures += several.get(name, [f"{name}_figure"])
+    tables = {"cas": "cas_table", "likelihood": "likelihood"}
+    inputs |= {name: tables[name] for name in cascade.reported if name in tables}
     inputs |= {f"figure_{name}": name for name in figures}
     stages.add("report", "write_report", report, inputs, "report", "report")

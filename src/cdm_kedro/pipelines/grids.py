@@ -18,9 +18,8 @@ def draw_grids(classes: list[str], params: GridsParams, **samples: Path) -> dict
 
     grids = {}
     for name, path in samples.items():
-        resolution = name.removeprefix("samples_")
+        grid = f"grid_{name.removeprefix('samples_')}"
         images, labels = map_npz_array(path, "arr_0"), np.asarray(map_npz_array(path, "arr_1"))
-        out = scratch_dir("grids") / f"grid_{resolution}.png"
-        draw_grid(images, labels, classes, params.columns, out)
-        grids[f"grid_{resolution}"] = out
+        grids[grid] = scratch_dir("grids") / f"{grid}.png"
+        draw_grid(images, labels, classes, params.columns, grids[grid])
     return grids

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from cdm_kedro.params.evaluation import ReportParams
+from cdm_kedro.tracking.scratch import scratch_dir
 
 
 def report(
@@ -39,7 +40,6 @@ def draw_single_images(single_images: Path, samples: Path, train: Path, metrics:
 
     from cdm_kedro.evaluation.pictures import draw_single_images
     from cdm_kedro.evaluation.sources import BetonSource, NpzSource
-    from cdm_kedro.tracking.scratch import scratch_dir
 
     with np.load(single_images, allow_pickle=False) as arrays:
         chosen, name = dict(arrays), metrics["extractor"]["name"]
@@ -52,7 +52,6 @@ def draw_several_s(several_s: Path) -> Path:
     import numpy as np
 
     from cdm_kedro.evaluation.pictures import draw_rows
-    from cdm_kedro.tracking.scratch import scratch_dir
 
     with np.load(several_s, allow_pickle=False) as arrays:
         low, levels, images = arrays["low"], arrays["s"].tolist(), arrays["images"]

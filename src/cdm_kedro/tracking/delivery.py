@@ -149,15 +149,11 @@ class Deliverer:
         """Note which data sets a run read: for each name its digest, source and profile, and its context."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        inputs = [
-            DatasetInput(
-                Dataset(
-                    name, one["digest"], "local", json.dumps({"uri": one["source"]}), None, json.dumps(one["profile"])
-                ),
-                [InputTag("mlflow.data.context", one["context"])],
-            )
-            for name, one in op["values"].items()
-        ]
+        inputs = []
+        for name, one in op["values"].items():
+            source, profile = json.dumps({"uri": one["source"]}), json.dumps(one["profile"])
+            dataset = Dataset(name, one["digest"], "local", source, None, profile)
+            inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", one["context"])]))
         self.client.log_inputs(run, inputs)
 
     def check(self) -> None:

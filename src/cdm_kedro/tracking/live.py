@@ -42,6 +42,11 @@ class LiveRun:
             numbers = {key: float(value) for key, value in values.items() if isinstance(value, (int, float))}
             self._recorder.submit(op="metrics", run=self._run, values=numbers, step=step)
 
+    def log_event(self, event: dict[str, Any]) -> None:
+        """Log the metrics of an event of a training, where it has some."""
+        if "metrics" in event:
+            self.log_metrics(event["metrics"], step=event["step"])
+
     def log_artifact(self, path: Path | str, folder: str | None = None) -> None:
         """Attach a file to the run, in a folder of its artifacts."""
         if self._recorder:

@@ -5,6 +5,7 @@ from typing import Any
 
 from cdm_kedro.params.cas import ClassifierParams
 from cdm_kedro.params.evaluation import EvaluateParams
+from cdm_kedro.tracking.scratch import scratch_dir
 
 NAME = "claim_classifier"
 
@@ -16,7 +17,6 @@ def train_classifier(
 
     Returns ``model`` (safetensors), ``card`` (its accuracy) and ``curve``.
     """
-    from cdm_kedro.tracking.scratch import scratch_dir
     from cdm_kedro.training.classifier.launch import train_classifier
 
     weights = scratch_dir(NAME) / "classifier.safetensors"
@@ -30,7 +30,6 @@ def make_classifier_reference(evaluate: EvaluateParams, classifier: Path, train:
     from cdm_kedro.data.beton import check_beton
     from cdm_kedro.evaluation.extractors.classifier import classifier_extractor
     from cdm_kedro.evaluation.reference import write_reference
-    from cdm_kedro.tracking.scratch import scratch_dir
 
     out, resolution = scratch_dir("claim_reference") / "reference.npz", check_beton(train).resolution
     betons = {f"train_{resolution}": train, f"val_{resolution}": val}

@@ -7,6 +7,8 @@ from typing import Any
 from cdm_kedro.params.evaluation import EvaluateParams
 from cdm_kedro.params.sampling import JobParams
 from cdm_kedro.params.table import RowParams
+from cdm_kedro.sampling.inputs import sort_inputs
+from cdm_kedro.tracking.scratch import scratch_dir
 
 
 def score_row(
@@ -17,9 +19,7 @@ def score_row(
     ``inputs`` holds ``<model>_model``, lowest first, and the FFCV file ``train_<resolution>`` or ``val_<resolution>``
     of real images that condition it.
     """
-    from cdm_kedro.sampling.inputs import sort_inputs
     from cdm_kedro.studies.table.row import score_row
-    from cdm_kedro.tracking.scratch import scratch_dir
 
     return score_row(row, job, evaluate, reference, low, sort_inputs(inputs), scratch_dir("row"))
 
@@ -30,9 +30,7 @@ def make_states(low: str) -> Callable[..., Path]:
     def sample_states(job: JobParams, states: list[int], **inputs: Any) -> Path:
         """Sample it as ``settings_<model>`` say; returns a folder: shards with samples and states, and an npz."""
         from cdm_kedro.params.sampling import SamplingParams
-        from cdm_kedro.sampling.inputs import sort_inputs
         from cdm_kedro.sampling.job import SamplingJob, run_job
-        from cdm_kedro.tracking.scratch import scratch_dir
 
         files, folder = sort_inputs(inputs).models, scratch_dir("states") / "states"
         params = SamplingParams(**job.model_dump(), stages={name: inputs[f"settings_{name}"] for name in files})

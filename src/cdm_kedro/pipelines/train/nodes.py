@@ -40,12 +40,7 @@ def make_train(stage: str, selector: str | None = None) -> Callable[..., dict[st
             held_out=str(held_out) if held_out else None,
         )
         run = live()
-
-        def on_event(event: dict[str, Any]) -> None:
-            if event["event"] in ("log", "selection"):
-                run.log_metrics(event["metrics"], step=event["step"])
-
-        result = launch(job, on_event)
+        result = launch(job, run.log_event)
         run.log_metrics(result.summary, step=params.training.steps)
         card = {**result.card, "mlflow_run": run.run_id, "git_commit": commit()}
         return {"model": result.weights, "card": card, "curve": result.curve}

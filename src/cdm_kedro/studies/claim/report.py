@@ -52,13 +52,11 @@ def report(
     seeds, n = sorted({row["seed"] for row in rows}), rows[0]["n"]
     curves, grid = folder / "claim.png", folder / "pictures.png"
     held = ", ".join(f"({statement['key']}) {statement['verdict']}" for statement in statements)
-    draw_curves(
-        scores,
-        floors,
+    caption = (
         f"Fréchet distance against s by two extractors, {n} samples a point and seed, bands: 95 % over {len(seeds)} "
-        f"seeds; right, the paper's FID at the same s. The paper's statements: {held}.",
-        curves,
+        f"seeds; right, the paper's FID at the same s. The paper's statements: {held}."
     )
+    draw_curves(scores, floors, caption, curves)
     with np.load(pictures, allow_pickle=False) as arrays:
         shown = dict(arrays)
     inputs = {"input": shown["low"], "s = 0": shown["none_s0"]}

@@ -182,10 +182,8 @@ def assess(scores: Scores) -> list[Statement]:
         _as_good(scores, none - best),
     ]
     if single is not None:
-        parts, beside = (
-            {f"single model minus the best ({at})": single - best},
-            {"single model minus s = 0": single - none},
-        )
+        parts = {f"single model minus the best ({at})": single - best}
+        beside = {"single model minus s = 0": single - none}
         out.append(_positive("v", v, LEVEL_OF_BEST, parts, beside))
     return out
 

@@ -84,11 +84,6 @@ def train_classifier(
         data={"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns},
         weights=None if weights is None else str(weights),
     )
-
-    def on_event(event: dict[str, Any]) -> None:
-        if event["event"] == "log":
-            run.log_metrics(event["metrics"], step=event["step"])
-
-    scores, curve = launch(job, beton.num_samples, on_event)
+    scores, curve = launch(job, beton.num_samples, run.log_event)
     run.log_metrics({"top1": scores["top1"], "top5": scores["top5"]}, step=params.steps)
     return scores, curve
