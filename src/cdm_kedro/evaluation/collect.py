@@ -85,9 +85,9 @@ def collect(
 ) -> Summary:
     """Compute the features of a source's images once, with a progress bar.
 
-    Raises CdmError if there are fewer than ``MINIMUM`` images, or some cannot be read. Raises CdmError if
-    features are not finite. ``params``: limits, splits, seed and devices. Several devices and nodes give the same
-    result as one. ``all_features``: npy (N, D) float16 to write with the features of all images.
+    Raises CdmError if there are fewer than ``MINIMUM`` images, some cannot be read, or features are not finite.
+    ``params``: limits, splits, seed and devices. Several devices and nodes give the same result as one.
+    ``all_features``: npy (N, D) float16 to write with the features of all images.
     """
     count = min(source.count, params.max_images or source.count)
     if count < MINIMUM:

@@ -100,13 +100,11 @@ def _batch_bits(
 ) -> Tensor:
     """Bits per dimension of some images under one model, from index ``first`` up: (B,) float64 on the CPU."""
     indices = torch.arange(rows.start, rows.stop, device=model.device)
+    noise = partial(normal, seed, model.number, indices)
 
     def read(resolution: int) -> tuple[Tensor, Tensor]:
         pixels, labels = read_beton(images[resolution], rows)
         return to_range(torch.from_numpy(pixels).to(model.device).permute(0, 3, 1, 2)), torch.from_numpy(labels)
-
-    def noise(number: int, shape: tuple[int, ...]) -> Tensor:
-        return normal(seed, model.number, indices, number, tuple(shape))
 
     x, labels = read(model.params.resolution)
     low = level = None

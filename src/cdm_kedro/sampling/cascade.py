@@ -96,8 +96,7 @@ class Cascade:
             target: the model whose samples are wanted; those that it does not need are left out. Default: all models.
 
         Raises:
-            CdmError: models and parameters do not fit together.
-            CdmError: a file does not hold a model.
+            CdmError: models and parameters do not fit together, or a file does not hold a model.
         """
         device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         models = find_models(Path(models)) if isinstance(models, (str, Path)) else models

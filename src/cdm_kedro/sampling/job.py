@@ -149,10 +149,9 @@ def make_shards(job: SamplingJob, cascade: Cascade, progress: Progress, rank: in
 def run_job(job: SamplingJob, description: str = "sample") -> SamplingResult:
     """Sample in this process or in several, with a progress bar over the whole job.
 
-    Returns files ``samples_<resolution>.npz`` in the job's folder. Raises CdmError if models and parameters do not
-    fit together. Raises CdmError as :func:`prepare` does. Raises CdmError if a sampling process failed.
-    Raises CdmInterrupted if a signal stopped the processes. ``job``: what to sample; finished shards of an
-    interrupted call in its folder are kept.
+    Returns files ``samples_<resolution>.npz`` in the job's folder. Raises CdmError if models and parameters do not fit
+    together, as :func:`prepare` does, or if a sampling process failed; CdmInterrupted if a signal stopped the
+    processes. ``job``: what to sample; finished shards of an interrupted call in its folder are kept.
     """
     file = prepare(job)
     processes, nodes = processes_wanted(job.params.devices), slurm_nodes()

@@ -27,15 +27,11 @@ def write_model(folder: Path, models: Sequence[str], sampling: SamplingParams, c
     from mlflow.types.schema import AnyType, ColSpec, ParamSchema, ParamSpec, Schema
 
     columns = {"row": "long", "class": "string", "seed": "long", "resolution": "long", "image": "string"}
+    numbers = [ParamSpec(name, "long", None) for name in ("s", "steps", "resolution")]
     signature = ModelSignature(
         Schema([ColSpec(AnyType(), "class"), ColSpec("long", "seed", required=False)]),
         Schema([ColSpec(kind, name) for name, kind in columns.items()]),
-        ParamSchema(
-            [
-                *(ParamSpec(name, "long", None) for name in ("s", "steps", "resolution")),
-                ParamSpec("every_resolution", "boolean", False),
-            ]
-        ),
+        ParamSchema([*numbers, ParamSpec("every_resolution", "boolean", False)]),
     )
     said = {
         "classes": classes,

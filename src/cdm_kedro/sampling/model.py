@@ -122,10 +122,8 @@ class LoadedModel:
                 progress(self.name, len(x))
             return out
 
-        def draw(number: int) -> Tensor:
-            return normal(seed, self.number, indices, number, (3, self.params.resolution, self.params.resolution))
-
-        settings = self.sampling
+        settings, shape = self.sampling, (3, self.params.resolution, self.params.resolution)
+        draw = partial(normal, seed, self.number, indices, shape=shape)
         model: Model = partial(evaluate, labels if self.params.unet.class_cond else None)
         if settings.guidance_scale != 1:
             model = guided(model, partial(evaluate, None), settings.guidance_scale)
