@@ -33,7 +33,6 @@ class PreprocessParams(Params):
     workers: int = Field(0, ge=0, description="decoding processes; 0 = one a core")
     seed: int = Field(0, ge=0, description="order in which samples are written")
     resolutions: tuple[int, ...] = Field(RESOLUTIONS, min_length=1, description="sides in pixels, divisors of 256")
-
     val_files: str | None = Field(
         None, description="list of held-out images for a folder without val/; `kedro inspect-images --split` writes it"
     )

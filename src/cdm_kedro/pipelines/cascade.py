@@ -68,10 +68,8 @@ def _add_sampling(stages: Stages, cascade: CascadeShape) -> None:
 
 def _add_evaluation(stages: Stages, cascade: CascadeShape) -> None:
     params = {"params": "params:evaluate"}
-    made = same("reference", "train_features")
-    stages.add(
-        "reference", "make_reference", make_reference, params | real_images(*cascade.resolutions), made, "evaluate"
-    )
+    made, inputs = same("reference", "train_features"), params | real_images(*cascade.resolutions)
+    stages.add("reference", "make_reference", make_reference, inputs, made, "evaluate")
     inputs = params | made | same("classes", *(f"samples_{side}" for side in cascade.resolutions))
     stages.add("evaluate", "evaluate_samples", evaluate, inputs, same("metrics", "single_images"), "evaluate")
     networks = same(*(f"{name}_{part}" for name in cascade.names for part in ("model", "card")))
@@ -90,11 +88,8 @@ def _add_report(stages: Stages, cascade: CascadeShape) -> None:
     shown = [f"{model.name}_card" for model in cascade.models]
     shown += [f"{model.name}_curve" for model in cascade.models if not model.pretrained]
     shown += [f"grid_{side}" for side in cascade.resolutions]
-    inputs = {
-        "sampling": "sample_card",
-        "params": "params:report",
-        **same("metrics", "data_card", "registered", *shown),
-    }
+    inputs = {"sampling": "sample_card", "params": "params:report"}
+    inputs |= same("metrics", "data_card", "registered", *shown)
     figures = [*drawn, *["conditioning"] * shows_s]
     compared = [f"{picture}_cas_{side}" for side in cascade.cas_resolutions for picture in CAS_PICTURES]
     several = {"cas": compared, "likelihood": [], "claim": ["claim_figure", "claim_pictures"]}

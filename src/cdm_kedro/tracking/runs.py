@@ -138,18 +138,16 @@ class Tracking:
 
     def outputs(self, run: str, datasets: dict[str, Any], hashes: dict[str, str]) -> None:
         """Record what a stage made: reports as artifacts, metrics, weights in the model registry, hashes as tags."""
+        stage = LiveRun(self.recorder, run)
         for name, dataset in datasets.items():
             path = Path(dataset._filepath)
             if path.suffix in _REPORTS and path.stat().st_size < _LARGEST_REPORT:
-                self.recorder.submit(op="artifact", run=run, path=str(path.absolute()), folder=None)
+                stage.log_artifact(path)
             dvc = (getattr(dataset, "metadata", None) or {}).get("dvc") or {}
             if dvc.get("kind") == "metrics":
-                numbers = {
-                    key.replace(".", "/"): float(value)
-                    for key, value in flatten(json.loads(path.read_text(encoding="utf-8")))
-                    if isinstance(value, (int, float)) and not isinstance(value, bool)
-                }
-                self.recorder.submit(op="metrics", run=run, values=numbers, step=0)
+                said = flatten(json.loads(path.read_text(encoding="utf-8")))
+                values = {key.replace(".", "/"): value for key, value in said if not isinstance(value, bool)}
+                stage.log_metrics(values, step=0)
             inside = os.path.relpath(path, self.root)
             if name.endswith("_model") and inside in hashes:
                 self._register(run, name.removesuffix("_model"), path, {"file": inside}, hashes[inside])

@@ -29,11 +29,10 @@ def crop_and_flip(images: Tensor, side: int, corner: Tensor | None, grid: int, f
 def move(images: Tensor, draws: Tensor, strength: float) -> tuple[Tensor, Tensor]:
     """Move, turn and zoom half of the images about their centre; what lies outside is mirrored in.
 
-    The network is told how, as in Karras et al. (2022, appendix F.2), so that what it draws when told nothing is
-    still. Returns (B, C, H, H) uint8, and (B, 4) shifts to the left and up, angle and zoom in standard deviations, 0
-    in the other half. ``images``: (B, C, H, H) uint8. ``draws``: (B, 5) standard normal; the last one's sign chooses
-    the half. ``strength``: standard deviation of the shifts in sides, of the angle in radians, of the zoom's
-    logarithm.
+    The network is told how, as in Karras et al. (2022, appendix F.2), so that what it draws when told nothing is still.
+    Returns (B, C, H, H) uint8, and (B, 4) shifts to the left and up, angle and zoom in standard deviations, 0 in the
+    other half. ``images``: (B, C, H, H) uint8. ``draws``: (B, 5) standard normal; the last one's sign chooses the half.
+    ``strength``: standard deviation of the shifts in sides, of the angle in radians, of the zoom's logarithm.
     """
     told = draws[:, :GEOMETRY] * (draws[:, GEOMETRY:] > 0)
     x, y, angle, zoom = (strength * told).unbind(1)

@@ -12,6 +12,7 @@ class Job(Params):
     """One network to train on the FFCV file ``beton``, in the folder ``workdir``; written as JSON for the process."""
 
     name: str
+    params: Any
     num_classes: int
     beton: str
     workdir: str
@@ -21,7 +22,7 @@ class Job(Params):
     @property
     def training(self) -> Any:
         """Parameters with ``steps``, ``batch_size``, ``seed``, ``devices``, ``log_every``, ``checkpoint_seconds``."""
-        raise NotImplementedError
+        return self.params
 
     def identity(self) -> dict[str, Any]:
         """Return everything that decides the trained weights. A checkpoint of another identity is not resumed."""

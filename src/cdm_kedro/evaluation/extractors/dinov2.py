@@ -21,7 +21,6 @@ _TRAINED_GRID = 37  # 518 pixels
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SOURCE = "https://dl.fbaipublicfiles.com/dinov2/{name}/{name}_pretrain.pth"
 
-
 SIZES = {"dinov2_vits14": (384, 12, 6), "dinov2_vitb14": (768, 12, 12), "dinov2_vitl14": (1024, 24, 16)}
 """Width, depth and heads of each network."""
 

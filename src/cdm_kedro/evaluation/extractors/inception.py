@@ -50,11 +50,11 @@ class _Mixed(nn.Module):
 
     def __init__(self, inside: int, branches: tuple[_Branch, ...], pool: str, pool_out: int | None) -> None:
         super().__init__()
-        self.branches, self.pool = branches, pool
-        for branch in branches:
+        self.pool = pool
+        self.branches = [[(step,) if isinstance(step, _Step) else step for step in branch] for branch in branches]
+        for branch in self.branches:
             width = inside
-            for step in branch:
-                sides = (step,) if isinstance(step, _Step) else step
+            for sides in branch:
                 for side in sides:
                     self.add_module(f"branch{side.name}", _conv(width, side))
                 width = sum(side.out for side in sides)
@@ -65,8 +65,7 @@ class _Mixed(nn.Module):
         outs = []
         for branch in self.branches:
             h = x
-            for step in branch:
-                sides = (step,) if isinstance(step, _Step) else step
+            for sides in branch:
                 h = torch.cat([self.get_submodule(f"branch{side.name}")(h) for side in sides], 1)
             outs.append(h)
         if self.pool == "max/2":

@@ -29,11 +29,6 @@ class ClassifierJob(Job):
         "params": {"compile", "devices", "log_every", "checkpoint_seconds"},
     }
 
-    @property
-    def training(self) -> ClassifierParams:
-        """How the classifier is trained."""
-        return self.params
-
 
 def launch(
     job: ClassifierJob, train_images: int, on_event: Callable[[dict[str, Any]], None]
