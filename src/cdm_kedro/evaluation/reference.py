@@ -40,9 +40,8 @@ def write_reference(
 def read_references(path: Path, resolution: int | str, extractor: Extractor | None = None) -> dict[str, Reference]:
     """Statistics of the training and the validation images of one resolution that :func:`write_reference` wrote.
 
-    Returns ``train`` and ``val``. Raises CdmError if another extractor or other weights made the file.
-    ``resolution``: side of the images in pixels. ``extractor``: the network with which they will be compared; None
-    skips the check.
+    Returns ``train`` and ``val``. Raises CdmError if another extractor or other weights made the file. ``resolution``:
+    side of the images in pixels. ``extractor``: the network with which they will be compared; None skips the check.
     """
     with np.load(path, allow_pickle=False) as arrays:
         if extractor is not None:

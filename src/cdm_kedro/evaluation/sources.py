@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdm_kedro.data.beton import check_beton, read_beton, read_labels
+from cdm_kedro.data.crop import BadImage, crops, decode
+from cdm_kedro.data.image_folder import EXTENSIONS
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.npz import map_npz_array
+from cdm_kedro.params.data import CROP_SIDE
 
 Images = NDArray[np.uint8]
 
@@ -101,9 +104,6 @@ class FolderSource:
     """
 
     def __init__(self, path: Path, size: int | None = None) -> None:
-        from cdm_kedro.data.image_folder import EXTENSIONS
-        from cdm_kedro.params.data import CROP_SIDE
-
         if not path.is_dir():
             raise CdmError(f"{path}: no such folder")
         if size is not None and (size < 1 or CROP_SIDE % size):
@@ -121,16 +121,12 @@ class FolderSource:
         return FolderSource, (self.path, self.size)
 
     def _one(self, index: int) -> Images:
-        from cdm_kedro.data.crop import BadImage, crops, decode
-
         path = self.files[index]
         try:
             image = decode(path, True)
         except BadImage as error:
             raise CdmError(f"{path}: {error}") from None
-        if self.size is None:
-            return image.pixels
-        return crops(image, "area", [self.size])[self.size]
+        return image.pixels if self.size is None else crops(image, "area", [self.size])[self.size]
 
     def read(self, indices: Sequence[int]) -> Images:
         """Images (B, H, W, 3), uint8."""

@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cdm_kedro.diffusion.process import DiffusionProcess
 from cdm_kedro.diffusion.samplers import ReverseSchedule
@@ -18,8 +18,7 @@ log = logging.getLogger(__name__)
 _MOST_SIGNAL = 0.1  # sqrt(alphas_cumprod) of the noisiest level, up to which it passes for N(0, I)
 
 
-@dataclass(frozen=True)
-class CheckedModel:
+class CheckedModel(NamedTuple):
     """One model of a cascade whose models and settings fit together."""
 
     params: ModelParams

@@ -32,10 +32,8 @@ class RealImages:
 
     def images(self, labels: Tensor, indices: Tensor) -> Tensor:
         """Read (B, 3, h, w) uint8 images for (B,) classes and (B,) sample numbers."""
-        rows = []
-        for label, index in zip(labels.tolist(), indices.tolist(), strict=True):
-            own = self.of_class[label]
-            rows.append(int(own[index // self.num_classes % len(own)]))
+        wanted = zip((self.of_class[label] for label in labels.tolist()), indices.tolist(), strict=True)
+        rows = [int(own[index // self.num_classes % len(own)]) for own, index in wanted]
         return torch.from_numpy(read_beton(self.beton, rows)[0]).permute(0, 3, 1, 2)
 
 

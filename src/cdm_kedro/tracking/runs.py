@@ -185,9 +185,7 @@ def _described(data: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
         path = Path(name)
         card = path.with_name("data_card.json")
         said = json.loads(card.read_text(encoding="utf-8")) if card.exists() else {}
-        profile = {
-            "num_images": said.get("betons", {}).get(path.stem, {}).get("num_samples"),
-            "classes": said.get("classes"),
-        }
+        images = said.get("betons", {}).get(path.stem, {})
+        profile = {"num_images": images.get("num_samples"), "classes": said.get("classes")}
         context = "training" if path.stem.startswith("train") else "validation"
         yield path.stem, {"digest": digest, "source": name, "profile": profile, "context": context}

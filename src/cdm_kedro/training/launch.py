@@ -1,9 +1,8 @@
 """Trains a model of the cascade in processes of its own. It imports no torch."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cdm_kedro.processes.training import nodes_wanted, run_worker
 from cdm_kedro.training.job import TrainingJob
@@ -12,8 +11,7 @@ from cdm_kedro.training.progress import progress
 RUNS_MODULES = ("cdm_kedro.training.worker",)
 
 
-@dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(NamedTuple):
     """The safetensors file of float32 EMA weights, the model card, a row for each log point, and the final metrics."""
 
     weights: Path

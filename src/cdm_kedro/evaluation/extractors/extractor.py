@@ -1,5 +1,6 @@
 """What every feature extractor is: a frozen network with a name, the hash of its weights and its preprocessing."""
 
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,6 @@ def load_state(path: Path) -> dict[str, Tensor]:
 
     Raises CdmError if the file is not readable or holds something else.
     """
-    import pickle
-
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
