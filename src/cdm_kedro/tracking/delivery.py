@@ -156,6 +156,10 @@ class Deliverer:
             inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", one["context"])]))
         self.client.log_inputs(run, inputs)
 
+    def check(self) -> None:
+        """Raise what MLflow's client raises where the server does not answer."""
+        self.client.get_experiment_by_name(EXPERIMENT)
+
     def end_abandoned(self, host: str) -> None:
         """End the runs of a machine whose process is gone (SIGKILL, power cut) and that would say RUNNING for ever."""
         import psutil
@@ -229,8 +233,7 @@ def replay(root: Path) -> tuple[int, list[str]]:
                     delivered += not orphan
                 except Exception as error:
                     if not isinstance(error, RefusedError):
-                        # Where the server answers this, the operation is what it fails at.
-                        deliverer.client.get_experiment_by_name(EXPERIMENT)
+                        deliverer.check()  # where it answers, this operation is what it fails at
                     refused.append(str(error))
                     orphan = True
                 aside += waiting[:1] if orphan else []

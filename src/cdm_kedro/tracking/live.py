@@ -59,8 +59,7 @@ class LiveRun:
         """
         if self._recorder is None:
             return None
-        found: dict[str, Any] | None = self._recorder.answer(self._recorder.submit(op="model", run=self._run, **model))
-        return found
+        return self._recorder.answer(self._recorder.submit(op="model", run=self._run, **model))
 
     @contextmanager
     def nested(self, name: str, params: dict[str, Any], tags: dict[str, str] | None = None) -> Iterator["LiveRun"]:

@@ -72,12 +72,11 @@ class Recorder:
     def _work(self) -> None:
         while True:
             operation, answer = self._queue.get()
-            found = None
             try:
-                found = self._deliver(operation)
+                answer.set_result(self._deliver(operation))
             except Exception as error:  # the journal cannot be written either, for example on a full disk
                 log.warning("%s of a run is lost: %s", operation["op"], error)
-            answer.set_result(found)
+                answer.set_result(None)
             self._queue.task_done()
 
     def _deliver(self, operation: Operation) -> Any:
