@@ -1,5 +1,11 @@
-# Runs whenever Python starts in this environment (hatch-autorun puts it there), so it does nothing unless the program is
-# DVC: that becomes as careful with locks and records as `kedro run`.
+"""Runs whenever Python starts in this environment: hatch-autorun puts it there (pyproject.toml).
+
+It does nothing unless the program is DVC; that becomes as careful with locks and records as `kedro run`.
+"""
+
+import os
+import sys
+
 if any(os.path.basename(word) == "dvc" for word in sys.orig_argv[:3]):
     from cdm_kedro.provenance.stock_dvc import as_program
 
