@@ -9,7 +9,7 @@ export DO_NOT_TRACK := 1
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
 
-$(VENV)/.ready: constraints.txt pyproject.toml packaging/setup.sh packaging/build-requirements.txt
+$(VENV)/.ready: constraints.txt pyproject.toml packaging/setup.sh packaging/build-requirements.txt packaging/startup.py
 	VENV=$(VENV) packaging/setup.sh
 
 setup: $(VENV)/.ready ## create .venv with everything in it

@@ -6,7 +6,7 @@ It does nothing unless the program is DVC; that becomes as careful with locks an
 import os
 import sys
 
-if any(os.path.basename(word) == "dvc" for word in sys.orig_argv[:3]):
+if sys.orig_argv[1:3] == ["-m", "dvc"] or os.path.basename("".join(sys.orig_argv[1:2])) == "dvc":
     from cdm_kedro.provenance.stock_dvc import as_program
 
     as_program()

@@ -37,7 +37,7 @@ def mend(lock: Path, root: Path) -> None:
     except yaml.YAMLError:
         good = False
     if good:
-        with written_whole(spare) as part:
+        with suppress(OSError), written_whole(spare) as part:  # on a full disk, `dvc gc` must go on
             shutil.copy2(lock, part)
         return
     if kept is None:

@@ -1,5 +1,6 @@
 """Waits for locks that other processes hold, and says once who holds them."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -27,7 +28,8 @@ def patiently(
 ) -> T:
     """Try until it works, as long as other processes are in the way: ``busy`` says so, ``pids`` which ones they are.
 
-    Raises CdmError if the time of ``CDM_WAIT`` is over.
+    ``rest`` lets the time until the next try pass. Raises CdmError if the time of ``CDM_WAIT`` is over, or the file
+    system has no locks.
     """
     started, limit, said = time.monotonic(), os.environ.get(WAIT), ""
     while True:
@@ -35,6 +37,7 @@ def patiently(
         try:
             return attempt()
         except busy as error:
+            _refuse_no_locks(error, what)
             holders = " and ".join(map(describe, pids(error))) or "another process"
             if limit is not None and time.monotonic() - started >= float(limit):
                 raise CdmError(
@@ -46,6 +49,17 @@ def patiently(
                 said = holders
             spent = time.monotonic() - tried  # looking takes locks too: others must get their turn, DVC within 3 s
             rest(0.3 if spent > 2.5 else min(5.0, max(0.3, 5 * spent)))
+
+
+def _refuse_no_locks(error: BaseException, what: str) -> None:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__context__
+    if cause is not None and cause.errno not in (errno.EAGAIN, errno.EACCES):
+        raise CdmError(
+            f"{what} cannot be locked ({cause.strerror}): the file system has no flock. Move the project to one that "
+            "has, or mount it with flock"
+        ) from None
 
 
 def describe(pid: int) -> str:
@@ -61,9 +75,28 @@ def describe(pid: int) -> str:
     return f"a process that has just ended (pid {pid})"
 
 
-def pids_in(text: str) -> list[int]:
-    """Process ids in one of DVC's messages."""
-    return [int(pid) for pid in dict.fromkeys(re.findall(r"\(PID (\d+)\)", text))]
+def blockers(error: Exception) -> list[int]:
+    """The processes that DVC's error says are in the way. Raises CdmError if this one runs inside one of them."""
+    import psutil
+
+    found = [int(pid) for pid in dict.fromkeys(re.findall(r"\(PID (\d+)\)", str(error)))]
+    for parent in psutil.Process().parents():
+        if parent.pid in found:
+            raise CdmError(f"{describe(parent.pid)} runs this very command, so it cannot wait for that")
+    return found
+
+
+def lives(pid: int) -> bool:
+    """Whether a process that wrote its id into DVC's table is still there, rather than another one of its number."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE and "python" in process.exe()
+    except psutil.AccessDenied:  # somebody else's
+        return True
+    except psutil.Error:
+        return False
 
 
 def holder(lock: Path) -> list[int]:

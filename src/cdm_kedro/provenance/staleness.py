@@ -21,7 +21,7 @@ from cdm_kedro.params.base import differences
 from cdm_kedro.params.files import Parameters
 from cdm_kedro.provenance import lockfile, stock_dvc
 from cdm_kedro.provenance.dvcfile import code_stage, dvc_file, is_code, reasons
-from cdm_kedro.provenance.locks import holder, patiently, pids_in
+from cdm_kedro.provenance.locks import blockers, holder, patiently
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -110,7 +110,7 @@ class Staleness:
                 "with `dvc cache dir --local FOLDER` and run again: outputs on disk go there, and nothing reruns"
             ) from None
         self._lock_repo = lock_repo
-        stock_dvc.write_whole()
+        stock_dvc.careful()
         stock_dvc.parse_once()
         for extra in (None, *dict.fromkeys(self.extra_of.values())):
             lockfile.mend(dvc_file(root, env, extra).with_name("dvc.lock"), root)
@@ -129,7 +129,7 @@ class Staleness:
                     return work()
 
         def holders(error: Exception) -> list[int]:
-            return pids_in(str(error)) or holder(Path(self.repo.tmp_dir, "lock"))
+            return blockers(error) or holder(Path(self.repo.tmp_dir, "lock"))
 
         return patiently(attempt, LockError, holders, "this project's records")
 
@@ -187,7 +187,8 @@ class Staleness:
                 raise CdmError(f"{path}: a folder, where a file belongs; move it away")
         broken = filterfalse(os.path.exists, read)  # links that lead nowhere
         refuse_unwritable(map(Path, [*broken, *written, self.repo.cache.local.path]))
-        lock = rwlock(self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), read, written, False)
+        hardlink = self.repo.config["core"].get("hardlink_lock", False)
+        lock = rwlock(self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), read, written, hardlink)
         lock.__enter__()
         try:
             now = self.stage(name)
