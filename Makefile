@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 
 .PHONY: help setup demo test test-accidents test-inputs test-few-accidents check docs viz ui clean bench benchgpu benchgpu-wheels test-gpu
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: constraints.txt pyproject.toml packaging/setup.sh packaging/build-requirements.txt packaging/startup.py
 	VENV=$(VENV) packaging/setup.sh
