@@ -92,7 +92,9 @@ def lives(pid: int) -> bool:
 
     try:
         process = psutil.Process(pid)
-        return pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE and "python" in process.exe()
+        program = Path(process.exe()).name or "python"  # which cannot always be told
+        writes = any(word in program for word in ("python", "pypy", "dvc"))  # DVC also comes as one binary
+        return writes and pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.AccessDenied:  # somebody else's
         return True
     except psutil.Error:

@@ -62,7 +62,7 @@ def as_program() -> None:
     """Make the program `dvc` as careful as `kedro run`; ``packaging/startup.py`` calls this where that program starts.
 
     It mends dvc.lock before it reads it. It waits for DVC's lock, and for another run of a stage that it is to change;
-    it says once who is in the way. After ``CDM_WAIT`` seconds it raises DVC's LockError. Experiments and locks that are
+    it says once who is in the way. After ``CDM_WAIT`` seconds it ends with an error. Experiments and locks that are
     hard links (``core.hardlink_lock``) keep DVC's own ways.
     """
     from dvc import lock, rwlock
