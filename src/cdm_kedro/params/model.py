@@ -172,6 +172,7 @@ class TrainingParams(Params):
     steps: int = Field(ge=1, description="optimizer steps")
     batch_size: int = Field(ge=1, description="images per optimizer step over all devices")
     microbatch: int | None = Field(None, ge=1, description="images per forward pass and device; null = no accumulation")
+    optimizer: Literal["adam", "muon"] = Field("adam", exclude_if="adam".__eq__, description="muon: for small budgets")
     lr: float = Field(1e-4, gt=0)
     warmup_steps: int = Field(0, ge=0)
     grad_clip: float | None = Field(None, gt=0, description="global norm; null = no clipping (the paper)")

@@ -28,6 +28,7 @@ from cdm_kedro.training.draws import Draws, mix_seed
 from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.loop import Emit, Loop, World
 from cdm_kedro.training.memory import needs_checkpointing
+from cdm_kedro.training.muon import Muon
 from cdm_kedro.training.speed import achieved, memory_gib, peak_tflops
 from cdm_kedro.training.state import moments, named
 
@@ -73,7 +74,8 @@ class Trainer(Loop):
         self.forward_flops = forward_flops(self.net, self.params)
         self.ema = EMA(self.net, self.training.ema_decay)
         self.parameters = list(self.net.parameters())
-        self.optimizer = torch.optim.Adam(self.parameters, lr=self.training.lr, fused=True)
+        adam, lr = self.training.optimizer == "adam", self.training.lr
+        self.optimizer = torch.optim.Adam(self.parameters, lr=lr, fused=True) if adam else Muon(self.net, lr)
         self.objective = Objective(
             build_process(self.params.diffusion),
             build_augmentation(self.params.augmentation),

@@ -70,8 +70,13 @@ class Scene:
 
         Its edge is soft over one pixel; the opacity is 0 .. 1.
         """
-        alpha = (np.clip(0.5 - distance * self.side / 2, 0, 1) * opacity)[..., None]
-        self.rgb += alpha * ((color if tone is None else color * tone[..., None]) - self.rgb)
+        import cv2
+
+        alpha = np.clip(0.5 - distance * self.side / 2, 0, 1) * opacity
+        x, y, width, height = cv2.boundingRect((alpha > 0).view(np.uint8))
+        part = np.s_[y : y + height, x : x + width]
+        below, color = self.rgb[part], np.broadcast_to(color, self.rgb.shape)[part]
+        below += alpha[part][..., None] * ((color if tone is None else color * tone[part][..., None]) - below)
 
     def light(self, factor: Array) -> None:
         """Multiply the brightness of all that is painted so far by (H, W)."""

@@ -1,0 +1,91 @@
+"""Muon against PyTorch's own, which takes matrices only; skipped steps, and a stopped training."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cdm_kedro.training.loop import World
+from cdm_kedro.training.muon import Muon, orthogonal
+from cdm_kedro.training.trainer import Trainer
+from training_jobs import make_job
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv_in, self.conv_out = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 3, 3)
+        self.tall, self.wide, self.conv = nn.Linear(8, 24), nn.Linear(24, 8), nn.Conv2d(8, 16, 3)
+        self.classes = nn.Embedding(10, 8)
+        self.to(memory_format=torch.channels_last)
+
+
+def flat(values: Tensor) -> Tensor:
+    return values.detach().flatten(1) if values.ndim == 4 else values.detach()
+
+
+def step(optimizers: list[torch.optim.Optimizer], parameters: dict[str, nn.Parameter], seed: int) -> None:
+    """One step with the same random gradients for every set of parameters, flattened or not."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {name: p.shape for name, p in Net().named_parameters()}
+    for name, p in parameters.items():
+        gradient = torch.randn(shapes[name], generator=generator)
+        p.grad = torch.empty_like(p).copy_(gradient.view_as(p))  # in the layout of the parameter, as autograd's
+    for optimizer in optimizers:
+        optimizer.found_inf = torch.zeros(())
+        optimizer.step()
+
+
+def test_singular_values_are_near_one() -> None:
+    values = torch.linalg.svdvals(orthogonal(torch.randn(32, 100, generator=torch.Generator().manual_seed(0))))
+    assert values.min() > 0.6 and values.max() < 1.3
+
+
+def test_it_is_pytorchs_on_matrices_and_adam_elsewhere() -> None:
+    """A convolution is the matrix of its flattened kernel; both have Adam's learning rate."""
+    net, lr = Net(), 0.01
+    ours = dict(net.named_parameters())
+    theirs = {name: nn.Parameter(flat(p).clone()) for name, p in ours.items()}
+    inner = [theirs[name] for name in ("tall.weight", "wide.weight", "conv.weight")]
+    muon = torch.optim.Muon(inner, lr=lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    adam = torch.optim.Adam([p for name, p in theirs.items() if all(p is not q for q in inner)], lr=lr, fused=True)
+    optimizer = Muon(net, lr)
+    for seed in range(4):
+        step([optimizer], ours, seed)
+        step([muon, adam], theirs, seed)
+    for name, p in ours.items():
+        torch.testing.assert_close(flat(p), theirs[name].detach(), rtol=0, atol=2e-4, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_a_skipped_step_changes_nothing() -> None:
+    net = Net()
+    optimizer = Muon(net, 0.01)
+    step([optimizer], dict(net.named_parameters()), 0)
+    before = [p.detach().clone() for p in net.parameters()]
+    kept = [optimizer.state[p]["momentum"].clone() for p in optimizer.inner]
+    for p in net.parameters():
+        p.grad = torch.full_like(p, float("nan"))
+    optimizer.found_inf = torch.ones(())
+    optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+    assert all(torch.equal(a, optimizer.state[p]["momentum"]) for a, p in zip(kept, optimizer.inner, strict=True))
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_stopped_training_goes_on_with_the_same_bits(stop: int, betons: dict[str, Path], tmp_path: Path) -> None:
+    def trained(folder: Path, steps: int) -> Trainer:
+        job = make_job(betons["train_64"], folder, optimizer="muon", steps=steps, lr=0.003)
+        trainer = Trainer(job, World(0, 1, torch.device("cpu")), lambda event: None)
+        trainer.run()
+        return trainer
+
+    whole, first = trained(tmp_path / "whole", 5), trained(tmp_path / "w", stop)
+    second = trained(tmp_path / "w", 5)
+    assert first.step == stop and second.step == whole.step == 5
+    state: Any = whole.optimizer.state
+    assert sum("momentum" in state[p] for p in whole.parameters) > 20
+    for a, b in zip(whole.net.parameters(), second.net.parameters(), strict=True):
+        assert torch.equal(a, b)
