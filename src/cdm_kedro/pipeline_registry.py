@@ -10,7 +10,6 @@ from kedro.utils import find_kedro_project
 from cdm_kedro.params.cascade import read_cascade
 from cdm_kedro.pipelines.cascade import cascade_stages
 from cdm_kedro.pipelines.extras import FIGURES, extra_stages
-from cdm_kedro.pipelines.wiring import Stages
 
 loaded: tuple[Path, str | None] | None = None
 """Folder and environment of the configuration that a session has loaded; ``settings`` sets it."""
@@ -45,25 +44,17 @@ def by_stage(pipeline: Pipeline) -> list[tuple[str, list[Node]]]:
     return ordered
 
 
-def _needed(pipeline: Pipeline, stages: Stages) -> Pipeline:
-    """The stages that a pipeline needs, directly or not: `dvc repro` brings those up to date too."""
-    needed, wanted = Pipeline([]), pipeline.inputs()
-    for stage in reversed(stages.values()):
-        if wanted & stage.all_outputs():
-            needed, wanted = stage + needed, wanted | stage.inputs()
-    return needed
-
-
 def register_pipelines() -> dict[str, Pipeline]:
     """The pipelines of the present configuration; its parameters say which stages there are."""
     cascade = read_cascade(*configuration())
     stages = cascade_stages(cascade)
     whole = sum(stages.values(), Pipeline([]))
     beside = extra_stages(cascade)
-    every = Stages({**stages, **{stage: part for parts in beside.values() for stage, part in parts.items()}})
+    every = sum((part for parts in beside.values() for part in parts.values()), whole)
     extras: dict[str, Pipeline] = {}
     for name, parts in beside.items():
         extra = sum(parts.values(), Pipeline([]))
-        extras |= {**parts, name: extra if name in parts else extra + _needed(extra, every)}
+        needed = every.to_outputs(*extra.inputs() & every.all_outputs())  # as `dvc repro` brings up to date too
+        extras |= {**parts, name: extra if name in parts else extra + needed}
     figures = {figure: extras[name] for figure, name in FIGURES.items() if name in extras}
     return {"__default__": whole, "cascade": whole, **stages, **extras, **figures}

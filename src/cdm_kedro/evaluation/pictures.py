@@ -16,7 +16,7 @@ from cdm_kedro.files.atomic import written_whole
 from cdm_kedro.sampling.tiles import tile_rows
 
 _COLUMNS = 4
-_SMALL = 1_000_000  # bytes of a PNG that a page holds as it is
+_SMALL, _WIDEST = 1_000_000, 1600  # bytes of a PNG that a page holds as it is; pixels of another picture's width
 
 BLUE = "#2563eb"
 LINES = {
@@ -143,17 +143,15 @@ def draw_single_images(
     return paths
 
 
-def image_uri(path: Path, max_width: int = 1600) -> str:
-    """A picture as a data URI: a small PNG as it is, else a JPEG at most ``max_width`` pixels wide."""
+def image_uri(path: Path) -> str:
+    """A picture as a data URI: a small PNG as it is, else a JPEG that is not too wide for a page."""
     from PIL import Image
 
     data, kind = path.read_bytes(), "png"
     if len(data) > _SMALL:
         with Image.open(path) as image:
             picture = image.convert("RGB")
-        if picture.width > max_width:
-            height = round(picture.height * max_width / picture.width)
-            picture = picture.resize((max_width, height), Image.Resampling.LANCZOS)
+        picture.thumbnail((_WIDEST, picture.height), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         picture.save(buffer, "JPEG", quality=88)
         data, kind = buffer.getvalue(), "jpeg"

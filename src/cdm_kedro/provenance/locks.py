@@ -118,12 +118,10 @@ def only_process(path: Path, what: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
         patiently(lambda: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB), OSError, lambda _: holder(path), what)
-        file.seek(0)
-        file.truncate()
+        file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         try:
             yield
         finally:
-            file.seek(0)
-            file.truncate()
+            file.truncate(0)

@@ -90,22 +90,13 @@ class OneOffRunner(_TrackedRunner):
 class FreshRunner(_TrackedRunner):
     """Asks dvc.lock before each stage; with ``force`` it runs fresh stages too.
 
-    ``effective``: parameters as this session loaded them. ``whole``: names of all nodes of each stage; a stage of
-    which only some are asked for is run but not recorded. ``title``: name of the MLflow parent run.
+    A stage of which only some nodes are asked for is run but not recorded. ``effective``: parameters as this session
+    loaded them. ``title``: name of the MLflow parent run.
     """
 
-    def __init__(
-        self,
-        staleness: Staleness,
-        effective: dict[str, Any],
-        whole: dict[str, set[str]],
-        title: str,
-        code: Code,
-        force: bool = False,
-    ) -> None:
+    def __init__(self, staleness: Staleness, effective: dict[str, Any], title: str, code: Code, force: bool) -> None:
         super().__init__()
-        self.staleness, self.effective, self.whole, self.title = staleness, effective, whole, title
-        self.code, self.force = code, force
+        self.staleness, self.effective, self.title, self.code, self.force = staleness, effective, title, code, force
         self._skipped: dict[str, str] = {}  # fresh stages and their keys, not told to MLflow yet
         self._durations = durations.Durations(staleness.root, staleness.env)
         self._ahead: dict[str, float | None] = {}  # seconds that we know of each stage that is left to run
@@ -135,8 +126,10 @@ class FreshRunner(_TrackedRunner):
             log.info("done in %.0f s", time.monotonic() - started)
 
     def _stage(self, name: str, nodes: list[Node], catalog: CatalogProtocol, *hooks: Any) -> None:
+        from kedro.framework.project import pipelines
+
         part = Pipeline(nodes)
-        if name not in self.whole or {n.name for n in nodes} != self.whole[name]:
+        if name not in pipelines or len(nodes) < len(pipelines[name].nodes):
             log.warning(
                 "%s: only some of its nodes were asked for; running them without recording, the stage stays stale", name
             )

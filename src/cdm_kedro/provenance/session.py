@@ -130,13 +130,7 @@ class CascadeSession(KedroSession):
             code.discard()
             log.info("Everything is fresh (dvc.lock): nothing to run.")
             return {}
-        effective = dict(loader["parameters"])
-        stages = {
-            name: {n.name for n in nodes}
-            for pipeline in (pipelines["__default__"], *(pipelines[home] for home in set(extra_of.values())))
-            for name, nodes in by_stage(pipeline)
-        }
-        runner = FreshRunner(staleness, effective, stages, self._title(names), code, force)
+        runner = FreshRunner(staleness, dict(loader["parameters"]), self._title(names), code, force)
         try:
             return super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
         except EditedError:
