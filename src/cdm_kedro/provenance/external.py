@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cdm_kedro.errors import CdmError
 from cdm_kedro.files.places import refuse_unwritable
@@ -14,23 +14,16 @@ FOLDER = Path("08_reporting/external")
 """Below an environment's ``root``: where results go unless another place is named."""
 
 
-class ExternalRun(NamedTuple):
-    """One checked run on external files: its pipeline, its parameters and the file that it will write."""
-
-    pipeline: str
-    runtime_params: dict[str, Any]
-    output: Path
-
-
 def resolve(
     names: Sequence[str], runtime: Mapping[str, Any], evaluate: Mapping[str, Any], root: Path, roots: Sequence[Path]
-) -> ExternalRun:
+) -> tuple[str, dict[str, Any]]:
     """Check everything that was asked for before any work begins.
 
-    Raises CdmError: wrong keys, values or paths; the message names each of them. ``runtime``: values of --params,
-    which have ``KEY``. Relative paths start at the working directory. ``evaluate``: parameters of the environment.
-    Their ``max_images`` does not apply here. ``roots``: data folders of all environments. There, results may go to
-    ``FOLDER`` only, because DVC owns the rest.
+    Returns the pipeline and its parameters, whose ``external.output`` is the file to write. Raises CdmError: wrong
+    keys, values or paths; the message names each. ``runtime``: values of --params, which have ``KEY``. Relative paths
+    start at the working directory. ``evaluate``: parameters of the environment. Their ``max_images`` does not apply
+    here. ``roots``: data folders of all environments. There, results may go to ``FOLDER`` only, because DVC owns the
+    rest.
     """
     from cdm_kedro.params.evaluation import EvaluateParams
     from cdm_kedro.params.explain import mistakes
@@ -62,7 +55,7 @@ def resolve(
     output = _absolute(asked.output) if asked.output is not None else root / FOLDER / _name(inputs)
     _check_output(output, inputs, roots)
     values = asked.model_dump(mode="json") | {key: str(path) for key, path in inputs.items()} | {"output": str(output)}
-    return ExternalRun(pipeline, {KEY: values, "evaluate": overrides}, output)
+    return pipeline, {KEY: values, "evaluate": overrides}
 
 
 def _absolute(path: Path) -> Path:

@@ -19,13 +19,15 @@ def mend(lock: Path, root: Path) -> None:
     The stages that the copy does not know yet come back from DVC's run cache.
     Raises CdmError if there is no copy, or the file holds the marks of a merge.
     """
-    import yaml
-
     name = shlex.quote(str(lock.relative_to(root)))
     spare = root / ".dvc/tmp/cdm" / lock.relative_to(root)
     here, kept = (path.stat() if path.exists() else None for path in (lock, spare))
     if here is None or (kept and (here.st_mtime_ns, here.st_size) == (kept.st_mtime_ns, kept.st_size)):
         return
+    import yaml
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
     text = lock.read_text(encoding="utf-8", errors="replace")
     if "\n<<<<<<< " in f"\n{text}":
         raise CdmError(
@@ -33,8 +35,8 @@ def mend(lock: Path, root: Path) -> None:
             "--theirs) and run again: stages of the other side come back from DVC's run cache"
         )
     try:
-        good = _valid(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except yaml.YAMLError:
+        good = bool(COMPILED_LOCKFILE_SCHEMA(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))))
+    except (yaml.YAMLError, Invalid):
         good = False
     if good:
         with suppress(OSError), written_whole(spare) as part:  # on a full disk, `dvc gc` must go on
@@ -48,12 +50,3 @@ def mend(lock: Path, root: Path) -> None:
     with written_whole(lock) as part:
         shutil.copy2(spare, part)
     log.warning("%s could not be read (was a process killed?); it is the last good copy again", name)
-
-
-def _valid(content: object) -> bool:
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-    from voluptuous import Invalid
-
-    with suppress(Invalid):
-        return bool(COMPILED_LOCKFILE_SCHEMA(content))
-    return False

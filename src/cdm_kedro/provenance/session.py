@@ -165,22 +165,22 @@ class CascadeSession(KedroSession):
         from cdm_kedro.pipelines.external import external_pipelines
 
         root, loader = Path(self._project_path), self._get_config_loader()
-        asked = external.resolve(
+        pipeline, params = external.resolve(
             names,
             self.store["runtime_params"],
             loader["parameters"].get("evaluate") or {},
             root / loader["globals"]["root"],
             [*read_roots(root / "conf").values()],
         )
-        self._store["runtime_params"] = asked.runtime_params
+        self._store["runtime_params"] = params
         # It is not in the registry, because `kedro viz` cannot draw it without parameters that only --params gives.
-        pipelines.set_requested([asked.pipeline])
-        pipelines[asked.pipeline] = external_pipelines()[asked.pipeline]
+        pipelines.set_requested([pipeline])
+        pipelines[pipeline] = external_pipelines()[pipeline]
         logging.getLogger("kedro_viz").setLevel(logging.ERROR)  # it would warn of a run that it cannot draw
         os.chdir(root)
         if runner is None or type(runner) is SequentialRunner:
-            runner = self._one_off([asked.pipeline])
-        kwargs |= {"pipeline_name": None, "pipeline_names": [asked.pipeline]}
+            runner = self._one_off([pipeline])
+        kwargs |= {"pipeline_name": None, "pipeline_names": [pipeline]}
         result: dict[str, Any] = super().run(*args, runner=runner, **kwargs)  # type: ignore[misc]
-        log.info("wrote %s (outside the pipeline: dvc.lock does not know it)", asked.output)
+        log.info("wrote %s (outside the pipeline: dvc.lock does not know it)", params[external.KEY]["output"])
         return result
