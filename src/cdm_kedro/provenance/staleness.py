@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from itertools import filterfalse
@@ -38,7 +38,7 @@ class StageRun:
     state: str  # fresh; restored from DVC's run cache; kept by a run that ended before it recorded; due, so it must run
     stage: Any  # DVC's, with the hashes that it began with
     work: Path  # folder for its unfinished work
-    _rwlock: AbstractContextManager[None] | None = field(default=None, repr=False)
+    held: ExitStack = field(default_factory=ExitStack, repr=False)  # DVC's lock of its files
 
     @property
     def outputs(self) -> list[Path]:
@@ -188,22 +188,18 @@ class Staleness:
         broken = filterfalse(os.path.exists, read)  # links that lead nowhere
         refuse_unwritable(map(Path, [*broken, *written, self.repo.cache.local.path]))
         hardlink = self.repo.config["core"].get("hardlink_lock", False)
-        lock = rwlock(self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), read, written, hardlink)
-        lock.__enter__()
-        try:
+        with ExitStack() as held:
+            held.enter_context(rwlock(self.repo.tmp_dir, self.repo.fs, " ".join(sys.argv), read, written, hardlink))
             now = self.stage(name)
             now.save_deps()
-            run = self._run(name, now, why, "due", lock)
+            run = self._run(name, now, why, "due")
             if not forced and links.put_back(run.work / "finished", run.outputs):
                 run.state = "kept"
-                return run
-            stage.remove_outs(ignore_remove=False)
-            if not forced and self._restore(name):
-                run.state = "restored"
+            else:
+                stage.remove_outs(ignore_remove=False)
+                run.state = "restored" if not forced and self._restore(name) else "due"
+            run.held = held.pop_all()
             return run
-        except BaseException:
-            lock.__exit__(None, None, None)
-            raise
 
     def _restore(self, name: str) -> bool:
         """Bring back what was made of the same inputs before, from DVC's cache, else from its default remote."""
@@ -221,11 +217,11 @@ class Staleness:
                 log.warning("%s: DVC's remote does not answer (%s)", name, error)
         return False
 
-    def _run(self, name: str, stage: Any, why: list[str], state: str, lock: Any = None) -> StageRun:
+    def _run(self, name: str, stage: Any, why: list[str], state: str) -> StageRun:
         inputs = {"cmd": stage.cmd, "deps": {str(d): d.hash_info.value for d in stage.deps}}
         key = hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
         work = self.root / ".scratch" / (self.env or "base") / name / key[:16]
-        return StageRun(name, key, why, state, stage, work, lock)
+        return StageRun(name, key, why, state, stage, work)
 
     @staticmethod
     def back_to_cache(stage: Any) -> None:
@@ -336,9 +332,7 @@ class Staleness:
 
     def end(self, run: StageRun) -> None:
         """End a stage's turn: others may have its files."""
-        if run._rwlock is not None:
-            lock, run._rwlock = run._rwlock, None
-            lock.__exit__(None, None, None)
+        run.held.close()
 
     @staticmethod
     def invisible(stage: Any, effective: dict[str, Any]) -> list[tuple[str, str, Any, Any]]:
