@@ -1,5 +1,7 @@
 """Commands about runs in MLflow: where a file came from, a run above others, and what a server missed."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,6 @@ def lineage(metadata: Any, file: Path, params: bool, as_json: bool) -> None:
     now = Staleness(metadata.project_path).file_hashes([Path(origin.path) for origin in origins])
     changed = {origin.path for origin in origins if now.get(origin.path) != origin.md5}
     if as_json:
-        import json
-        from dataclasses import asdict
-
         click.echo(json.dumps([{**asdict(o), "on_disk": o.path not in changed} for o in origins], indent=2))
         return
     click.echo(describe(origins, changed, params), nl=False)

@@ -160,9 +160,9 @@ def preprocess_folder(root: Path, out: Path, params: PreprocessParams) -> dict[s
 
     The files' bytes depend on the images, in ImageNet layout, and the parameters alone, not on the number of processes.
     ``out`` exists, and a split there that the same call, interrupted, had finished is kept. Returns ``files`` (name to
-    path), ``classes`` and ``data_card``. Raises CdmError if the layout is wrong, CdmError if images are
-    broken under ``on_bad_image: fail`` or a class is left without images, CdmError if there is no room for the
-    files (nothing was decoded then, unless something else filled the disk), CdmError if a process was killed.
+    path), ``classes`` and ``data_card``. Raises CdmError if the layout is wrong, images are broken under
+    ``on_bad_image: fail``, a class is left without images, a process was killed, or there is no room for the files
+    (nothing was decoded then, unless something else filled the disk).
     """
     folder = scan(root, params.val_files)
     for line in folder.left_out_lines():

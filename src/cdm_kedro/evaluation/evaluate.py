@@ -32,11 +32,10 @@ def evaluate_cascade(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Compute the metrics of every resolution, and look at single images of the largest.
 
-    Returns metrics, and the arrays of :func:`inspect_single_images`. The metrics
-    are, under ``<resolution>px``, those of :func:`~cdm_kedro.evaluation.scoring.score` against ``train`` and ``val``;
-    under ``extractor`` what made the features; and under ``memorization`` how near the largest samples come to training
-    images. Raises CdmError if another extractor or other weights made the reference. ``train_features``: npy (N,
-    D), the features of all training images at the largest size.
+    Returns metrics, and the arrays of :func:`inspect_single_images`. The metrics are, under ``<resolution>px``, those
+    of :func:`~cdm_kedro.evaluation.scoring.score` against ``train`` and ``val``; under ``extractor`` what made the
+    features; and under ``memorization`` how near the largest samples come to training images. Raises CdmError if
+    another extractor or other weights made the reference. ``train_features``: npy (N, D), of the largest size.
     """
     metrics: dict[str, Any] = {"extractor": extractor.describe()}
     chosen: dict[str, Any] = {}

@@ -17,10 +17,9 @@ def score_samples(params: EvaluateParams, samples: Path, reference: Path, size: 
     """Compute the metrics of images against other images, or against statistics.
 
     Returns the paths, the extractor, the metrics of :func:`~cdm_kedro.evaluation.scoring.score`, and a ``note`` on what
-    makes them doubtful. Raises CdmError if images, statistics or weights cannot be used; the message names the file and
-    the remedy. ``reference``: the same, or an npz with ``mu`` and ``sigma``; if another evaluator wrote it, the Fréchet
-    distance is the only metric. ``size``: side in pixels that images of folders are cropped and resized to; None takes
-    them as they are.
+    makes them doubtful. Raises CdmError if images, statistics or weights cannot be used. ``reference``: the same, or an
+    npz with ``mu`` and ``sigma``; if another evaluator wrote it, the Fréchet distance is the only metric. ``size``:
+    that of :class:`FolderSource`, for the folders among them.
     """
     if size is not None and not samples.is_dir() and not reference.is_dir():
         raise CdmError(f"size {size} is for folders of images; neither {samples} nor {reference} is one")

@@ -51,8 +51,7 @@ def figure(
 ) -> Iterator[Any]:
     """Give axes to draw on, or an array of them for several panels, and write them as a PNG after the block.
 
-    The file holds the caption as its ``Description``, where the report finds it. ``size``: width and height of the
-    whole figure in inches. ``dpi``: pixels an inch. ``x`` and ``y``: labels of the axes, where there is one panel.
+    ``size``: of the whole figure in inches. ``x`` and ``y``: labels of the axes, where there is one panel.
     """
     from matplotlib.figure import Figure
 

@@ -25,9 +25,8 @@ def write_reference(
 ) -> None:
     """Write the statistics of several sets of real images to one npz file.
 
-    ``path``: npz to write; see :func:`summary_arrays` for what it holds of each set, under the prefix ``<name>/``.
-    ``betons``: FFCV file of each set by name, such as ``train_64``. ``all_features``: npy (N, D) float16 to write with
-    the features of all images, for some of the sets.
+    Of each set it holds what :func:`summary_arrays` makes, under the prefix ``<name>/``. ``betons``: FFCV file of each
+    set by name, such as ``train_64``. ``all_features``: that of :func:`collect`, for some of the sets.
     """
     arrays = identity(extractor)
     for name, beton in betons.items():
@@ -40,8 +39,7 @@ def write_reference(
 def read_references(path: Path, resolution: int | str, extractor: Extractor | None = None) -> dict[str, Reference]:
     """Statistics of the training and the validation images of one resolution that :func:`write_reference` wrote.
 
-    Returns ``train`` and ``val``. Raises CdmError if another extractor or other weights made the file. ``resolution``:
-    side of the images in pixels. ``extractor``: the network with which they will be compared; None skips the check.
+    Returns ``train`` and ``val``. Raises CdmError if another network than ``extractor`` made the file; None skips this.
     """
     with np.load(path, allow_pickle=False) as arrays:
         if extractor is not None:

@@ -145,8 +145,7 @@ class FolderSource:
 def open_source(path: Path, size: int | None = None) -> Source:
     """Open an npz of images, an FFCV file or a folder.
 
-    Raises CdmError if the path is none of these, or there is a size for a file. ``size``: of :class:`FolderSource`;
-    files take None.
+    Raises CdmError if the path is none of these, or a file has a ``size``, which is for :class:`FolderSource` alone.
     """
     if path.is_dir():
         return FolderSource(path, size)

@@ -97,8 +97,7 @@ class CascadeShape:
 def read_cascade(conf: Path, env: str | None) -> CascadeShape:
     """Read the shape of an environment's cascade.
 
-    Raises CdmError if the files do not fit together; the message names file and key. ``env``: environment, or
-    None for ``base`` alone.
+    Raises CdmError if the files do not fit together; the message names file and key. ``env``: None is ``base`` alone.
     """
     given = read_parameters(conf, env)
     cascade: CascadeParams = given.read("cascade", CascadeParams)

@@ -10,9 +10,8 @@ def sample_cascade(params: SampleParams, **inputs: Any) -> dict[str, Any]:
 
     Returns ``samples_<resolution>``: an npz with ``arr_0`` (N, H, W, 3) uint8 and ``arr_1`` (N,) int64 labels.
     ``card``: throughput, each model's consistency with its input, MLflow run, commit and parameters. ``several_s``:
-    what s does, where a model was trained for every s. ``inputs``: ``<model>_model``, the weights of every model,
-    lowest first; ``train_<resolution>`` and ``val_<resolution>`` FFCV files for models conditioned on real images;
-    ``<search>_best`` for models that ask for best values.
+    what s does, where a model was trained for every s. ``inputs``: see ``sampling.inputs.sort_inputs``; real images and
+    what searches found are there where models ask for them.
     """
     from cdm_kedro.sampling.best import resolve_best
     from cdm_kedro.sampling.inputs import sort_inputs

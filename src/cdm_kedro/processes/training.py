@@ -39,9 +39,9 @@ def run_worker(
 
     The worker's events are ``log`` and ``resumed`` with the step, ``warning`` with a message, and ``done`` at the end.
     Returns the ``done`` event. Raises CdmError if the process failed, CdmInterrupted if a signal stopped it after
-    it saved its state. ``module``: the worker's module. ``job``: what to train, a ``training.job.Job``. Its JSON text
-    is written to its work folder. ``on_event``: called with every event. ``nodes``: number of machines that train
-    together. ``shown``: turns a ``log`` event's metrics into what the bar shows beside the images per second.
+    it saved its state. ``job``: a ``training.job.Job``, whose JSON text is written to its work folder. ``on_event``:
+    called with every event. ``nodes``: number of machines that train together. ``shown``: turns a ``log`` event's
+    metrics into what the bar shows beside the images per second.
     """
     from tqdm import tqdm
 

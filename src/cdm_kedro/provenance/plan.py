@@ -79,8 +79,7 @@ def plan(root: Path, env: str | None, name: str, queued: Iterable[str] = ()) -> 
     """Look at a pipeline, after bringing dvc.yaml and the digests of the code up to date.
 
     Stages that are ``queued`` have a job already; they are not planned again, but others wait for them. Returns what is
-    to be run, dependencies first, and the names of all stages. Raises CdmError if the environment has no
-    such pipeline.
+    to be run, dependencies first, and the names of all stages. Raises CdmError if there is no such pipeline.
     """
     from kedro.framework.project import pipelines
     from kedro.framework.session import KedroSession

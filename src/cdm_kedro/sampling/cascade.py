@@ -157,10 +157,7 @@ class Cascade:
         """Enlarge images by the models above their resolution; those below are not run.
 
         Every model is conditioned the non-truncated way (section 3.3), for images that were not sampled have no
-        reverse process to stop. Arguments that are not listed are as in :meth:`sample`.
-
-        Returns:
-            Resolution to (B, 3, H, W) uint8 on the cascade's device, for every resolution that a model makes of them.
+        reverse process to stop. The result, and arguments that are not listed, are as in :meth:`sample`.
 
         Args:
             images: (B, 3, h, h) uint8 in 0 .. 255, where some model takes h pixels.

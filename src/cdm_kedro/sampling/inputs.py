@@ -16,7 +16,7 @@ class SamplingInputs(NamedTuple):
 
 
 def sort_inputs(inputs: Mapping[str, Any]) -> SamplingInputs:
-    """Sort ``<model>_model``, ``<split>_<resolution>`` and ``<search>_best`` datasets."""
+    """Sort ``<model>_model`` (lowest first), ``<split>_<resolution>`` (FFCV) and ``<search>_best`` datasets."""
 
     def ending(suffix: str) -> dict[str, Any]:
         return {name.removesuffix(suffix): value for name, value in inputs.items() if name.endswith(suffix)}

@@ -22,8 +22,7 @@ from cdm_kedro.model.resnet import ResNet
 def classifier_extractor(path: Path, device: torch.device | None = None) -> Extractor:
     """The last features of a trained ResNet. It takes images of its own resolution alone, which its name says.
 
-    Raises CdmError if the file does not say the network's sizes. ``device``: where the network runs; by default the
-    GPU if there is one.
+    Raises CdmError if the file does not say the network's sizes. ``device``: by default the GPU if there is one.
     """
     device = device or best_device()
     with safe_open(path, "pt") as file:

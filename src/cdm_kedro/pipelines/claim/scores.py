@@ -22,9 +22,7 @@ def make_scores(seed: int) -> Callable[..., dict[str, Any]]:
     ) -> dict[str, Any]:
         """Sample and score all points; see :func:`cdm_kedro.studies.claim.scores.score_points`.
 
-        ``inputs`` holds ``<name>_model`` of the cascade's models, lowest first, and the FFCV files
-        ``train_<resolution>`` and ``val_<resolution>`` of the low resolution. Returns ``table`` (CSV, one row a point)
-        and ``pictures`` (npz of the first samples of every point).
+        Returns its rows as ``table`` (CSV), and ``pictures`` (npz). ``inputs``: see ``sampling.inputs.sort_inputs``.
         """
         from cdm_kedro.evaluation.extractors.classifier import classifier_extractor
         from cdm_kedro.evaluation.extractors.make import make_extractor

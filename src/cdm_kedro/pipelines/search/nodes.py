@@ -15,8 +15,7 @@ def make_search(search: str) -> Callable[..., dict[str, Any]]:
     def run_search(params: SearchParams, evaluate: EvaluateParams, reference: Path, **inputs: Path) -> dict[str, Any]:
         """Score a model at every point of a search; see :func:`cdm_kedro.studies.search.run.run_search`.
 
-        ``inputs`` holds ``<model>_model``, lowest first, and for a search over s the FFCV files ``train_<resolution>``
-        and ``val_<resolution>`` of the low resolution.
+        ``inputs``: see ``sampling.inputs.sort_inputs``; real images of the low resolution are for a search over s.
         """
         from cdm_kedro.sampling.inputs import sort_inputs
         from cdm_kedro.studies.search.run import run_search

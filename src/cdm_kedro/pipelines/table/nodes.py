@@ -16,8 +16,7 @@ def score_row(
 ) -> dict[str, Any]:
     """Sample and score the model of a row; see :func:`cdm_kedro.studies.table.row.score_row`.
 
-    ``inputs`` holds ``<model>_model``, lowest first, and the FFCV file ``train_<resolution>`` or ``val_<resolution>``
-    of real images that condition it.
+    ``inputs``: see ``sampling.inputs.sort_inputs``; real images are there where they condition it.
     """
     from cdm_kedro.studies.table.row import score_row
 
