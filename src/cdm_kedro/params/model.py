@@ -177,6 +177,9 @@ class TrainingParams(Params):
     warmup_steps: int = Field(0, ge=0)
     grad_clip: float | None = Field(None, gt=0, description="global norm; null = no clipping (the paper)")
     ema_decay: float = Field(0.9999, ge=0, lt=1)
+    weighted_loss: bool = Field(
+        True, exclude_if=bool, description="weigh every noise level alike, with unet.detail_std; off = as in the paper"
+    )
     random_flip: bool = True
     geometry: float = Field(
         0.0, ge=0, le=0.5, exclude_if=not_, description="of half the images: std of shift (sides), turn (rad), log zoom"

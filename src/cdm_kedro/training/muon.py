@@ -42,7 +42,7 @@ class Muon(torch.optim.Adam):
             gradient, weight.grad = weight.grad.nan_to_num(0, 0, 0), None  # Adam passes over what has no gradient
             momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
             momentum.lerp_(gradient, (1 - self.MOMENTUM) * finite)
-            update = orthogonal(gradient.lerp_(momentum, self.MOMENTUM).flatten(1))
-            scale = 0.2 * lr * math.sqrt(max(update.shape))
-            weight.sub_(update.view_as(weight) * (scale * finite))
+            rows = gradient.lerp_(momentum, self.MOMENTUM).movedim(1, -1)  # in channels_last no copy
+            matrix = orthogonal(rows.flatten(1)) * (0.2 * lr * math.sqrt(max(rows[0].numel(), len(rows))) * finite)
+            weight.sub_(matrix.view(rows.shape).movedim(-1, 1))
         super().step()

@@ -74,7 +74,7 @@ class Trainer(Loop):
         self.forward_flops = forward_flops(self.net, self.params)
         self.ema = EMA(self.net, self.training.ema_decay)
         self.parameters = list(self.net.parameters())
-        adam, lr = self.training.optimizer == "adam", self.training.lr
+        adam, lr, weighted = self.training.optimizer == "adam", self.training.lr, self.training.weighted_loss
         self.optimizer = torch.optim.Adam(self.parameters, lr=lr, fused=True) if adam else Muon(self.net, lr)
         self.objective = Objective(
             build_process(self.params.diffusion),
@@ -83,7 +83,7 @@ class Trainer(Loop):
             vlb_weight=self.params.diffusion.vlb_weight,
             class_dropout=self.training.class_dropout,
             num_classes=job.num_classes,
-            weight=self.net.loss_weight if isinstance(self.net, PreconditionedUNet) else None,
+            weight=self.net.loss_weight if weighted and isinstance(self.net, PreconditionedUNet) else None,
         )
         self.draws = Draws(self.training.seed, self.training.batch_size, world.device)
         self.meter = Meter(world.device)
