@@ -32,6 +32,7 @@ from cdm_kedro.model.build import build_unet
 from cdm_kedro.params.model import TrainedModelParams
 from cdm_kedro.training.job import TrainingJob
 from cdm_kedro.training.loop import World
+from cdm_kedro.training.muon import Muon
 from cdm_kedro.training.trainer import Trainer
 from results import record
 
@@ -291,6 +292,29 @@ def overhead(params: TrainedModelParams, steps: int) -> dict[str, float]:
     return {"ms a step": 1e3 * total / (len(marks) - 1 - skip), "overhead share": 1 - useful / total}
 
 
+def optimizers(params: TrainedModelParams, rounds: int) -> dict[str, float]:
+    """Muon, which the demo trains with, beside PyTorch's fused Adam, on the same network and gradients."""
+    steps: dict[str, Callable[[], None]] = {}
+
+    def stepping(optimizer: torch.optim.Optimizer, net: nn.Module) -> Callable[[], None]:
+        gradients = [(p, torch.randn_like(p)) for p in net.parameters()]
+        optimizer.found_inf = torch.zeros(())
+
+        def step() -> None:
+            for p, gradient in gradients:
+                p.grad = gradient
+            optimizer.step()
+
+        return step
+
+    for name, make in (("muon", Muon), ("adam", lambda net, lr: torch.optim.Adam(net.parameters(), lr, fused=True))):
+        net = build_unet(params, CLASSES).to(memory_format=torch.channels_last)
+        steps[name] = stepping(make(net, 1e-3), net)
+    times = take_turns(steps, rounds, torch.device("cpu"))
+    found = {f"{name} ms a step": 1e3 * statistics.median(t) for name, t in times.items()}
+    return found | {"muon over fused adam, time": ratio(times["muon"], times["adam"])}
+
+
 def main() -> None:
     """Run at demo sizes on the CPU."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -309,6 +333,7 @@ def main() -> None:
         plain = stage_params("base", name, detail_std=None)  # the peers know no detail preconditioning
         found = compare(plain, batch, options.guided, options.rounds, device)
         found |= {f"trainer {k}": v for k, v in overhead(params, options.steps).items()}
+        found |= optimizers(params, options.rounds)
         for key, value in found.items():
             print(f"  {key:32}{value:10.3f}")
         results[name] = found

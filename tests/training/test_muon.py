@@ -39,8 +39,10 @@ def step(optimizers: list[torch.optim.Optimizer], parameters: dict[str, nn.Param
         optimizer.step()
 
 
-def test_singular_values_are_near_one() -> None:
-    values = torch.linalg.svdvals(orthogonal(torch.randn(32, 100, generator=torch.Generator().manual_seed(0))))
+@pytest.mark.parametrize("shape", [(32, 100), (100, 32)])
+def test_singular_values_are_near_one(shape: tuple[int, int]) -> None:
+    matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonal(matrices).float())
     assert values.min() > 0.6 and values.max() < 1.3
 
 
