@@ -63,8 +63,8 @@ def test_commands_work_in_a_folder_below(plain: Project) -> None:
     [
         (
             "sr64",
-            "    lr: 1.0e-3",
-            "    learning_rate: 1.0e-3",
+            "    lr: 3.0e-3",
+            "    learning_rate: 3.0e-3",
             "sr64.training.learning_rate is not a key. Known are batch_size",
         ),
         ("sr64", "    max_s: 400", "    max_s: 4000", "sr64.augmentation: max_s 4000 exceeds timesteps 1000"),
@@ -76,7 +76,7 @@ def test_commands_work_in_a_folder_below(plain: Project) -> None:
         ),
         (
             "base32",
-            "    steps: 800",
+            "    steps: 600",
             "    steps: many",
             "base32.training.steps is 'many': Input should be a valid integer",
         ),

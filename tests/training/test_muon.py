@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from cdm_kedro.training.launch import launch
 from cdm_kedro.training.loop import World
 from cdm_kedro.training.muon import Muon, orthogonal
 from cdm_kedro.training.trainer import Trainer
@@ -91,3 +93,15 @@ def test_a_stopped_training_goes_on_with_the_same_bits(stop: int, betons: dict[s
     assert sum("momentum" in state[p] for p in whole.parameters) > 20
     for a, b in zip(whole.net.parameters(), second.net.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_two_processes_share_out_the_matrices(betons: dict[str, Path], tmp_path: Path) -> None:
+    def trained(name: str, devices: int) -> tuple[list[float], Tensor]:
+        training = {"optimizer": "muon", "precision": "fp32", "steps": 4, "lr": 1e-3, "devices": devices}
+        result = launch(make_job(betons["train_64"], tmp_path / name, **training), lambda event: None)
+        weights = load_file(result.weights)
+        return [row["loss"] for row in result.curve], torch.cat([weights[name].flatten() for name in sorted(weights)])
+
+    (losses, one), (again, two) = trained("one", 1), trained("two", 2)
+    assert again == pytest.approx(losses, rel=1e-4)
+    assert (two - one).norm() < 0.02 * one.norm()
