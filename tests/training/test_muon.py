@@ -12,6 +12,7 @@ from cdm_kedro.training.launch import launch
 from cdm_kedro.training.loop import World
 from cdm_kedro.training.muon import Muon, orthogonal
 from cdm_kedro.training.trainer import Trainer
+from device_watch import watched
 from training_jobs import make_job
 
 
@@ -93,6 +94,16 @@ def test_a_stopped_training_goes_on_with_the_same_bits(stop: int, betons: dict[s
     assert sum("momentum" in state[p] for p in whole.parameters) > 20
     for a, b in zip(whole.net.parameters(), second.net.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_step_waits_for_nothing(tmp_path: Path) -> None:
+    job = make_job(tmp_path, tmp_path, optimizer="muon", batch_size=4)
+    trainer = Trainer(job, World(0, 1, torch.device("cpu")), lambda event: None)
+    batch = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8), torch.arange(4) % 3
+    trainer.train_step(*batch)  # fills tables
+    with watched() as watch:
+        trainer.train_step(*batch)
+    assert watch.waits == []
 
 
 def test_two_processes_share_out_the_matrices(betons: dict[str, Path], tmp_path: Path) -> None:
