@@ -3,6 +3,7 @@
 make test-gpu            # needs PyTorch, the packages of `make benchgpu`, and pytest
 """
 
+import gc
 import json
 import os
 import signal
@@ -143,6 +144,8 @@ def test_one_process_of_a_group_takes_the_same_steps(
         found = share((2, dict(together.kept), {"curve": [1]}), 0, device)
         assert found is not None and found[0] == 2 and found[2] == {"curve": [1]}
         assert all(torch.equal(found[1][name], tensor) for name, tensor in together.kept.items())
+        del together.shared, together.forward  # see training/process.py
+        gc.collect()
     finally:
         dist.destroy_process_group()
 

@@ -1,5 +1,6 @@
 """Where compilation fails: in one process of several, and in a classifier, which has batch statistics."""
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ def process(rank: int, folder: Path) -> None:
     assert trainer.forward is trainer.shared and trainer.net.checkpointing
     if rank == 0:
         torch.save([p.detach() for p in trainer.parameters], folder / "weights.pt")
+    del trainer.shared, trainer.forward  # see training/process.py
+    gc.collect()
     dist.destroy_process_group()
 
 

@@ -1,5 +1,6 @@
 """A training process: it takes the job, obeys signals, and reports."""
 
+import gc
 import logging
 import os
 import signal
@@ -88,5 +89,8 @@ def train(path: str, make: "Callable[[str, World, Emit], Loop]") -> int:
         emit({"event": "done", "curve": trainer.curve, **result, "facts": facts | result.get("facts", {})})
     if place.size > 1:
         dist.barrier()
+        # DDP's reducer, freed last, would join the group's threads with Python's lock, for which they may wait.
+        del trainer.shared, trainer.forward
+        gc.collect()
         dist.destroy_process_group()
     return code
